@@ -1,0 +1,23 @@
+"""What a study is: Volume, ModelSpec, slices in, labels back out. NumPy only, shared by training and client."""
+
+from imaging.nifti import read_nifti, read_nifti_labels, write_nifti
+from imaging.slices import SliceSampler, plane_spacing_mm, plane_view
+from imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
+from imaging.volume import Volume
+
+__all__ = [
+    "SPEC_KEY",
+    "Code",
+    "Label",
+    "ModelSpec",
+    "Provenance",
+    "SliceSampler",
+    "Volume",
+    "Window",
+    "ZScore",
+    "plane_spacing_mm",
+    "plane_view",
+    "read_nifti",
+    "read_nifti_labels",
+    "write_nifti",
+]

@@ -1,0 +1,63 @@
+"""NIfTI files as Volumes. NIfTI's world is RAS mm, ours is LPS mm: x and y change sign here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from imaging.volume import Volume
+from swinunet.errors import InputError, OutputError
+
+_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a three-dimensional NIfTI-1 file, scaled (scl_slope, scl_inter): float32 voxels [I, J, K].
+
+    Trailing axes of length 1 are dropped. Raises InputError if the file is missing, broken, or not one volume.
+    """
+    try:
+        image = nib.Nifti1Image.from_filename(str(path))
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # nibabel, gzip and zlib each raise their own
+        raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
+    while voxels.ndim > 3 and voxels.shape[-1] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3:
+        raise InputError(
+            f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file"
+        )
+    return Volume(voxels, _RAS_LPS @ image.affine)
+
+
+def read_nifti_labels(path: Path) -> Volume:
+    """Read a label map: uint8 voxels [I, J, K]. Raises InputError if a value is not a whole number in 0..255."""
+    volume = read_nifti(path)
+    whole = np.rint(volume.voxels)
+    if not np.array_equal(whole, volume.voxels) or whole.min() < 0 or whole.max() > 255:
+        raise InputError(f"{path}: labels must be whole numbers from 0 to 255")
+    return Volume(whole.astype(np.uint8), volume.affine)
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write a volume (.nii or .nii.gz) with sform and qform in scanner coordinates; written aside, then renamed.
+
+    Raises OutputError if the file cannot be written.
+    """
+    image = nib.Nifti1Image(np.ascontiguousarray(volume.voxels), _RAS_LPS @ volume.affine)
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        nib.save(image, str(aside))
+        aside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write ({error.strerror}); choose a folder that can be written") from None
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""Slices in, labels back out: the one preprocessing and restoration, used by training, client and benchmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imaging.resample import AxisMap
+from imaging.spec import ModelSpec, Plane, ZScore
+from imaging.volume import Volume, as_lps
+from swinunet.errors import GeometryError, InputError
+
+# LPS axis that the slices are stacked along, then the LPS axes of rows and columns, and whether rows run downwards
+# against the axis: as radiologists look at them (head up, anterior up in axial, patient's right on the left).
+_LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
+    "sagittal": (0, 2, 1, True),
+    "coronal": (1, 2, 0, True),
+    "axial": (2, 1, 0, False),
+}
+
+
+def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarray:
+    """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy."""
+    stack, row, column, flip = _LAYOUT[plane]
+    view = as_lps(voxels, affine).transpose(stack, row, column)
+    return view[:, ::-1] if flip else view
+
+
+def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]:
+    """Distance between slices, rows and columns of `plane_view`, in mm."""
+    stack, row, column, _ = _LAYOUT[plane]
+    spacing = volume.lps_view().spacing_mm
+    return spacing[stack], spacing[row], spacing[column]
+
+
+class SliceSampler:
+    """The slices of one volume as the network wants them, made when asked for, and the way back.
+
+    volume: any orientation; the array axes nearest to the spec's plane are used, voxels are not rotated.
+    Raises GeometryError if a slice is larger than the network's field of view, InputError if intensities are unusable.
+    """
+
+    def __init__(self, volume: Volume, spec: ModelSpec) -> None:
+        self.spec = spec
+        self._native = plane_view(volume.voxels, volume.affine, spec.plane)
+        self._affine, self._shape = volume.affine, volume.shape
+        self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, spec.plane)
+        _, rows, columns = self._native.shape
+        height, width = spec.input_size
+        if spec.spacing_mm is None:
+            self.rows, self.columns = AxisMap.stretch(rows, height), AxisMap.stretch(columns, width)
+        else:
+            self.rows = AxisMap.centre(rows, row_mm, height, spec.spacing_mm[0])
+            self.columns = AxisMap.centre(columns, column_mm, width, spec.spacing_mm[1])
+            if not (self.rows.fits and self.columns.fits):
+                view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
+                raise GeometryError(
+                    f"{spec.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the model's field "
+                    f"of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
+                )
+        self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
+        self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
+
+    def __len__(self) -> int:
+        """Native slices along the plane's normal."""
+        return self._native.shape[0]
+
+    def image(self, index: int) -> np.ndarray:
+        """Network input around native slice `index`: float32 [C, H, W], normalised, padding 0."""
+        half = self.spec.context_slices // 2
+        steps = np.arange(-half, half + 1) * (self.spec.context_step_mm / self._slice_mm)
+        at = np.clip(index + steps, 0, len(self) - 1)
+        return np.stack([self._plane(position) for position in at])
+
+    def batch(self, start: int, stop: int) -> np.ndarray:
+        """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
+        return np.stack([self.image(index) for index in range(start, stop)]).astype(np.float16)
+
+    def network_labels(self, labels: np.ndarray, index: int) -> np.ndarray:
+        """Labels [I, J, K] of this volume's grid at native slice `index`, on the network's grid: uint8 [H, W]."""
+        native = plane_view(labels, self._affine, self.spec.plane)[index]
+        mapped = native[self.rows.nearest()][:, self.columns.nearest()]
+        return np.where(np.outer(self.rows.inside(), self.columns.inside()), mapped, 0).astype(np.uint8)
+
+    def empty_labels(self) -> np.ndarray:
+        """A background mask on the volume's own grid: uint8 [I, J, K]."""
+        return np.zeros(self._shape, np.uint8)
+
+    def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
+        """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
+        target = plane_view(out, self._affine, self.spec.plane)
+        target[index] = labels[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+
+    def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
+        """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
+        return self.rows.inverse_linear() @ probabilities.astype(np.float32) @ self.columns.inverse_linear().T
+
+    def _plane(self, position: float) -> np.ndarray:
+        """Normalised slice at a fractional slice position, on the network's grid: float32 [H, W]."""
+        below = int(np.floor(position))
+        weight = position - below
+        image = self._normalise(self._native[below])
+        if weight > 1e-3:
+            image = (1 - weight) * image + weight * self._normalise(self._native[below + 1])
+        return self._rows_linear @ image @ self._columns_linear.T
+
+    def _normalise(self, native: np.ndarray) -> np.ndarray:
+        return ((np.clip(native, self._low, self._high).astype(np.float32) - self._shift) * self._scale).astype(
+            np.float32
+        )
+
+
+def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float, float]:
+    """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume."""
+    rule = spec.intensity
+    if not isinstance(rule, ZScore):
+        return 2.0 / (rule.high - rule.low), (rule.high + rule.low) / 2.0, rule.low, rule.high
+    if not np.isfinite(voxels).all():
+        raise InputError("the image has voxels that are not finite numbers; repair it before segmentation")
+    low, high = np.percentile(voxels, [rule.low_percentile, rule.high_percentile])
+    clipped = np.clip(voxels, low, high).astype(np.float64)
+    deviation = clipped.std()
+    if deviation < 1e-6 * max(abs(low), abs(high), 1e-30):
+        raise InputError(f"the image is constant (value {low:g}): there is nothing to segment")
+    return float(1.0 / deviation), float(clipped.mean()), float(low), float(high)

@@ -1,0 +1,155 @@
+"""ModelSpec: the one statement of what a model expects and what its outputs mean.
+
+It travels inside the checkpoint, in the ONNX metadata and in the Triton config's parameters, always as the same JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from swinunet.errors import SpecError
+
+SCHEMA_VERSION = 1
+SPEC_KEY = "swinunet_spec"  # the key under which the JSON travels, in every carrier
+
+Plane = Literal["sagittal", "coronal", "axial"]
+_STRICT = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Code:
+    """A coded concept (PS3.3 8.8): value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Label:
+    """One foreground class. `index` is its value in `labels`; 0 is background and has no Label."""
+
+    index: Annotated[int, Field(ge=1, le=255)]
+    name: str
+    color: tuple[int, int, int]  # RGB, 0..255
+    type: Code  # segmented property type, for the DICOM SEG (PS3.3 C.8.20.2)
+    modifier: Code | None = None  # segmented property type modifier
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ZScore:
+    """Clip to two percentiles of the volume, then subtract the mean and divide by the standard deviation."""
+
+    rule: Literal["zscore"] = "zscore"
+    low_percentile: float = 0.5
+    high_percentile: float = 99.5
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Window:
+    """Clip to `low`..`high` (HU for CT) and scale that range to -1..1."""
+
+    low: float
+    high: float
+    rule: Literal["window"] = "window"
+
+
+Intensity = Annotated[ZScore | Window, Field(discriminator="rule")]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Provenance:
+    """Where the weights come from. `metrics` holds figures measured on `split`, never on training cases."""
+
+    dataset: str = ""
+    licence: str = ""
+    attribution: str = ""
+    split: str = ""
+    seed: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)
+    checkpoint_sha256: str = ""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelSpec:
+    """What a model expects and what its outputs mean.
+
+    name, version: as Triton knows them.
+    modality, body_part: DICOM defined terms (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
+    plane: the anatomical plane nearest to the slices the network reads.
+    context_slices: input channels: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
+    input_size: (H, W) of the network's input in pixels.
+    spacing_mm: (row, column) pixel spacing to which slices are resampled, then centred and padded to `input_size`;
+        None stretches every slice to `input_size`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
+    version: Annotated[int, Field(ge=1)]
+    modality: str
+    body_part: str
+    plane: Plane
+    context_slices: Annotated[int, Field(ge=1)]
+    context_step_mm: Annotated[float, Field(gt=0)]
+    input_size: tuple[int, int]
+    spacing_mm: tuple[float, float] | None
+    intensity: Intensity
+    labels: tuple[Label, ...]
+    provenance: Provenance = Provenance()
+    schema_version: int = SCHEMA_VERSION
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSpec:
+        if self.context_slices % 2 == 0:
+            raise ValueError(f"context_slices must be odd, found {self.context_slices}")
+        if [label.index for label in self.labels] != list(range(1, len(self.labels) + 1)):
+            raise ValueError("label indices must run from 1 upwards without a gap")
+        if min(self.input_size) < 1 or (self.spacing_mm and min(self.spacing_mm) <= 0):
+            raise ValueError("input_size and spacing_mm must be positive")
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """K: the labels and the background."""
+        return len(self.labels) + 1
+
+    def to_json(self) -> str:
+        """The spec as one line of JSON."""
+        return _ADAPTER.dump_json(self).decode()
+
+    @staticmethod
+    def from_json(text: str, origin: str) -> ModelSpec:
+        """Read a spec that came from outside; `origin` names the carrier in errors.
+
+        Raises SpecError if the JSON is broken, lacks a field, or has a newer schema than this software.
+        """
+        try:
+            found = pydantic.TypeAdapter(_Versioned).validate_json(text).schema_version
+        except ValidationError as error:
+            raise SpecError(f"{origin}: this is no model spec ({_first(error)}); export the model again") from None
+        if found > SCHEMA_VERSION:
+            raise SpecError(
+                f"{origin}: the model's spec has schema version {found}, this software reads up to {SCHEMA_VERSION}; "
+                "update this software (pip install -U swinunet)"
+            )
+        try:
+            return _ADAPTER.validate_json(text)
+        except ValidationError as error:
+            raise SpecError(f"{origin}: broken model spec ({_first(error)}); export the model again") from None
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    schema_version: int
+
+
+_ADAPTER: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

@@ -1,0 +1,1 @@
+"""The `swinunet` command (`swinunet.cli`) and the exceptions that every folder shares (`swinunet.errors`)."""

@@ -1,0 +1,68 @@
+"""The `swinunet` command: one module per verb. Verbs import what they need when they run, so help costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+
+from swinunet.errors import MissingExtraError, SwinUNetError
+
+app = typer.Typer(
+    help="Swin-UNet segmentation: train, export, serve on NVIDIA Triton, segment DICOM and NIfTI.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+_VERBS = ("inspect", "convert", "segment", "serve", "import_", "train", "evaluate", "export", "benchmark")
+for _verb in _VERBS:
+    importlib.import_module(f"swinunet.cli.{_verb}").register(app)
+
+_EXTRA_OF = {
+    "torch": "training",
+    "safetensors": "training",
+    "einops": "training",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxruntime": "server",
+    "openvino": "server",
+    "pydicom": "client",
+    "highdicom": "client",
+    "tritonclient": "client",
+    "matplotlib": "client",
+    "nilearn": "demo",
+}
+
+
+def main() -> None:
+    """Run the command line; every error a user can act on is one line on standard error and exit status 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
+    except Exception as error:
+        if os.environ.get("SWINUNET_DEBUG"):
+            raise
+        sys.exit(_fail(_message(error), 1))
+
+
+def _message(error: Exception) -> str:
+    from serving import ServingError
+
+    if isinstance(error, SwinUNetError | ServingError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRA_OF:
+        extra = _EXTRA_OF[str(error.name).split(".")[0]]
+        return str(
+            MissingExtraError(f"this verb needs {error.name}, which is not installed; pip install 'swinunet[{extra}]'")
+        )
+    return f"unexpected {type(error).__name__}; run again with SWINUNET_DEBUG=1 for the details and report it"
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"swinunet: {' '.join(message.split())}", file=sys.stderr)
+    return status

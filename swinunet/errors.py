@@ -1,0 +1,51 @@
+"""The project's exceptions. A message says what was found, what was expected, what to do, and in which file or series.
+
+    SwinUNetError
+    +-- InputError            a file, folder, series or option that cannot be used
+    |   +-- GeometryError     ... because of where its voxels lie (gaps, duplicates, a box outside the volume)
+    +-- SpecError             a ModelSpec that is broken, or too new for this software
+    +-- CheckpointError       weights that do not fit, or cannot be read safely
+    +-- ParityError           an exported graph that does not compute what its checkpoint computes
+    +-- ServerError           Triton did not start, is not there, or answered wrongly
+    +-- OutputError           a result that could not be written, or read back as it was meant
+    +-- MissingExtraError     an optional part of this software that is not installed
+
+The command line prints the message as one line and exits with status 1. `serving/` imports nothing of ours, so its own
+`serving.ServingError` stands beside this tree; the command line treats both alike.
+"""
+
+
+class SwinUNetError(Exception):
+    """Base of every error that a user can act on."""
+
+
+class InputError(SwinUNetError):
+    """A file, folder, series or option that cannot be used."""
+
+
+class GeometryError(InputError):
+    """Voxels that do not lie where a volume's voxels must."""
+
+
+class SpecError(SwinUNetError):
+    """A ModelSpec that is broken, or newer than this software."""
+
+
+class CheckpointError(SwinUNetError):
+    """Weights that do not fit the network, or cannot be read safely."""
+
+
+class ParityError(SwinUNetError):
+    """An exported graph that does not compute what its checkpoint computes."""
+
+
+class ServerError(SwinUNetError):
+    """Triton is not there, lacks the model, or answered wrongly."""
+
+
+class OutputError(SwinUNetError):
+    """A result that could not be written, or did not read back as it was meant."""
+
+
+class MissingExtraError(SwinUNetError):
+    """An optional part of this software that is not installed."""
