@@ -54,8 +54,8 @@ class SliceSampler:
             if not (self.rows.fits and self.columns.fits):
                 view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
                 raise GeometryError(
-                    f"{spec.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the model's field "
-                    f"of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
+                    f"{spec.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the "
+                    f"model's field of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
                 )
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
         self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
@@ -104,9 +104,8 @@ class SliceSampler:
         return self._rows_linear @ image @ self._columns_linear.T
 
     def _normalise(self, native: np.ndarray) -> np.ndarray:
-        return ((np.clip(native, self._low, self._high).astype(np.float32) - self._shift) * self._scale).astype(
-            np.float32
-        )
+        clipped = np.clip(native, self._low, self._high).astype(np.float32)
+        return (clipped - np.float32(self._shift)) * np.float32(self._scale)
 
 
 def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float, float]:

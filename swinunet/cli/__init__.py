@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import sys
 
 import typer
@@ -18,9 +19,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-_VERBS = ("inspect", "convert", "segment", "serve", "import_", "train", "evaluate", "export", "benchmark")
-for _verb in _VERBS:
-    importlib.import_module(f"swinunet.cli.{_verb}").register(app)
+for _verb in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"swinunet.cli.{_verb.name}").register(app)
 
 _EXTRA_OF = {
     "torch": "training",
