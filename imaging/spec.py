@@ -71,6 +71,7 @@ class Provenance:
     split: str = ""
     seed: int = 0
     metrics: dict[str, float] = Field(default_factory=dict)
+    command: str = ""  # that trained the weights
     checkpoint_sha256: str = ""
 
 

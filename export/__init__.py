@@ -1,0 +1,1 @@
+"""Checkpoint -> ONNX -> parity -> model_repository."""

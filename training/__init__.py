@@ -1,0 +1,1 @@
+"""The Swin-UNet, and how it learns and is judged."""
