@@ -1,4 +1,4 @@
-"""Does the exported graph compute what the checkpoint computes? Asked on real slices, at batches it was not traced at."""
+"""Does the exported graph compute what the checkpoint computes? Asked on real slices, at several batches."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ class TrainSettings:
     validate_every: int = 2
     seed: int = 0
     precision: str = "auto"  # fp32, bf16, or auto: bf16 where the CPU multiplies it natively
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings) -> Path:
@@ -175,7 +175,7 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
-def _cosine(steps: int, settings: TrainSettings):  # noqa: ANN202 - a plain factor of the step
+def _cosine(steps: int, settings: TrainSettings) -> Callable[[int], float]:
     warmup = max(1, int(settings.warmup_fraction * steps))
 
     def factor(step: int) -> float:
@@ -228,7 +228,8 @@ def _provenance(
 
 def _with_metrics(spec: ModelSpec, scores: np.ndarray, epoch: int) -> ModelSpec:
     per_class = {
-        f"validation_dice_{label.name}": value for label, value in zip(spec.labels, np.nanmean(scores, axis=0))
+        f"validation_dice_{label.name}": value
+        for label, value in zip(spec.labels, np.nanmean(scores, axis=0), strict=True)
     }
     metrics = {"validation_dice": float(np.nanmean(scores)), **per_class, "epoch": float(epoch)}
     metrics = {name: round(float(value), 4) for name, value in metrics.items()}

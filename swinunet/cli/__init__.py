@@ -19,6 +19,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+
+@app.callback()
+def _root() -> None:
+    """Keep verbs verbs, however few there are."""
+
+
 for _verb in pkgutil.iter_modules(__path__):
     importlib.import_module(f"swinunet.cli.{_verb.name}").register(app)
 
