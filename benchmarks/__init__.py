@@ -1,0 +1,1 @@
+"""`swinunet benchmark`: latency, throughput and memory of every engine in one report."""
