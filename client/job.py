@@ -1,0 +1,166 @@
+"""One input to one folder of results: read it, segment it, write everything aside, rename it into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.dicom import DicomVolume, read_volume, scan_folder, select_series
+from client.model import TritonModel
+from client.results.overlay import write_overlay
+from client.results.report import Box, Input, Report, make_report, write_report
+from client.results.seg import write_seg
+from client.results.seg_source import SourceImages
+from client.rois import Roi
+from client.segmentation import Segmentation, segment_volume
+from imaging import ModelSpec, Volume, read_nifti, write_nifti
+from swinunet.errors import InputError, OutputError
+
+NIFTI_NAME, SEG_NAME, REPORT_NAME, OVERLAY_NAME = "mask.nii.gz", "segmentation.dcm", "report.json", "overlay.png"
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An input that was read. dicom: None for NIfTI."""
+
+    path: Path
+    volume: Volume
+    dicom: DicomVolume | None
+    read_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What came of one input. folder: where its results are."""
+
+    folder: Path
+    report: Report
+    segmentation: Segmentation
+
+
+def input_name(path: Path) -> str:
+    """What an input's folder of results is called: the folder's name, or the file's without its NIfTI suffix."""
+    name = path.resolve().name
+    suffix = next((suffix for suffix in sorted(_NIFTI_SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), "")
+    return name.removesuffix(suffix) or "input"
+
+
+def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
+    """A folder in `out` for each input; inputs of one name get -2, -3 ... in their order.
+
+    Makes `out`. Raises OutputError, before any work, if `out` cannot be written or a folder exists and must not be
+    replaced.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".swinunet."):
+            pass
+    except OSError as error:
+        raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
+    folders: list[Path] = []
+    for path in inputs:
+        name = input_name(path)
+        copies = sum(input_name(other) == name for other in inputs[: len(folders)])
+        folders.append(out / (f"{name}-{copies + 1}" if copies else name))
+    existing = [folder for folder in folders if folder.exists()]
+    if existing and not overwrite:
+        raise OutputError(f"{existing[0]}: exists already; give another output folder, or --overwrite to replace it")
+    return folders
+
+
+def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Loaded:
+    """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder. Raises InputError."""
+    began = time.perf_counter()
+    if path.is_file() and path.name.endswith(_NIFTI_SUFFIXES):
+        return Loaded(path, read_nifti(path), None, time.perf_counter() - began)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    dicom = read_volume(select_series(scan_folder(path), uid=series_uid, modality=spec.modality))
+    return Loaded(path, dicom.volume, dicom, time.perf_counter() - began)
+
+
+def run_job(
+    loaded: Loaded,
+    folder: Path,
+    model: TritonModel,
+    rois: tuple[Roi, ...] = (),
+    tick: Callable[[int], None] = lambda slices: None,
+) -> JobResult:
+    """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
+
+    `folder` is replaced if it exists. Results: NIfTI mask on the input's grid, DICOM SEG (for DICOM), overlay, report.
+    Raises what `segment_volume` raises, and OutputError.
+    """
+    found = segment_volume(loaded.volume, model, rois, tick)
+    timings = {"read": loaded.read_seconds, **found.seconds}
+    outputs = {"nifti": NIFTI_NAME, "overlay": OVERLAY_NAME, "report": REPORT_NAME}
+    with _whole_folder(folder) as aside:
+        with _timed(timings, "nifti"):
+            write_nifti(Volume(found.mask, loaded.volume.affine), aside / NIFTI_NAME)
+        if loaded.dicom:
+            outputs["seg"] = SEG_NAME
+            with _timed(timings, "seg"):
+                _write_seg(aside / SEG_NAME, loaded.dicom, found, model.spec)
+        with _timed(timings, "overlay"):
+            title = f"{model.spec.name}, version {model.spec.version}"
+            write_overlay(aside / OVERLAY_NAME, loaded.volume, found.mask, found.segments, title=title)
+        boxes = [_box(roi) for roi in rois]
+        described = _describe(loaded)
+        report = make_report(described, model.spec, found.measurements, boxes=boxes, timings_s=timings, outputs=outputs)
+        write_report(aside / REPORT_NAME, report)
+    return JobResult(folder, report, found)
+
+
+def _write_seg(path: Path, dicom: DicomVolume, found: Segmentation, spec: ModelSpec) -> None:
+    references = tuple(dicom.source(k) for k in range(found.mask.shape[2]))
+    source = SourceImages(dicom.headers, references)
+    description = f"{spec.name} {spec.version} segmentation"
+    write_seg(path, found.mask, found.segments, source, spec=spec, series_description=description)
+
+
+def _describe(loaded: Loaded) -> Input:
+    volume, dicom = loaded.volume, loaded.dicom
+    uid = dicom.series.uid if dicom else None
+    kind = "dicom" if dicom else "nifti"
+    return Input(loaded.path.resolve().name, kind, volume.shape, volume.spacing_mm, uid)
+
+
+def _box(roi: Roi) -> Box:
+    x0, x1, y0, y1, z0, z1 = roi.bounds_mm
+    return Box((x0, y0, z0), (x1, y1, z1), roi.side)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - began
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `folder` when the block ends well and is gone when it does not."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    replaced = aside / ".replaced"
+    try:
+        yield aside
+        aside.chmod(0o755)
+        if folder.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
+            folder.rename(replaced)
+        aside.rename(folder)
+    except OSError as error:
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        raise OutputError(f"{folder}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        if replaced.parent != aside:
+            shutil.rmtree(replaced.parent, ignore_errors=True)

@@ -1,0 +1,152 @@
+"""A model on a Triton server: its spec, read from the server, and its predictions, several requests in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from imaging import SPEC_KEY, ModelSpec
+from swinunet.errors import ServerError
+
+IN_FLIGHT = 4  # requests: one computes, the next are decoded and queued; more only cost memory
+BATCH = 8  # slices a request, where the server allows as many
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 120.0
+_MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit is 4 MB
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ServedBatch:
+    """Labels uint8 [B, H, W] of slices `start`..`start + B`."""
+
+    start: int
+    labels: np.ndarray
+
+
+class TritonModel:
+    """One version of one model on a server; close it, or use it in a `with` block.
+
+    spec: what the server's model config says the model expects. Every request names its version, so a job never mixes
+    two. url: "HOST:PORT" of Triton's gRPC. name: None takes the only model there with a spec of ours.
+    Raises ServerError if nobody answers, the model is not there or not ready; SpecError if its spec cannot be read.
+    """
+
+    def __init__(self, url: str, name: str | None = None) -> None:
+        self.url = url
+        try:
+            self._client = grpcclient.InferenceServerClient(url, channel_args=_channel_args())
+        except Exception:
+            raise ServerError(f"{url!r} is no gRPC address; expected HOST:PORT, such as localhost:8001") from None
+        try:
+            self.name, self.spec, self.max_batch_size = self._find(name)
+        except BaseException:
+            self.close()
+            raise
+        self.version = str(self.spec.version)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def predict(self, batches: Iterable[tuple[int, np.ndarray]], in_flight: int = IN_FLIGHT) -> Iterator[ServedBatch]:
+        """Labels of each batch, in order; batches are drawn only as requests leave, `in_flight` at most at a time.
+
+        batches: (first slice, image float16 [B, C, H, W]). Raises ServerError if a request fails.
+        """
+        waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
+        for start, image in batches:
+            waiting.append((start, self._send(image)))
+            if len(waiting) >= in_flight:
+                yield self._receive(*waiting.popleft())
+        while waiting:
+            yield self._receive(*waiting.popleft())
+
+    def _receive(self, start: int, answer: Future[np.ndarray]) -> ServedBatch:
+        return ServedBatch(start, self._ask(answer.result))
+
+    def _send(self, image: np.ndarray) -> Future[np.ndarray]:
+        tensor = grpcclient.InferInput("image", image.shape, "FP16")
+        tensor.set_data_from_numpy(image)
+        answer: Future[np.ndarray] = Future()
+
+        def done(result: grpcclient.InferResult | None, error: InferenceServerException | None) -> None:
+            if error is not None or result is None:
+                answer.set_exception(error or InferenceServerException("empty answer"))
+            else:
+                answer.set_result(result.as_numpy("labels"))
+
+        outputs = [grpcclient.InferRequestedOutput("labels")]
+        self._client.async_infer(
+            self.name, [tensor], done, self.version, outputs=outputs, client_timeout=REQUEST_TIMEOUT_S
+        )
+        return answer
+
+    def _find(self, name: str | None) -> tuple[str, ModelSpec, int]:
+        """Name, spec and largest batch of the model to use."""
+        if not self._ask(lambda: self._client.is_server_live(client_timeout=CONNECT_TIMEOUT_S)):
+            raise ServerError(f"Triton at {self.url} is not live; look at its log")
+        models = self._ask(lambda: self._client.get_model_repository_index(client_timeout=CONNECT_TIMEOUT_S)).models
+        ready = sorted({model.name for model in models if model.state == "READY"})
+        listed = ", ".join(ready) or "none"
+        if name is not None and name not in ready:
+            raise ServerError(f"Triton at {self.url} has no model {name} that is ready; it serves: {listed}")
+        found = {each: self._config(each) for each in ([name] if name else ready)}
+        ours = {each: config for each, config in found.items() if SPEC_KEY in config.parameters}
+        if len(ours) != 1:
+            what = "several models of ours" if ours else "no model with a spec of ours"
+            raise ServerError(
+                f"Triton at {self.url} has {what} ({listed}); "
+                + ("choose one with --model" if ours else "serve one made by `swinunet export`")
+            )
+        ((chosen, config),) = ours.items()
+        origin = f"model {chosen} at {self.url}"
+        spec = ModelSpec.from_json(config.parameters[SPEC_KEY].string_value, origin)
+        served = sorted({model.version for model in models if model.name == chosen and model.state == "READY"})
+        if str(spec.version) not in served:
+            raise ServerError(
+                f"{origin}: its spec is of version {spec.version}, the server has {', '.join(served)}; "
+                "export the model again"
+            )
+        return chosen, spec, int(config.max_batch_size)
+
+    def _config(self, name: str) -> Any:  # a protobuf without stubs
+        return self._ask(lambda: self._client.get_model_config(name, client_timeout=CONNECT_TIMEOUT_S)).config
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the server; its refusals become ServerError."""
+        try:
+            return question()
+        except InferenceServerException as error:
+            raise ServerError(_reason(self.url, error)) from None
+
+
+def _reason(url: str, error: InferenceServerException) -> str:
+    status, message = str(error.status() or ""), " ".join(str(error.message()).split())
+    if "UNAVAILABLE" in status:
+        return f"no Triton answers at {url}; start one with `swinunet serve`, or leave --url away to start it here"
+    if "DEADLINE_EXCEEDED" in status:
+        return f"Triton at {url} did not answer in time; look at its log, or try again when it is less busy"
+    return f"Triton at {url} refused the request: {message[:300]}"
+
+
+def _channel_args() -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ]

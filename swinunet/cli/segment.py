@@ -1,0 +1,105 @@
+"""`swinunet segment`: DICOM folders or NIfTI files in, a folder of results for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from client import JobResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("segment", no_args_is_help=True)(_segment)
+
+
+def _segment(
+    inputs: Annotated[list[Path], typer.Argument(help="DICOM folders or NIfTI files", metavar="INPUT...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="results go here, a folder per input")],
+    url: Annotated[str | None, typer.Option(help="HOST:PORT of Triton's gRPC [default: start one here]")] = None,
+    model: Annotated[str | None, typer.Option(help="model name, where the server has several")] = None,
+    roi: Annotated[
+        list[str] | None,
+        typer.Option(help="[left=|right=]XMIN,XMAX,YMIN,YMAX,ZMIN,ZMAX: a box in patient mm (LPS); repeatable"),
+    ] = None,
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, where a folder has several")] = None,
+    repository: Annotated[
+        Path | None, typer.Option(help="model repository to start Triton on [default: model_repository/]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace results that exist")] = False,
+) -> None:
+    """Segment DICOM folders or NIfTI files through Triton: DICOM SEG, NIfTI, JSON report and overlay PNG.
+
+    Example: `swinunet segment study/ case.nii.gz -o results --url triton.hospital:8001`
+
+    A box: `swinunet segment study/ -o results --roi left=7,42,-2,48,-33,8`
+    """
+    from client import TritonModel, load_input, output_folders, parse_roi, run_job
+    from client.segmentation import count_slices
+    from swinunet.errors import SwinUNetError
+
+    rois = tuple(parse_roi(text) for text in roi or [])
+    folders = output_folders(inputs, output, overwrite)
+    results: list[JobResult] = []
+    failures: list[tuple[Path, SwinUNetError]] = []
+    with _server(url, repository) as address, TritonModel(address, model) as served:
+        for path, folder in zip(inputs, folders, strict=True):
+            try:
+                loaded = load_input(path, served.spec, series)
+                with _bar(path.name, count_slices(loaded.volume, served, rois)) as tick:
+                    results.append(run_job(loaded, folder, served, rois, tick))
+            except SwinUNetError as error:
+                failures.append((path, error))
+                if len(inputs) > 1:
+                    print(f"swinunet: {path}: {error}", file=sys.stderr)
+    if results:
+        _show(results)
+    if len(inputs) == 1 and failures:
+        raise failures[0][1]
+    if failures:
+        raise SwinUNetError(f"{len(failures)} of {len(inputs)} inputs were not segmented; the reasons are above")
+
+
+@contextmanager
+def _server(url: str | None, repository: Path | None) -> Iterator[str]:
+    """Address of the server to ask: the given one, or one of our own for as long as the job lasts."""
+    if url is not None:
+        yield url
+        return
+    from serving import TritonServer
+    from swinunet.paths import default_repository
+
+    with TritonServer(repository or default_repository()) as server:
+        yield server.url
+
+
+@contextmanager
+def _bar(name: str, slices: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=slices)
+        yield lambda done: progress.advance(task, done)
+
+
+def _show(results: list[JobResult]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("input", "structure", "volume (ml)", "voxels", "seconds", title="Segmentation")
+    for result in results:
+        seconds = f"{sum(result.report.timings_s.values()):.1f}"
+        for row, structure in enumerate(result.report.structures):
+            head = (result.report.input.name, seconds) if row == 0 else ("", "")
+            table.add_row(head[0], structure.name, f"{structure.volume_ml:.2f}", str(structure.voxels), head[1])
+    console = Console()
+    console.print(table)
+    for result in results:
+        console.print(f"{result.folder}: {', '.join(sorted(result.report.outputs.values()))}", soft_wrap=True)
