@@ -1,0 +1,178 @@
+"""Whether the frames of one series make a volume, and if not, why: a typed verdict and a sentence with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from client.dicom.files import Frame, ImageFile
+from client.dicom.geometry import normal_of, order_along_normal, positions_of, thickness_of
+
+COSINE_TOLERANCE = 1e-3  # difference of direction cosines within a series
+UNIT_TOLERANCE = 1e-2  # departure of the cosines from unit length and from a right angle
+SPACING_TOLERANCE = 1e-3  # relative difference of pixel spacing within a series
+DUPLICATE_TOLERANCE_MM = 1e-2  # frames closer than this along the normal lie at one position
+TILT_TOLERANCE_DEG = 0.5  # angle between the stack and the normal that header rounding may explain
+EVENNESS_TOLERANCE = 0.1  # departure of a slice from even spacing, in slice steps; or, if that is more,
+ROUNDING_MM = 0.1  # what scanners that write positions with one decimal need
+MISSING_RATIO = 1.6  # a step this many times the usual one lacks a slice, however thin the slices
+
+
+class VerdictKind(StrEnum):
+    """What a series is; only the first two can be read as a volume."""
+
+    OK = "ok"
+    SINGLE_SLICE = "single_slice"
+    UNREADABLE = "unreadable"
+    COLOUR = "colour"
+    MIXED_SIZE = "mixed_size"
+    MIXED_SPACING = "mixed_spacing"
+    MIXED_ORIENTATION = "mixed_orientation"
+    NOT_A_VOLUME = "not_a_volume"
+    DUPLICATE_POSITIONS = "duplicate_positions"
+    GAP = "gap"
+    TILTED = "tilted"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kind: the type. sentence: the numbers behind it, and for a refusal what to do."""
+
+    kind: VerdictKind
+    sentence: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether `read_volume` reads it."""
+        return self.kind in (VerdictKind.OK, VerdictKind.SINGLE_SLICE)
+
+
+def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict, tuple[Frame, ...]]:
+    """The verdict on a series, and its frames ordered along the normal (in file order if they have no geometry)."""
+    found = _pixel_verdict(files) or _plane_verdict(frames)
+    if found:
+        return found, tuple(frames)
+    ordered = order_along_normal(frames)
+    return _stack_verdict(ordered), ordered
+
+
+def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
+    """Refusals for what the pixels are."""
+    broken = [file for file in files if file.fault]
+    if broken:
+        rest = f" ({len(broken)} of {len(files)} files are unreadable)" if len(broken) > 1 else ""
+        return Verdict(
+            VerdictKind.UNREADABLE, f"{broken[0].path.name}: {broken[0].fault}{rest}; fetch the series again"
+        )
+    colour = next((file for file in files if file.is_colour), None)
+    if colour:
+        return Verdict(
+            VerdictKind.COLOUR,
+            f"colour image ({colour.photometric}, {colour.samples_per_pixel} samples per pixel), expected grey values "
+            "(MONOCHROME2); choose the series it was made from",
+        )
+    sizes = sorted({(file.columns, file.rows) for file in files})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{columns} x {rows}" for columns, rows in sizes[:4])
+        return Verdict(VerdictKind.MIXED_SIZE, f"slices of {len(sizes)} sizes ({listed} pixels), expected one")
+    return None
+
+
+def _plane_verdict(frames: Sequence[Frame]) -> Verdict | None:
+    """Refusals for what single planes say, and for planes that do not share orientation and spacing."""
+    placed = [frame for frame in frames if frame.position_mm and frame.orientation and frame.pixel_spacing_mm]
+    if len(placed) < len(frames):
+        return Verdict(
+            VerdictKind.NOT_A_VOLUME,
+            f"{len(frames) - len(placed)} of {len(frames)} frames do not say where they lie in the patient "
+            "(position, orientation and pixel spacing)",
+        )
+    references = {frame.file.frame_of_reference_uid for frame in frames}
+    if len(references) > 1:
+        return Verdict(VerdictKind.NOT_A_VOLUME, f"frames in {len(references)} frames of reference, expected one")
+    spacing = np.array([frame.pixel_spacing_mm for frame in frames])
+    if spacing.min() <= 0:
+        return Verdict(VerdictKind.NOT_A_VOLUME, f"a pixel spacing of {spacing.min():g} mm, expected a positive one")
+    if (np.ptp(spacing, axis=0) > SPACING_TOLERANCE * spacing.min(axis=0)).any():
+        low, high = spacing.min(axis=0), spacing.max(axis=0)
+        return Verdict(
+            VerdictKind.MIXED_SPACING,
+            f"pixel spacing from {low[0]:g} x {low[1]:g} to {high[0]:g} x {high[1]:g} mm, expected one",
+        )
+    cosines = np.array([frame.orientation for frame in frames])
+    row, column = cosines[:, :3], cosines[:, 3:]
+    lengths = np.linalg.norm(np.stack([row, column]), axis=-1)
+    skew = np.abs((row * column).sum(axis=1)).max()
+    if np.abs(lengths - 1).max() > UNIT_TOLERANCE or skew > UNIT_TOLERANCE:
+        return Verdict(
+            VerdictKind.NOT_A_VOLUME,
+            f"direction cosines of length {lengths.min():.3f} to {lengths.max():.3f} with a product of {skew:.3f}, "
+            "expected unit length and a right angle",
+        )
+    if np.ptp(cosines, axis=0).max() > COSINE_TOLERANCE:
+        return Verdict(
+            VerdictKind.MIXED_ORIENTATION,
+            f"{len(frames)} slices of different orientation (up to {_spread_deg(cosines):.1f} degrees apart), "
+            "expected one; is it a localizer?",
+        )
+    return None
+
+
+def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
+    """The verdict on parallel planes of one size and spacing, ordered along the normal."""
+    size = f"{frames[0].file.columns} x {frames[0].file.rows} pixels"
+    if len(frames) == 1:
+        thickness_mm, source = thickness_of(frames[0])
+        return Verdict(VerdictKind.SINGLE_SLICE, f"one slice of {size}, {thickness_mm:g} mm thick ({source})")
+    normal, positions = normal_of(frames[0]), positions_of(frames)
+    along_mm = (positions - positions[0]) @ normal
+    steps_mm = np.diff(along_mm)
+    if along_mm[-1] < DUPLICATE_TOLERANCE_MM:
+        return Verdict(VerdictKind.NOT_A_VOLUME, f"{len(frames)} slices at one position, expected one slice at each")
+    same = int((steps_mm < DUPLICATE_TOLERANCE_MM).sum())
+    if same:
+        return Verdict(
+            VerdictKind.DUPLICATE_POSITIONS,
+            f"{len(frames)} slices at {len(frames) - same} positions, expected one slice at each; "
+            "are there several echoes, time points or copies in the series?",
+        )
+    step_mm = along_mm[-1] / (len(frames) - 1)
+    tolerance_mm = max(EVENNESS_TOLERANCE * step_mm, ROUNDING_MM)
+    uneven_mm = np.abs(along_mm - step_mm * np.arange(len(frames))).max()
+    if uneven_mm > tolerance_mm or steps_mm.max() > MISSING_RATIO * np.median(steps_mm):
+        return _gap(steps_mm)
+    axis = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
+    tilt_deg = float(np.degrees(np.arccos(min(1.0, axis @ normal))))
+    if tilt_deg > TILT_TOLERANCE_DEG:
+        return Verdict(
+            VerdictKind.TILTED,
+            f"the stack leans {tilt_deg:.1f} degrees from the normal of its {len(frames)} slices (gantry tilt), "
+            f"expected less than {TILT_TOLERANCE_DEG:g}",
+        )
+    even = positions[0] + np.outer(np.linspace(0, 1, len(frames)), positions[-1] - positions[0])
+    sideways_mm = float(np.linalg.norm(positions - even, axis=1).max())
+    if sideways_mm > tolerance_mm:
+        return Verdict(
+            VerdictKind.NOT_A_VOLUME, f"slices lie up to {sideways_mm:.2f} mm beside a straight stack, expected none"
+        )
+    return Verdict(VerdictKind.OK, f"{len(frames)} slices of {size}, {step_mm:.3g} mm apart")
+
+
+def _gap(steps_mm: np.ndarray) -> Verdict:
+    usual_mm, worst = float(np.median(steps_mm)), int(steps_mm.argmax())
+    missing = int(np.maximum(np.rint(steps_mm / usual_mm) - 1, 0).sum())
+    cause = f"about {missing} missing" if missing else "uneven steps"
+    return Verdict(
+        VerdictKind.GAP,
+        f"slices are {usual_mm:.3g} mm apart, but {steps_mm[worst]:.3g} mm between slices {worst + 1} and {worst + 2} "
+        f"of {len(steps_mm) + 1} ({cause}), expected even steps; fetch the series again",
+    )
+
+
+def _spread_deg(cosines: np.ndarray) -> float:
+    """Largest angle between the rows, or the columns, of the first slice and of another; cosines: [K, 6]."""
+    row, column = cosines[:, :3] @ cosines[0, :3], cosines[:, 3:] @ cosines[0, 3:]
+    return float(np.degrees(np.arccos(np.clip(np.minimum(row, column), -1, 1))).max())
