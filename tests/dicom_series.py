@@ -1,0 +1,119 @@
+"""DICOM series made up for tests: data sets in memory, changed at will, then saved."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    generate_uid,
+)
+from pydicom.valuerep import DSfloat
+
+from client.dicom import DicomVolume, VerdictKind, read_volume, scan_folder, select_series
+
+PATIENT = {"PatientName": "SECRETNAME^ANNA", "PatientID": "SECRETID77", "PatientBirthDate": "19010203"}
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def decimal(numbers: Sequence[float]) -> list[DSfloat]:
+    return [DSfloat(float(number), auto_format=True) for number in numbers]
+
+
+def make_series(
+    stored: np.ndarray | None = None,
+    *,
+    orientation: Sequence[float] = AXIAL,
+    step_mm: Sequence[float] = (0.0, 0.0, 2.0),
+    origin_mm: Sequence[float] = (-10.0, 5.0, 30.0),
+    pixel_spacing_mm: Sequence[float] = (0.5, 0.75),
+    bits_stored: int = 16,
+    **attributes: Any,
+) -> list[Dataset]:
+    """MR slices with these stored values [K, rows, columns], the k-th at origin + k * step; nothing is on disk yet."""
+    stored = np.arange(60, dtype=np.uint16).reshape(5, 4, 3) if stored is None else stored
+    series_uid, study_uid, reference_uid = generate_uid(), generate_uid(), generate_uid()
+    slices = []
+    for k, values in enumerate(stored):
+        ds = Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, generate_uid()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study_uid, series_uid, reference_uid
+        ds.Modality, ds.SeriesDescription, ds.InstanceNumber = "MR", "t1 axial", k + 1
+        ds.ImageOrientationPatient = decimal(orientation)
+        ds.ImagePositionPatient = decimal(np.asarray(origin_mm) + k * np.asarray(step_mm))
+        ds.PixelSpacing = decimal(pixel_spacing_mm)
+        ds.Rows, ds.Columns = values.shape
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = values.itemsize * 8, bits_stored, bits_stored - 1
+        ds.PixelRepresentation = int(values.dtype.kind == "i")
+        ds.PixelData = values.tobytes()
+        ds["PixelData"].VR = "OW" if values.itemsize == 2 else "OB"
+        for keyword, value in (PATIENT | attributes).items():
+            setattr(ds, keyword, value)
+        slices.append(ds)
+    return slices
+
+
+def save(folder: Path, slices: Sequence[Dataset], names: Sequence[str] | None = None) -> Path:
+    """Write the data sets as Part 10 files and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, ds in enumerate(slices):
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(folder / (names[index] if names else f"IM{index:04d}"), enforce_file_format=True)
+    return folder
+
+
+def shuffled(slices: list[Dataset], seed: int) -> list[Dataset]:
+    """The slices in random order, with InstanceNumbers in another."""
+    generator = random.Random(seed)
+    numbers = generator.sample(range(1, 1000), len(slices))
+    for ds, number in zip(slices, numbers, strict=True):
+        ds.InstanceNumber = number
+    return generator.sample(slices, len(slices))
+
+
+def make_enhanced(order: Sequence[int]) -> Dataset:
+    """An Enhanced MR image (PS3.3 A.36.2) whose frames lie in this order; frame values are 10 * place + column."""
+    stored = np.array([[[10 * place + column for column in range(3)]] * 2 for place in order], np.uint16)
+    (ds,) = make_series(stored[:1])
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(ds, keyword)
+    ds.SOPClassUID, ds.NumberOfFrames, ds.PixelData = EnhancedMRImageStorage, len(order), stored.tobytes()
+    shared, orientation, measures = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = decimal(AXIAL)
+    measures.PixelSpacing, measures.SpacingBetweenSlices = decimal((0.5, 0.75)), "2"
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for place in order:
+        group, position, values = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = decimal((1.0, 2.0, 3.0 + 2.0 * place))
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = "2", str(place), "US"
+        group.PlanePositionSequence, group.PixelValueTransformationSequence = [position], [values]
+        groups.append(group)
+    ds.PerFrameFunctionalGroupsSequence = groups
+    return ds
+
+
+def lean(slices: list[Dataset]) -> None:
+    for k, ds in enumerate(slices):
+        ds.ImagePositionPatient = decimal((0, k * np.tan(np.radians(12)), k))
+
+
+def read(folder: Path) -> DicomVolume:
+    return read_volume(select_series(scan_folder(folder)))
+
+
+def verdict_of(folder: Path) -> tuple[VerdictKind, str]:
+    (series,) = scan_folder(folder).series
+    return series.verdict.kind, series.verdict.sentence
