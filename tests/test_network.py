@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -239,7 +240,9 @@ def test_checkpoint_there_and_back(tmp_path: Path, spec: ModelSpec | None) -> No
     with torch.no_grad():
         assert torch.equal(again(image), model(image))
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
-    assert len(sha256(path)) == 64
+    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 @pytest.mark.parametrize("change", [{"context_slices": 3}, {"input_size": (64, 64)}, {"labels": ()}], ids=str)

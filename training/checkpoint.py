@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from imaging.spec import SPEC_KEY, ModelSpec
@@ -36,11 +36,12 @@ def save_checkpoint(path: Path, model: SwinUNet, spec: ModelSpec | None) -> None
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
-            save_file(weights, Path(aside) / "weights", metadata)
+            (Path(aside) / "weights").write_bytes(save(weights, metadata))  # save_file makes it readable to us alone
             (Path(aside) / "weights").replace(path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: cannot write the checkpoint here ({reason}); choose another place") from None
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write the checkpoint here ({error.strerror}); choose another place"
+        ) from None
 
 
 def load_checkpoint(path: Path) -> tuple[SwinUNet, ModelSpec | None]:
