@@ -1,0 +1,149 @@
+"""The JSON report of one segmentation: what was found in what, by which model, in how many seconds.
+
+It names the source series by its UID and never the patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from client.results.files import written_aside
+from client.results.segments import Measurement, Side
+from imaging import Code, ModelSpec
+from swinunet.errors import InputError
+
+SCHEMA_VERSION = 1
+_STRICT = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Input:
+    """What was segmented. name: of the folder or file, without its path. shape: voxels [I, J, K]."""
+
+    name: str
+    kind: Literal["dicom", "nifti"]
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    series_instance_uid: str | None = None  # DICOM only
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Box:
+    """The part of the volume that the model saw, in LPS mm."""
+
+    low_mm: tuple[float, float, float]
+    high_mm: tuple[float, float, float]
+    laterality: Side | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Structure:
+    """One structure on one side. mask_value: in the NIfTI mask. segment_number: in the DICOM SEG."""
+
+    name: str
+    label: str
+    laterality: Side | None
+    type: Code
+    modifier: Code | None
+    mask_value: int
+    segment_number: int
+    voxels: int
+    volume_ml: float
+
+    @staticmethod
+    def of(measurement: Measurement) -> Structure:
+        """A report's line for a measured segment."""
+        segment = measurement.segment
+        return Structure(
+            name=segment.text,
+            label=segment.label.name,
+            laterality=segment.laterality,
+            type=segment.label.type,
+            modifier=segment.label.modifier,
+            mask_value=segment.mask_value,
+            segment_number=segment.number,
+            voxels=measurement.voxels,
+            volume_ml=round(measurement.volume_ml, 4),
+        )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Model:
+    """The model that served the job, as its server described it."""
+
+    name: str
+    version: int
+    checkpoint_sha256: str
+    spec: ModelSpec
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Report:
+    """One job. boxes: empty if the model saw the whole volume. outputs: kind of result to file name."""
+
+    input: Input
+    model: Model
+    structures: tuple[Structure, ...]
+    boxes: tuple[Box, ...]
+    timings_s: dict[str, float]  # by stage, in the order they ran
+    outputs: dict[str, str]
+    created: str  # UTC, ISO 8601
+    software: str
+    schema_version: int = Field(default=SCHEMA_VERSION)
+
+    def to_json(self) -> str:
+        """The report as indented JSON."""
+        return _ADAPTER.dump_json(self, indent=2).decode()
+
+
+_ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
+
+
+def make_report(
+    source: Input,
+    spec: ModelSpec,
+    measurements: Sequence[Measurement],
+    *,
+    boxes: Sequence[Box] = (),
+    timings_s: dict[str, float],
+    outputs: dict[str, str],
+) -> Report:
+    """The report of a job that ends now, with this software."""
+    return Report(
+        input=source,
+        model=Model(spec.name, spec.version, spec.provenance.checkpoint_sha256, spec),
+        structures=tuple(Structure.of(measurement) for measurement in measurements),
+        boxes=tuple(boxes),
+        timings_s={stage: round(seconds, 4) for stage, seconds in timings_s.items()},
+        outputs=outputs,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        software=f"swinunet {version('swinunet')}",
+    )
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the report as JSON, whole or not at all. Raises OutputError if it cannot be written."""
+    with written_aside(path) as aside:
+        aside.write_text(report.to_json() + "\n", encoding="utf-8")
+
+
+def read_report(path: Path) -> Report:
+    """Read a report that `write_report` wrote. Raises InputError if it is missing or not of this schema."""
+    try:
+        return _ADAPTER.validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from None
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        raise InputError(
+            f"{path}: not a report of schema version {SCHEMA_VERSION} ({where}: {detail['msg']})"
+        ) from None
