@@ -127,9 +127,10 @@ def _write_seg(path: Path, dicom: DicomVolume, found: Segmentation, spec: ModelS
 
 def _describe(loaded: Loaded) -> Input:
     volume, dicom = loaded.volume, loaded.dicom
-    uid = dicom.series.uid if dicom else None
-    kind = "dicom" if dicom else "nifti"
-    return Input(loaded.path.resolve().name, kind, volume.shape, volume.spacing_mm, uid)
+    name = loaded.path.resolve().name
+    if dicom is None:
+        return Input(name, "nifti", volume.shape, volume.spacing_mm)
+    return Input(name, "dicom", volume.shape, volume.spacing_mm, dicom.series.uid)
 
 
 def _box(roi: Roi) -> Box:

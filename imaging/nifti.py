@@ -49,7 +49,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
 
     Raises OutputError if the file cannot be written.
     """
-    image = nib.Nifti1Image(np.ascontiguousarray(volume.voxels), _RAS_LPS @ volume.affine)
+    image = nib.Nifti1Image(volume.voxels, _RAS_LPS @ volume.affine)
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
