@@ -11,6 +11,7 @@ and `threads` (0 is every core).
 
 from __future__ import annotations
 
+import ctypes
 import json
 import time
 from collections.abc import Callable
@@ -19,6 +20,10 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+_USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
+_set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
+_set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 Outputs = dict[str, np.ndarray]
 Engine = Callable[[np.ndarray], Outputs]
@@ -82,7 +87,32 @@ class TritonPythonModel:
 
 
 def _to_tensor(name: str, array: np.ndarray) -> Any:
-    return pb_utils.Tensor.from_dlpack(name, array) if _DLPACK else pb_utils.Tensor(name, array)
+    if not _DLPACK:
+        return pb_utils.Tensor(name, array)
+    exporter = _Exporter(array)
+    tensor = pb_utils.Tensor.from_dlpack(name, exporter)
+    exporter.close()
+    return tensor
+
+
+class _Exporter:
+    """An array as DLPack. Triton marks a capsule as used by a name that NumPy does not know, and NumPy then prints a
+    traceback for every output; `close` gives it the name of the DLPack standard."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self._capsule: Any = None
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, **_: Any) -> Any:
+        self._capsule = self._array.__dlpack__()
+        return self._capsule
+
+    def close(self) -> None:
+        if self._capsule is not None:
+            _set_capsule_name(self._capsule, _USED)
 
 
 def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:

@@ -54,7 +54,7 @@ def cpu_config(
     precision: CpuPrecision = "f32",
     threads: int = 0,
     max_batch_size: int = MAX_BATCH_SIZE,
-    max_queue_delay_us: int = 2000,
+    max_queue_delay_us: int = 500,
 ) -> str:
     """The text of `configs/cpu.pbtxt`: `model.py` (export/python_backend_model.py) in the Python backend.
 

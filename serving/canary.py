@@ -1,0 +1,104 @@
+"""The canary: a request with a known answer. Triton's own `ready` stays true over a dead or miscomputing backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+from serving.errors import ServingError
+
+CANARY_FILE = "canary.npz"  # `image` float16 [B, C, H, W], `labels` uint8 [B, H, W]; written by export
+MIN_AGREEMENT = 0.99  # of all pixels: precision may move a border, nothing more
+MIN_FOREGROUND_AGREEMENT = 0.9  # of pixels that are foreground in the canary: mostly background, zeros would pass
+
+_MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit is 4 MB
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model version that Triton has loaded, or failed to (`reason` is Triton's)."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
+
+
+@contextmanager
+def connect(url: str) -> Iterator[grpcclient.InferenceServerClient]:
+    """A gRPC client of a server on this machine. Raises ServingError for whatever the server refuses."""
+    channel = [
+        ("grpc.enable_http_proxy", 0),  # an http_proxy in the environment would catch loopback too
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ]
+    client = grpcclient.InferenceServerClient(url, channel_args=channel)
+    try:
+        yield client
+    except InferenceServerException as error:
+        raise ServingError(f"Triton at {url}: {' '.join(str(error.message()).split())}") from None
+    finally:
+        client.close()
+
+
+def served_models(client: grpcclient.InferenceServerClient, timeout: float) -> list[ServedModel]:
+    """What the server says of each model version in its repository."""
+    index = client.get_model_repository_index(client_timeout=timeout)
+    return [ServedModel(model.name, model.version, model.state, model.reason) for model in index.models]
+
+
+def check_model(client: grpcclient.InferenceServerClient, repository: Path, model: ServedModel, timeout: float) -> bool:
+    """Check that `model` is ready and answers its canary. Returns False if it has no canary to answer.
+
+    Raises ServingError or InferenceServerException if it is not ready, does not answer or answers wrongly.
+    """
+    name = f"model {model.name} version {model.version or '?'}"
+    if model.state != "READY":
+        raise ServingError(f"{name} is {model.state or 'not loaded'}: {' '.join(model.reason.split())}")
+    path = repository / model.name / model.version / CANARY_FILE
+    if not path.is_file():
+        if not client.is_model_ready(model.name, model.version, client_timeout=timeout):
+            raise ServingError(f"{name} is not ready")
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as canary:
+            image, expected = canary["image"], canary["labels"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ServingError(f"{path} cannot be read ({error}); export the model again") from None
+    _compare(name, _infer(client, model, image, timeout), expected)
+    return True
+
+
+def _infer(
+    client: grpcclient.InferenceServerClient, model: ServedModel, image: np.ndarray, timeout: float
+) -> np.ndarray:
+    tensor = grpcclient.InferInput("image", image.shape, "FP16")
+    tensor.set_data_from_numpy(image)
+    outputs = [grpcclient.InferRequestedOutput("labels")]
+    try:
+        answer = client.infer(model.name, [tensor], model.version, outputs=outputs, client_timeout=timeout)
+        return np.asarray(answer.as_numpy("labels"))
+    except InferenceServerException as error:
+        reason = " ".join(str(error.message()).split())
+    except ValueError as error:  # fewer bytes than its shape says: what a NumPy 1 stub sends under NumPy 2
+        reason = f"labels do not fit their shape ({error})"
+    raise ServingError(f"model {model.name} version {model.version} fails its canary: {reason}")
+
+
+def _compare(name: str, labels: np.ndarray, expected: np.ndarray) -> None:
+    if labels.shape != expected.shape:
+        raise ServingError(f"{name} fails its canary: labels are {labels.shape}, expected {expected.shape}")
+    agreement = float((labels == expected).mean())
+    foreground = expected > 0
+    found = float((labels == expected)[foreground].mean()) if foreground.any() else 1.0
+    if agreement < MIN_AGREEMENT or found < MIN_FOREGROUND_AGREEMENT:
+        raise ServingError(
+            f"{name} fails its canary: {agreement:.1%} of all labels and {found:.1%} of the foreground agree, expected "
+            f"{MIN_AGREEMENT:.0%} and {MIN_FOREGROUND_AGREEMENT:.0%}; the backend miscomputes"
+        )

@@ -1,0 +1,52 @@
+"""What the tests share: a real Triton on the shipped model, and a small model for everything that breaks servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_traces import traces
+from small_model import write_small_repository
+
+import serving
+from serving import TritonServer
+from swinunet.paths import default_repository
+
+
+@pytest.fixture(scope="session")
+def tritonserver() -> serving.locate.Installation:
+    """The installed tritonserver; tests that need one skip without it."""
+    try:
+        return serving.find_tritonserver()
+    except serving.ServingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The model repository that the project ships."""
+    return default_repository()
+
+
+@pytest.fixture(scope="session")
+def triton(tritonserver: object, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server on the shipped repository, one for the whole run. Do not break it."""
+    with TritonServer(repository, log_file=tmp_path_factory.mktemp("triton") / "triton.log") as server:
+        yield server
+
+
+@pytest.fixture
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test whose servers leave shared memory or a private folder behind; `triton` lives on and is left out."""
+    if "triton" in request.fixturenames:
+        request.getfixturevalue("triton")
+    before = traces()
+    yield
+    assert traces() == before
+
+
+@pytest.fixture
+def small_repository(tmp_path: Path) -> Path:
+    """A repository with one model whose answer is plain arithmetic (`small_labels`), to be broken at will."""
+    return write_small_repository(tmp_path / "repository")
