@@ -9,10 +9,12 @@ from functools import cached_property
 
 import numpy as np
 from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
+from client.dicom.geometry import ASSUMED_THICKNESS_MM
 from swinunet.errors import OutputError
 
 Reference = tuple[str, int | None]  # SOP Instance UID; frame number counted from 1, None in a single-frame image
@@ -70,13 +72,13 @@ class SourceImages:
         return [float(value) for value in self._group(0, "PixelMeasuresSequence").PixelSpacing]
 
     @property
-    def thickness_mm(self) -> float | None:
-        """Slice Thickness, else the mean distance between slices along the normal; None if neither is known."""
+    def thickness_mm(self) -> float:
+        """Slice Thickness, else the mean distance between slices along the normal, else 1 mm as in `client.dicom`."""
         if thickness_mm := self._group(0, "PixelMeasuresSequence").get("SliceThickness"):
             return float(thickness_mm)
         normal = np.cross(*np.reshape(self.orientation, (2, 3)))
         along = self.positions_mm @ normal
-        return float(np.ptp(along) / (len(along) - 1)) if len(along) > 1 else None
+        return float(np.ptp(along) / (len(along) - 1)) if len(along) > 1 else ASSUMED_THICKNESS_MM
 
     def stand_ins(self) -> list[Dataset]:
         """One single-frame MR header for each slice, with all that highdicom asks for and nothing it stumbles over.
@@ -99,7 +101,7 @@ class SourceImages:
         plane.Rows, plane.Columns = first.Rows, first.Columns
         plane.ImageOrientationPatient = self._group(0, "PlaneOrientationSequence").ImageOrientationPatient
         plane.PixelSpacing = self._group(0, "PixelMeasuresSequence").PixelSpacing
-        plane.SliceThickness = DSfloat(self.thickness_mm or 0.0, auto_format=True)
+        plane.SliceThickness = DSfloat(self.thickness_mm, auto_format=True)
         first.pop("SpacingBetweenSlices", None)  # often wrong in sources; highdicom works it out from the positions
         planes = [first, *(Dataset() for _ in self.references[1:])]
         for k, stand_in in enumerate(planes):
@@ -142,5 +144,6 @@ def _public_part(header: Dataset) -> Dataset:
     for tag in header.keys():  # noqa: SIM118  iterating a Dataset decodes its values
         if not tag.is_private and keyword_for_tag(tag) not in _LEFT_OUT:
             with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
-                copy.add(header[tag])
+                element = header[tag]
+                copy.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
     return copy
