@@ -148,13 +148,16 @@ def test_equal_spacing_keeps_every_pixel() -> None:
 @given(n_in=st.integers(4, 60), spacing=st.floats(0.4, 2.5), n_out=st.integers(60, 80))
 @settings(max_examples=60, deadline=None)
 def test_resampling_does_not_shift(n_in: int, spacing: float, n_out: int) -> None:
-    """A linear ramp in mm stays that ramp: pixel centres keep their place (the half-voxel trap)."""
+    """A ramp stays that ramp: pixel centres keep their place (the half-voxel trap would show as 0.5 or more).
+
+    The widened triangle of a shrinking axis reproduces a ramp to about a tenth of a pixel, an enlarging one exactly.
+    """
     axis = AxisMap.centre(n_in, spacing, n_out, 1.0)
     if not axis.fits:
         return
     values = axis.linear() @ np.arange(n_in, dtype=np.float32)
     inner = (axis.positions() > axis.step) & (axis.positions() < n_in - 1 - axis.step)
-    np.testing.assert_allclose(values[inner], axis.positions()[inner], atol=1e-3)
+    np.testing.assert_allclose(values[inner], axis.positions()[inner], atol=1e-3 if axis.step <= 1 else 0.15)
 
 
 def test_stretch_uses_the_whole_axis() -> None:
