@@ -149,4 +149,5 @@ def _channel_args() -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.enable_http_proxy", 0),  # an http_proxy in the environment would catch the hospital's own network
     ]

@@ -1,0 +1,30 @@
+"""The demo: the MNI152 brain as a DICOM series, both hippocampi segmented through a real Triton.
+
+python -m demo --output demo_output
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from demo.mni152 import HIPPOCAMPUS_BOXES, write_mni152_series
+from swinunet.cli import main
+
+
+def run(output: Path) -> None:
+    """Write the series below `output` and hand over to `swinunet segment`, as a user would call it."""
+    series = write_mni152_series(output / "mni152_t1")
+    boxes = [f"--roi={side}={','.join(f'{edge:g}' for edge in box)}" for side, box in HIPPOCAMPUS_BOXES.items()]
+    command = ["swinunet", "segment", str(series), "-o", str(output / "results"), *boxes, "--overwrite"]
+    print(f"DICOM series: {series}\n$ {shlex.join(command)}", flush=True)
+    sys.argv = command
+    main()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Segment the hippocampi of the MNI152 brain.")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"))
+    run(parser.parse_args().output)
