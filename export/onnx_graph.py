@@ -48,6 +48,7 @@ def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
             dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1, max=1024)}},
             verbose=False,
         )
+    assert program is not None  # None only for dynamo=False
     model = program.model_proto
     kept = [output for output in model.graph.output if output.name != LOGITS]
     del model.graph.output[:]
@@ -60,7 +61,7 @@ def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
 def with_logits(path: Path, num_classes: int, input_size: tuple[int, int]) -> bytes:
     """The graph at `path` with its inner logits as one more output (float32 [B, K, H, W]), serialised."""
     model = onnx.load(str(path))
-    shape = ["batch", num_classes, *input_size]
+    shape: list[str | int | None] = ["batch", num_classes, *input_size]
     model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, shape))
     return model.SerializeToString()
 

@@ -48,6 +48,7 @@ class TrainSettings:
     weight_decay: float = 0.05
     warmup_fraction: float = 0.05
     gradient_clip: float = 1.0
+    empty_share: float = 0.3  # of the slices without any label, how many an epoch draws
     ema_decay: float = 0.999
     validation_fraction: float = 0.2
     validate_every: int = 2
@@ -114,7 +115,8 @@ def _fit(
 ) -> Path:
     images = torch.from_numpy(np.concatenate([case.images for case in training]))
     labels = torch.from_numpy(np.concatenate([case.labels for case in training]))
-    steps_per_epoch = math.ceil(len(images) / settings.batch_size)
+    draw = _Draw(labels.flatten(1).any(dim=1), settings)
+    steps_per_epoch = draw.batches
     optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(settings.epochs * steps_per_epoch, settings))
     average = copy.deepcopy(model).eval()
@@ -125,7 +127,7 @@ def _fit(
     for epoch in range(1, settings.epochs + 1):
         began, total_loss = time.perf_counter(), 0.0
         model.train()
-        for step, batch in enumerate(_batches(len(images), settings.batch_size, generator), start=1):
+        for step, batch in enumerate(draw(generator), start=1):
             image, label = augment(images[batch].float(), labels[batch].long(), settings.augmentation, generator)
             loss = _step(model, image, label, optimizer, settings, amp)
             schedule.step()
@@ -169,7 +171,8 @@ def _step(
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices only, not for biases, norms and position-bias tables (Swin, arXiv 2103.14030, A2)."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (plain if parameter.ndim < 2 or "relative_position" in name else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -193,8 +196,21 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float, step: in
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    yield from torch.randperm(n, generator=generator).split(size)
+class _Draw:
+    """Which slices an epoch sees, in which batches: all with a label, a random share of the empty ones."""
+
+    def __init__(self, has_label: Tensor, settings: TrainSettings) -> None:
+        self._full = has_label.nonzero().flatten()
+        self._empty = (~has_label).nonzero().flatten()
+        self._empties = math.ceil(settings.empty_share * len(self._empty))
+        self._size = settings.batch_size
+        self.batches = math.ceil((len(self._full) + self._empties) / self._size)
+
+    def __call__(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Index batches, int64 [<= batch_size], in random order."""
+        empty = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._empties]]
+        drawn = torch.cat([self._full, empty])
+        yield from drawn[torch.randperm(len(drawn), generator=generator)].split(self._size)
 
 
 def _use_bf16(precision: str) -> bool:
