@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from imaging.volume import Volume
-from swinunet.errors import InputError, OutputError
+from swinunet.errors import InputError
+from swinunet.files import written_aside
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -53,11 +53,5 @@ def write_nifti(volume: Volume, path: Path) -> None:
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with written_aside(path) as aside:
         nib.save(image, str(aside))
-        aside.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write ({error.strerror}); choose a folder that can be written") from None
-    finally:
-        aside.unlink(missing_ok=True)

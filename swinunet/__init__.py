@@ -1,1 +1,1 @@
-"""The `swinunet` command (`swinunet.cli`) and the exceptions that every folder shares (`swinunet.errors`)."""
+"""The `swinunet` command (`swinunet.cli`), and what every folder shares: exceptions, whole-or-nothing files, paths."""

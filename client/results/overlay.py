@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from client.results.files import written_aside
 from client.results.segments import Measurement, Segment, measure
 from imaging import Volume, plane_view
 from imaging.spec import Plane
+from swinunet.files import written_aside
 
 _PANEL_INCHES, _LEGEND_INCHES, _DPI = 3.6, 3.0, 100
 _BACKGROUND, _TEXT, _FAINT = "#101214", "#f2f2f2", "#9aa4ad"

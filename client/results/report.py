@@ -15,10 +15,10 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from client.results.files import written_aside
 from client.results.segments import Measurement, Side
 from imaging import Code, ModelSpec
 from swinunet.errors import InputError
+from swinunet.files import written_aside
 
 SCHEMA_VERSION = 1
 _STRICT = pydantic.ConfigDict(extra="forbid")

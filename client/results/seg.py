@@ -21,11 +21,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from client.results.files import written_aside
 from client.results.seg_source import SourceImages
 from client.results.segments import Segment, Side
 from imaging import Code, ModelSpec
 from swinunet.errors import OutputError
+from swinunet.files import written_aside
 
 MANUFACTURER = "Swin-UNet project"
 SERIES_NUMBER_OFFSET = 1000  # a result's Series Number: its source's, moved out of the scanner's range
