@@ -1,1 +1,11 @@
-"""`swinunet benchmark`: latency, throughput and memory of every engine in one report."""
+"""`swinunet benchmark`: latency, throughput and memory of every engine, measured interleaved in one run.
+
+plan      what is measured: engines, batches, callers; a row more is a row more in the report
+subject   the model version, its spec and the real slices
+engines   how each engine loads and runs (in its own process: engine_worker)
+children  worker processes: started, told what to do, gone with their parent
+served    the same model through a real Triton, under callers of our own (caller_worker)
+runner    the rounds
+figures   rounds into spreads
+report    report.md, report.json; plot: latency.png
+"""

@@ -1,0 +1,77 @@
+"""The process of one engine: loads it once, then runs it when told to. Started by `benchmarks.children`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.children import obey
+from benchmarks.engines import Loaded, load_engine
+from benchmarks.figures import Tally, sample
+from benchmarks.machine import peak_mib
+
+_WARM_UP = 2  # untimed runs before each measurement: the caches were another engine's
+_LEAST = 3  # timed runs at least, however short the time
+
+
+class EngineWorker:
+    """Holds the engine and the slices, float16 [N, C, H, W]."""
+
+    engine: Loaded
+    slices: np.ndarray
+
+    def load(self, *, loader: str, precision: str, folder: str, threads: int, slices: str) -> dict[str, Any]:
+        """Load the engine up to its first answer."""
+        before = peak_mib()
+        self.slices = np.load(slices)
+        began = time.perf_counter()
+        self.engine = load_engine(loader, Path(folder), precision, threads)
+        self.engine.run(self.slices[:1])
+        load_s = time.perf_counter() - began - self.engine.import_s
+        return {
+            "description": self.engine.describe(),
+            "import_s": self.engine.import_s,
+            "load_s": load_s,
+            "process_mib": before,
+        }
+
+    def labels(self, *, path: str) -> dict[str, Any]:
+        """Write this engine's labels of all slices, uint8 [N, H, W], made one slice at a time, to `path` (.npy)."""
+        found = [self.engine.run(self.slices[index : index + 1]).copy() for index in range(len(self.slices))]
+        np.save(path, np.concatenate(found))
+        return {}
+
+    def measure(self, *, batch: int, seconds: float, reference: str | None) -> dict[str, Any]:
+        """Run for `seconds` at one batch, and compare every answer with the reference, outside the timed part."""
+        expected = None if reference is None else np.load(reference)
+        parts = _parts(len(self.slices), batch)
+        images = [np.ascontiguousarray(self.slices[part]) for part in parts]
+        wanted = [None if expected is None else expected[part] for part in parts]
+        for turn in range(_WARM_UP):
+            self.engine.run(images[turn % len(images)])
+        latencies_s: list[float] = []
+        tally = Tally()
+        end = time.perf_counter() + seconds
+        while len(latencies_s) < _LEAST or time.perf_counter() < end:
+            turn = len(latencies_s) % len(images)
+            began = time.perf_counter()
+            labels = self.engine.run(images[turn])
+            latencies_s.append(time.perf_counter() - began)
+            if (right := wanted[turn]) is not None:
+                tally.add(labels, right)
+        measured = sample(latencies_s, batch * len(latencies_s), sum(latencies_s), peak_mib())
+        return {"sample": asdict(measured), "tally": asdict(tally)}
+
+
+def _parts(slices: int, batch: int) -> list[np.ndarray]:
+    """Indices of the slices in each batch: all slices in turn, going round where they do not divide."""
+    return [np.arange(start, start + batch) % slices for start in range(0, max(slices, batch), batch)]
+
+
+if __name__ == "__main__":
+    worker = EngineWorker()
+    obey({"load": worker.load, "labels": worker.labels, "measure": worker.measure})

@@ -1,0 +1,120 @@
+"""The report's files: report.md (ready to paste), report.json (every figure of every round) and latency.png."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Row
+from benchmarks.plot import plot
+from benchmarks.runner import Result
+from benchmarks.tables import Table, notes, remark, tables
+from swinunet.errors import OutputError
+
+SCHEMA_VERSION = 1
+FILES = ("report.md", "report.json", "latency.png")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, and find out now whether it can be written. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def write_report(result: Result, folder: Path) -> list[Path]:
+    """Write FILES into `folder`, each whole or not at all, in place of an earlier report. Raises OutputError."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
+            staged = [Path(aside) / name for name in FILES]
+            staged[0].write_text(markdown(result))
+            staged[1].write_text(json.dumps(as_json(result), indent=1) + "\n")
+            plot(result, staged[2])
+            return [path.replace(folder / path.name) for path in staged]
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def markdown(result: Result) -> str:
+    """The report, as Markdown."""
+    machine, spec = result.machine, result.subject.spec
+    packages = ", ".join(f"{name} {number}" for name, number in machine.packages.items())
+    head = [
+        f"# Benchmark: {result.subject.title}",
+        f"Input {spec.context_slices} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
+        f"{machine.started}, {result.seconds:.0f} s, by `swinunet benchmark`.",
+        f"Machine: {machine.cpu}, usable cores: {machine.cores} (logical CPUs: {machine.logical_cpus}), "
+        f"{', '.join(machine.instruction_sets) or 'no vector instructions known'}; {machine.memory_gib:.0f} GiB; "
+        f"{machine.system}; load average before the run {machine.load_average:.1f}.",
+        f"Versions: Python {machine.python}, {packages}.",
+        "![latency and throughput](latency.png)",
+    ]
+    parts = [_markdown_table(table) for table in tables(result)]
+    return (
+        "\n\n".join([*head, *parts, "How each computes:", _descriptions(result), "Notes:", _list(notes(result))]) + "\n"
+    )
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """The report, for programs: the figures of every round, not only their spread."""
+    plan = result.plan
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {"name": result.subject.spec.name, "version": result.subject.folder.name},
+        "machine": asdict(result.machine),
+        "plan": {"rounds": plan.rounds, "seconds": plan.seconds, "threads": result.threads, "quick": plan.quick},
+        "slices": result.origin,
+        "process_mib": result.process_mib,
+        "seconds": result.seconds,
+        "served": asdict(result.served) if result.served else None,
+        "engines": [
+            {"engine": each.engine.name, "precision": each.engine.precision, "batch": row.size, **_engine(result, row)}
+            for each in result.engines
+            for row in each.rows
+        ],
+        "triton": [{"callers": row.size, **_triton(result, row)} for row in result.triton],
+        "notes": notes(result),
+    }
+
+
+def _engine(result: Result, row: Row) -> dict[str, Any]:
+    ratio = row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)
+    return {**row.to_json(), "remark": remark(row), "speed_ratio": ratio.to_json() if ratio else None}
+
+
+def _triton(result: Result, row: Row) -> dict[str, Any]:
+    bare = result.bare(row.size)
+    share = row.ratio(bare, lambda sample: sample.slices_per_s)
+    against = {"title": bare.title, "batch": bare.size} if bare else None
+    share_of_bare = share.to_json() if share else None
+    return {**row.to_json(), "remark": remark(row), "bare_engine": against, "share_of_bare": share_of_bare}
+
+
+def _markdown_table(table: Table) -> str:
+    lines = [table.heads, ("---",) * len(table.heads), *table.rows]
+    return f"## {table.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _descriptions(result: Result) -> str:
+    """One line an engine, and one for Triton."""
+    rows = [each.rows[0] for each in result.engines] + result.triton[:1]
+    return _list([f"{row.title}: {row.description or remark(row)}" for row in rows])
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    reason = os.strerror(error.errno or 0)
+    return OutputError(f"{folder}: cannot write the report here ({reason}); choose another folder")

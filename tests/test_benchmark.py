@@ -1,0 +1,311 @@
+"""`swinunet benchmark`: what it reports and refuses, and that nothing stays behind. Never how fast anything is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import helper, numpy_helper
+from server_traces import eventually
+from small_model import SMALL_SPEC
+
+import swinunet.cli
+from benchmarks.children import Child, ChildError
+from benchmarks.figures import Row, Sample, Spread, Tally
+from benchmarks.plan import BASELINE, ENGINES, Engine, Plan
+from benchmarks.report import FILES, as_json, markdown, write_report
+from benchmarks.runner import run_benchmark
+from benchmarks.subject import SLICES, Subject, find_subject, real_slices
+from benchmarks.tables import remark
+from imaging import SPEC_KEY
+from swinunet.errors import InputError
+
+FIGURES = ("p50_ms", "p95_ms", "slices_per_s")
+
+
+@pytest.fixture
+def subject(repository: Path) -> Subject:
+    """The shipped model."""
+    try:
+        return find_subject(repository, None)
+    except InputError as error:
+        pytest.skip(f"no shipped model: {error}")
+
+
+@pytest.fixture
+def small(small_repository: Path) -> Path:
+    """A repository that the tests may spoil: `small` with the spec in its graph, as export writes it. No checkpoint."""
+    path = small_repository / SMALL_SPEC.name / "1" / "model.onnx"
+    model = onnx.load(path)
+    helper.set_model_props(model, {SPEC_KEY: SMALL_SPEC.to_json()})
+    onnx.save(model, path)
+    return small_repository
+
+
+def run_main(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of the real command line."""
+    monkeypatch.setattr(sys, "argv", ["swinunet", "benchmark", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        swinunet.cli.main()
+    captured = capfd.readouterr()
+    return int(caught.value.code or 0), captured.out, captured.err
+
+
+def check_spreads(row: dict[str, Any], rounds: int) -> None:
+    for name in FIGURES:
+        spread = row[name]
+        assert len(spread["rounds"]) == rounds
+        assert 0 < spread["min"] <= spread["median"] <= spread["max"]
+    assert row["peak_mib"] > 0
+
+
+@pytest.mark.usefixtures("tritonserver", "subject")
+def test_quick_run_measures_every_row_and_every_label_is_right(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, err = run_main(capfd, monkeypatch, "--quick", "--seconds", "0.1", "-o", str(tmp_path / "report"))
+    assert status == 0, err
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert (tmp_path / "report" / "latency.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
+
+    found = [(row["engine"], row["precision"], row["batch"]) for row in report["engines"]]
+    assert found == [(engine.name, engine.precision, batch) for engine in ENGINES for batch in (1, 8)]
+    for row in report["engines"]:
+        if row["precision"] == "bf16" and row["error"]:
+            assert "no bf16 instructions" in row["error"]
+            continue
+        assert row["error"] is None
+        assert row["remark"] == ""
+        assert row["agreement"] >= 0.999
+        assert row["foreground_agreement"] >= 0.95
+        assert row["load_s"] > 0
+        assert len(row["speed_ratio"]["rounds"]) == 2
+        check_spreads(row, rounds=2)
+        assert f"| {row['title']} | {row['batch']} |" in text
+    assert [row["callers"] for row in report["triton"]] == [1, 8]
+    for row in report["triton"]:
+        assert row["error"] is None
+        assert row["foreground_agreement"] >= 0.95
+        assert row["mean_batch"]["min"] >= 1
+        assert row["share_of_bare"]["min"] > 0
+        check_spreads(row, rounds=2)
+    assert report["triton"][0]["mean_batch"]["max"] == 1
+    assert report["triton"][1]["bare_engine"]["batch"] == 8
+    assert "AVX" in text or "NEON" in text
+    assert all(engine.title in out for engine in ENGINES)
+
+
+def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path) -> None:
+    plan = Plan(engines=(BASELINE, Engine("ONNX Runtime", "onnxruntime", "fp32")), batches=(1, 3), callers=(), rounds=1)
+    result = run_benchmark(find_subject(small, None), plan)
+    pytorch, onnxruntime = as_json(result)["engines"][0], as_json(result)["engines"][3]
+    assert "checkpoint.safetensors: no such file" in pytorch["error"]
+    assert onnxruntime["error"] is None
+    assert onnxruntime["speed_ratio"] is None
+    assert onnxruntime["agreement"] is None
+    assert "not measured" in markdown(result)
+
+
+def test_triton_that_does_not_start_says_why(small: Path, tmp_path: Path) -> None:
+    shutil.rmtree(small / SMALL_SPEC.name / "configs")
+    plan = Plan(engines=(Engine("ONNX Runtime", "onnxruntime", "fp32"),), batches=(1,), rounds=1, seconds=0.05)
+    result = run_benchmark(find_subject(small, "small"), plan)
+    assert all("has the config 'cpu'" in remark(row) for row in result.triton)
+    assert result.engines[0].rows[0].measured
+    assert len(write_report(result, tmp_path)) == len(FILES)  # a report, a plot too, of what there is
+
+
+def swap_classes(path: Path) -> None:
+    """Make the graph call label 1 what is 2, and 2 what is 1."""
+    model = onnx.load(path)
+    cast = next(node for node in model.graph.node if "labels" in node.output)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 1], np.uint8), "swap"))
+    cast.CopyFrom(helper.make_node("Gather", ["swap", cast.input[0]], ["labels"]))
+    onnx.save(model, path)
+
+
+@pytest.mark.usefixtures("tritonserver")
+def test_a_fast_wrong_engine_shows(subject: Subject, tmp_path: Path) -> None:
+    copy = shutil.copytree(subject.repository, tmp_path / "repository")
+    swap_classes(copy / subject.spec.name / subject.folder.name / "model.onnx")
+    plan = Plan(engines=ENGINES[:2], batches=(2,), callers=(1,), rounds=1, seconds=0.1)
+    result = run_benchmark(find_subject(copy, None), plan)
+    right, wrong = (each.rows[0] for each in result.engines)
+    assert remark(right) == ""
+    assert remark(wrong).startswith("WRONG")
+    assert wrong.tally.foreground_agreement is not None
+    assert wrong.tally.foreground_agreement < 0.5
+    assert "fails its canary" in remark(result.triton[0])
+    assert "WRONG" in markdown(result)
+
+
+@pytest.mark.usefixtures("tritonserver")
+def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from swinunet.cli import main; main()", "benchmark", "--seconds", "60"]
+    run = subprocess.Popen(
+        [*command, "--repository", str(small), "-o", str(tmp_path / "report")],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        benchmark = psutil.Process(run.pid)
+
+        def callers() -> int:
+            found = 0
+            for process in benchmark.children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # ended since
+                    found += "benchmarks.caller_worker" in process.cmdline()
+            return found
+
+        assert eventually(lambda: run.poll() is not None or callers() == 8, 120)
+        assert run.poll() is None
+        started = benchmark.children(recursive=True)
+        assert any(process.name() == "tritonserver" for process in started)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+
+    def living() -> list[psutil.Process]:
+        return [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+    assert eventually(lambda: not living(), 30), living()
+
+
+def test_a_worker_that_dies_is_an_error_with_the_signal() -> None:
+    with Child("benchmarks.engine_worker") as child:
+        os.kill(child.pid, signal.SIGSEGV)
+        with pytest.raises(ChildError, match="ended with SIGSEGV"):
+            child.ask("labels", 30, path="nowhere.npy")
+
+
+def test_a_worker_refuses_in_one_line() -> None:
+    order = {"folder": "nowhere", "threads": 1, "slices": "nowhere.npy"}
+    with Child("benchmarks.engine_worker") as child:
+        with pytest.raises(ChildError, match="FileNotFoundError") as caught:
+            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ChildError, match="FileNotFoundError"):  # and lives on
+            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
+
+
+def test_slices_are_real_different_and_begin_with_the_canary(subject: Subject) -> None:
+    slices, origin = real_slices(subject)
+    assert slices.dtype == np.float16
+    assert slices.shape == (SLICES, subject.spec.context_slices, *subject.spec.input_size)
+    with np.load(subject.folder / "canary.npz") as canary:
+        assert np.array_equal(slices[: len(canary["image"])], canary["image"])
+    assert len({each.tobytes() for each in slices}) == SLICES
+    assert "canary" in origin
+
+
+def test_tally_looks_at_the_foreground_by_itself() -> None:
+    expected = np.zeros((1, 10, 10), np.uint8)
+    expected[0, 0, :4] = 1
+    missed = np.zeros_like(expected)
+    tally = Tally()
+    tally.add(missed, expected)
+    assert tally.agreement == pytest.approx(0.96)
+    assert tally.foreground_agreement == 0
+    tally.add(expected.astype(np.int64), expected)  # another type is all wrong
+    assert tally.differing == 104
+    assert Tally().agreement is None
+
+
+def test_ratios_are_taken_within_each_round() -> None:
+    slow, fast = Row("slow", 1), Row("fast", 1)
+    for speed in (10.0, 20.0):  # the machine was busy in the first round
+        slow.samples.append(Sample(1, 1, speed, 1, 1))
+        fast.samples.append(Sample(1, 1, 3 * speed, 1, 1))
+    assert fast.ratio(slow, lambda sample: sample.slices_per_s) == Spread((3.0, 3.0))
+    slow.error = "died in the second round"
+    assert fast.ratio(slow, lambda sample: sample.slices_per_s) is None
+    assert slow.spread(lambda sample: sample.p50_ms) is None
+
+
+def empty(repository: Path) -> list[str]:
+    shutil.rmtree(repository / SMALL_SPEC.name)
+    return []
+
+
+def second_model(repository: Path) -> list[str]:
+    shutil.copytree(repository / SMALL_SPEC.name, repository / "other")
+    return []
+
+
+def no_graph(repository: Path) -> list[str]:
+    (repository / SMALL_SPEC.name / "1" / "model.onnx").unlink()
+    return []
+
+
+def broken_graph(repository: Path) -> list[str]:
+    (repository / SMALL_SPEC.name / "1" / "model.onnx").write_bytes(b"no graph")
+    return []
+
+
+def unknown_model(_repository: Path) -> list[str]:
+    return ["--model", "liver"]
+
+
+def no_time(_repository: Path) -> list[str]:
+    return ["--seconds", "0"]
+
+
+def not_a_time(_repository: Path) -> list[str]:
+    return ["--seconds", "nan"]
+
+
+def output_is_a_file(repository: Path) -> list[str]:
+    return ["-o", str(repository / SMALL_SPEC.name / "config.pbtxt")]
+
+
+REFUSED: dict[Callable[[Path], list[str]], str] = {
+    shutil.rmtree: "is no folder; expected a Triton model repository",  # type: ignore[dict-item]
+    empty: "has no model (there is: none)",
+    second_model: "has several models (other, small); choose one with --model",
+    no_graph: "model.onnx is missing",
+    broken_graph: "is not a readable ONNX file",
+    unknown_model: "has no model 'liver' (there is: small)",
+    no_time: "--seconds is 0; expected more than 0",
+    not_a_time: "--seconds is nan; expected more than 0",
+    output_is_a_file: "cannot write the report here",
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
+def test_bad_input_is_one_clear_line(
+    spoil: Callable[[Path], list[str]],
+    small: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = [
+        "--repository",
+        str(small),
+        "-o",
+        str(tmp_path / "report"),
+        *(spoil(small) or []),
+    ]
+    status, out, err = run_main(capfd, monkeypatch, *arguments)
+    assert status == 1
+    assert REFUSED[spoil] in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "report").exists() or spoil is output_is_a_file
