@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 TRITON := nvidia-pytriton
 DEMO_OUT ?= demo_output
 
@@ -18,15 +18,15 @@ help: ## list the targets
 # nvidia-pytriton's metadata wants numpy<2; we use only the tritonserver in it, hence --no-deps.
 $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later with venv found; install it, or make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	@echo "installing the client and the CPU server into $(VENV) (no torch) ..."
-	$(PIP) --editable '.[client,demo,server]'
-	$(PIP) --no-deps $(TRITON)
+	@$(PYTHON) -m venv $(VENV)
+	@echo "installing the client and the CPU server into $(VENV), without torch; a minute or two ..."
+	@$(PIP) --editable '.[client,demo,server]'
+	@$(PIP) --no-deps $(TRITON)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/demo.stamp
-	@echo "installing training, export and the test tools into $(VENV) ..."
-	$(PIP) --editable '.[dev]'
+	@echo "installing training, export and the test tools into $(VENV); a minute or two ..."
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/demo.stamp ## segment both hippocampi of the MNI152 brain: DICOM in, a real Triton, DICOM SEG out
