@@ -1,30 +1,28 @@
-"""Augmentation of whole batches: rotation, scale, shift, mirrored neighbours, contrast, gamma, noise."""
+"""Augmentation of whole batches: rotation, scale, shift, mirror images, contrast, gamma, noise; on any device."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.settings import Augmentation
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Ranges to draw from, uniformly, for each slice on its own; `probability` is that of each family."""
-
-    probability: float = 0.7
-    rotation_degrees: float = 20.0
-    scale: float = 0.2
-    shift: float = 0.08  # of the field of view
-    contrast: float = 0.3
-    brightness: float = 0.3  # z-score units
-    gamma: float = 0.4  # natural logarithm
-    noise: float = 0.15  # z-score units
+__all__ = ["Augmentation", "augment"]
 
 
-def augment(image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Augmented copies of image float32 [B, C, H, W] and labels int64 [B, H, W], drawn from `generator`."""
+def augment(
+    image: Tensor,
+    labels: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    context_slices: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Augmented copies of image float32 [B, C, H, W] and labels int64 [B, H, W], drawn from `generator` (on the CPU).
+
+    context_slices: C is this many neighbouring slices for each modality, one modality after the other; None: all of C.
+    """
+    image, labels = _flip(image, labels, settings, generator, context_slices or image.shape[1])
     image, labels = _move(image, labels, settings, generator)
     return _shade(image, settings, generator), labels
 
@@ -35,8 +33,23 @@ def _uniform(n: int, spread: float, settings: Augmentation, generator: torch.Gen
     return value * (torch.rand(n, generator=generator) < settings.probability)
 
 
+def _flip(
+    image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator, context_slices: int
+) -> tuple[Tensor, Tensor]:
+    """Mirror images: through the plane (the neighbours' order reversed), upside down, left to right."""
+    chance = torch.tensor([settings.mirror_probability, settings.flip_probability, settings.flip_probability])
+    drawn = torch.rand(image.shape[0], 3, generator=generator) < chance
+    through, rows, columns = drawn.to(image.device).unbind(dim=1)
+    slices = image.unflatten(1, (-1, context_slices))  # B, modalities, context slices, H, W
+    image = torch.where(through.view(-1, 1, 1, 1), slices.flip(2).flatten(1, 2), image)
+    for flipped, axis in ((rows, -2), (columns, -1)):
+        image = torch.where(flipped.view(-1, 1, 1, 1), image.flip(axis), image)
+        labels = torch.where(flipped.view(-1, 1, 1), labels.flip(axis), labels)
+    return image, labels
+
+
 def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotate, scale and shift in the plane; reverse the neighbours' order (a mirror image through the plane)."""
+    """Rotate, scale and shift in the plane."""
     n = image.shape[0]
     angle = _uniform(n, torch.pi * settings.rotation_degrees / 180, settings, generator)
     zoom = torch.exp(_uniform(n, settings.scale, settings, generator))
@@ -46,9 +59,7 @@ def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torc
     theta[:, 1, 0], theta[:, 1, 1] = zoom * stretch * angle.sin(), zoom * stretch * angle.cos()
     theta[:, 0, 2] = _uniform(n, 2 * settings.shift, settings, generator)
     theta[:, 1, 2] = _uniform(n, 2 * settings.shift, settings, generator)
-    grid = F.affine_grid(theta, [n, 1, *image.shape[2:]], align_corners=False)
-    mirrored = torch.rand(n, 1, 1, 1, generator=generator) < 0.5
-    image = torch.where(mirrored, image.flip(1), image)
+    grid = F.affine_grid(theta.to(image.device), [n, 1, *image.shape[2:]], align_corners=False)
     image = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     moved = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return image, moved[:, 0].long()
@@ -56,14 +67,16 @@ def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torc
 
 def _shade(image: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
     """Change contrast, brightness and gamma, add noise; padding (exactly 0 in every channel) stays 0."""
-    n = image.shape[0]
-    shape = (n, 1, 1, 1)
+    n, device = image.shape[0], image.device
+
+    def drawn(spread: float) -> Tensor:
+        return _uniform(n, spread, settings, generator).view(n, 1, 1, 1).to(device)
+
     inside = image != 0
     low, high = image.amin(dim=(1, 2, 3), keepdim=True), image.amax(dim=(1, 2, 3), keepdim=True)
     span = (high - low).clamp_min(1e-3)
-    gamma = torch.exp(_uniform(n, settings.gamma, settings, generator)).view(shape)
-    image = ((image - low) / span).clamp(0, 1) ** gamma * span + low
-    image = image * torch.exp(_uniform(n, settings.contrast, settings, generator)).view(shape)
-    image = image + _uniform(n, settings.brightness, settings, generator).view(shape)
-    strength = _uniform(n, settings.noise, settings, generator).abs().view(shape)
-    return (image + strength * torch.randn(image.shape, generator=generator)) * inside
+    image = ((image - low) / span).clamp(0, 1) ** torch.exp(drawn(settings.gamma)) * span + low
+    image = image * torch.exp(drawn(settings.contrast)) + drawn(settings.brightness)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    noise = torch.randn(image.shape, device=device, generator=torch.Generator(device).manual_seed(seed))
+    return (image + drawn(settings.noise).abs() * noise) * inside

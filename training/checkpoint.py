@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 
 import torch
@@ -15,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from imaging.spec import SPEC_KEY, ModelSpec
-from swinunet.errors import CheckpointError, InputError, OutputError
+from swinunet.errors import CheckpointError, InputError
+from swinunet.files import write_whole
 from training.swin_unet import SwinUNet, SwinUNetConfig
 
 CONFIG_KEY = "swinunet_config"  # metadata: the SwinUNetConfig as JSON
@@ -34,14 +34,7 @@ def save_checkpoint(path: Path, model: SwinUNet, spec: ModelSpec | None) -> None
         _check_spec(path, spec, model.config)
         metadata[SPEC_KEY] = spec.to_json()
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as aside:
-            (Path(aside) / "weights").write_bytes(save(weights, metadata))  # save_file makes it readable to us alone
-            (Path(aside) / "weights").replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot write the checkpoint here ({error.strerror}); choose another place"
-        ) from None
+    write_whole(path, save(weights, metadata))  # save_file would make it readable to us alone
 
 
 def load_checkpoint(path: Path) -> tuple[SwinUNet, ModelSpec | None]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from swinunet.errors import InputError
 from training.swin_blocks import PatchExpand, PatchMerging, SwinBlock
@@ -202,19 +203,34 @@ class SwinUNet(nn.Module):
         self.apply(_initialise)
         self.head.reset_parameters()
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, recompute: bool = False) -> Tensor:
         """image: float32 [B, C, H, W]. Returns logits [B, K, H, W].
 
+        recompute: as in `decoded`.
         Raises InputError if C, H or W are not those of the configuration.
+        """
+        return self.logits(self.decoded(image, recompute)[-1])
+
+    def decoded(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
+        """What each decoder stage gives, coarse to fine: `decoder[i]` [B, H_i, W_i, C_i].
+
+        recompute: keep no activations within a stage, compute them again for the gradient (arXiv 1604.06174): less
+            memory for about a third more time.
         """
         features = self.patch_embed(image)
         skips = []
         for encode in self.encoder:
             skips.append(features)
-            features = encode(features)
+            features = checkpoint(encode, features, use_reentrant=False) if recompute else encode(features)
         features = self.norm(features)
+        stages = []
         for decode, skip in zip(self.decoder, skips[-2::-1], strict=True):
-            features = decode(features, skip)
+            features = checkpoint(decode, features, skip, use_reentrant=False) if recompute else decode(features, skip)
+            stages.append(features)
+        return stages or [features]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """features: the last decoder stage's, [B, H / patch, W / patch, embed_dim]. Returns [B, K, H, W]."""
         pixels = self.final_expand(self.norm_up(features))  # B, H, W, embed_dim
         return self.head(pixels).permute(0, 3, 1, 2)
 

@@ -1,68 +1,66 @@
-"""Train a Swin-UNet on a Medical Segmentation Decathlon folder.
+"""Train a Swin-UNet on a folder of labelled volumes.
 
     swinunet train Task04_Hippocampus -o runs/hippocampus
     swinunet train Task04_Hippocampus -o runs/hippocampus --recipe small --epochs 60 --seed 0
+    swinunet train --resume runs/hippocampus
+    torchrun --nproc-per-node 4 -m training Task04_Hippocampus -o runs/hippocampus
 
-The run folder holds `checkpoint.safetensors` (the exponential moving average of the weights at the best validation
-Dice, with the spec inside), `split.json` (the cases of both parts, by name) and `log.jsonl` (a line per epoch).
+What the run folder holds is said in training/run_folder.py. A run may be killed between any two instructions:
+`--resume` goes on from its last state and ends, on a CPU with the same number of threads, with the same bits.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import json
-import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imaging import ModelSpec, Provenance
-from swinunet.errors import InputError, OutputError, SwinUNetError
-from training.augment import Augmentation, augment
-from training.checkpoint import save_checkpoint
+from swinunet.errors import InputError, OutputError
+from training.batches import Batch, Feed, seed_of
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.curves import draw_curves, draw_overlays
 from training.dataset import Case, CasePaths, MsdFolder, load_cases, split_cases
-from training.losses import dice_ce
-from training.metrics import dice
+from training.distributed import Team, team_from_environment, together
+from training.hardware import choose_device, choose_precision, peak_memory_mb
+from training.losses import loss_by_name
+from training.optimisation import DivergedError, Learner
 from training.recipes import recipe
+from training.run_folder import (
+    BEST_FILE,
+    LAST_FILE,
+    Journal,
+    Started,
+    clear_leftovers,
+    make_run_folder,
+    read_log,
+)
+from training.run_state import Identity, Position, load_state, save_state
+from training.settings import TrainSettings
 from training.swin_unet import SwinUNet
+from training.validation import predict_labels, validate
 
-PREDICT_BATCH = 32
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Everything that decides a run besides the data and the spec."""
-
-    recipe: str = "small"
-    epochs: int = 60
-    batch_size: int = 16
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.05
-    warmup_fraction: float = 0.05
-    gradient_clip: float = 1.0
-    empty_share: float = 0.3  # of the slices without any label, how many an epoch draws
-    ema_decay: float = 0.999
-    validation_fraction: float = 0.2
-    validate_every: int = 2
-    seed: int = 0
-    precision: str = "auto"  # fp32, bf16, or auto: bf16 where the CPU multiplies it natively
-    augmentation: Augmentation = field(default_factory=Augmentation)
+__all__ = ["TrainSettings", "predict_labels", "train", "validate"]
 
 
-def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings) -> Path:
+def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings, resume: bool = False) -> Path:
     """Train on an MSD folder and return the path of the best checkpoint.
 
     spec: what the model is to be; None takes the folder's default. Its network comes from `settings.recipe`.
-    Raises InputError for data that cannot be used, OutputError for a run folder that exists or cannot be written.
+    resume: go on from the state in `run`, which was started with these arguments.
+    Raises InputError for data and settings that cannot be used, OutputError for a run folder that exists or cannot be
+    written, CheckpointError for a state of another run, DivergedError where the loss is no longer a number.
     """
+    team = team_from_environment()
+    device = choose_device(settings.device, team.local_rank)
+    choose_precision(settings.precision, device)
+    loss_by_name(settings.loss)
+
     folder = MsdFolder.open(data)
     config = recipe(settings.recipe).build(1, 1 + len(folder.label_names))
     spec = spec or folder.default_spec(config.input_size)
@@ -74,184 +72,167 @@ def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings
         )
     config = dataclasses.replace(config, in_channels=spec.context_slices)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
-    _make_run_folder(run, settings, parts)
+    started = Started(data, spec, settings)
+    spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings))
 
-    torch.manual_seed(settings.seed)
-    with _progress() as progress:
+    names, held_out = ([case.name for case in part] for part in parts)
+    with together(team, device), _progress(team) as progress:
+        if team.leads and not resume:
+            make_run_folder(run, started, names, held_out)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
-        model = SwinUNet(config)
-        spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings))
-        return _fit(model, spec, training, validation, run, settings, progress)
+        feed = Feed(training, settings, device, spec.context_slices, team)
+        identity = Identity.of(config, spec, names, held_out, len(feed))
+        torch.manual_seed(settings.seed)
+        learner = Learner(
+            SwinUNet(config),
+            settings,
+            total_steps=settings.epochs * feed.steps,
+            device=device,
+            precision=choose_precision(settings.precision, device),
+            team=team,
+        )
+        trainer = Trainer(run, spec, learner, feed, validation, identity, device, progress)
+        return trainer.run_to_the_end()
 
 
-def predict_labels(model: nn.Module, case: Case, amp: bool = False) -> np.ndarray:
-    """The model's label map of one case on its native grid: uint8 [I, J, K]."""
-    out = case.sampler.empty_labels()
-    for start in range(0, len(case.images), PREDICT_BATCH):
-        images = torch.from_numpy(case.images[start : start + PREDICT_BATCH]).float()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=amp):
-            labels = model(images).argmax(dim=1).to(torch.uint8).numpy()
-        for offset, sliced in enumerate(labels):
-            case.sampler.restore(out, start + offset, sliced)
-    return out
+class Trainer:
+    """The loop. run: its folder; the rest is what an epoch needs, made by `train`."""
+
+    def __init__(
+        self,
+        run: Path,
+        spec: ModelSpec,
+        learner: Learner,
+        feed: Feed,
+        validation: list[Case],
+        identity: Identity,
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        self.run, self.spec, self.learner, self.feed, self.validation = run, spec, learner, feed, validation
+        self.identity, self.device, self.progress = identity, device, progress
+        self.settings, self.team = learner.settings, learner.team
+        self.position = Position()
+
+    def run_to_the_end(self) -> Path:
+        """From where the run folder stands to the last epoch, or to early stopping. Returns the best checkpoint."""
+        self.position = load_state(self.run, self.learner, self.identity)
+        self.team.wait()
+        if self.team.leads:
+            clear_leftovers(self.run, self.position.epoch)
+        total = self.settings.epochs * self.feed.steps
+        task = self.progress.add_task("training", total=total, completed=self.learner.steps, note="")
+        while not (self.position.stopped or self.position.epoch == self.settings.epochs):
+            try:
+                self._epoch(task)
+            except OutputError as error:
+                raise OutputError(f"{error}; then go on with --resume {self.run}") from None
+        if self.team.leads:
+            self._draw()
+        return self.run / BEST_FILE
+
+    def _epoch(self, task: TaskID) -> None:
+        """The rest of the epoch under way: its steps, its validation, its checkpoints, its line in the log."""
+        began = time.perf_counter()
+        position, feed = self.position, self.feed
+        feed.waited_s, feed.made = 0.0, 0
+        for batch in feed.epoch(position.epoch + 1, position.step):
+            position.loss_sum += self._step(batch)
+            position.step += 1
+            self._show(task)
+            if self.settings.save_every and position.step % self.settings.save_every == 0 and self.team.leads:
+                save_state(self.run, self.learner, position, self.identity)
+        seconds = time.perf_counter() - began
+        position.epoch += 1
+        record: dict[str, Any] = {
+            "epoch": position.epoch,
+            "loss": position.loss_sum / position.step,
+            "learning_rate": self.learner.learning_rate(),
+            "seconds": seconds,
+            "slices_per_second": feed.made / seconds,
+            "waiting_for_data": feed.waited_s / seconds,
+        }
+        if position.epoch % self.settings.validate_every == 0 or position.epoch == self.settings.epochs:
+            record |= self._judge()
+        position.step, position.loss_sum = 0, 0.0
+        record["peak_memory_mb"] = peak_memory_mb(self.device)
+        if self.team.leads:
+            with Journal(self.run, position.epoch - 1) as journal:
+                journal.write(record)
+            save_state(self.run, self.learner, position, self.identity)
+
+    def _step(self, batch: Batch) -> float:
+        """One step, its stochastic depth seeded; a loss that is no number is reported with its place."""
+        position = self.position
+        torch.manual_seed(seed_of(self.settings.seed, "step", position.epoch, position.step, self.team.rank))
+        try:
+            return self.learner.step(batch.image, batch.labels)
+        except DivergedError as error:
+            raise DivergedError(
+                f"epoch {position.epoch + 1}, step {position.step + 1} ({batch.describe()}): {error}; "
+                f"the last good state of {self.run} is kept; start again with a lower learning rate"
+            ) from None
+
+    def _judge(self) -> dict[str, Any]:
+        """Validate the average of the weights, keep it, and as the best where it is; decide whether to go on."""
+        position, average = self.position, self.learner.average
+        began = time.perf_counter()
+        scores = validate(average, self.validation, self.spec.num_classes, self.learner.precision, self.team)
+        if np.isnan(scores).all():
+            raise InputError("no validation case holds any label: there is nothing to judge the network by")
+        per_class, mean = _mean_dice(scores)
+        kept = [LAST_FILE]
+        if mean > position.best:
+            position.best, position.best_epoch = mean, position.epoch
+            kept.append(BEST_FILE)
+        if self.team.leads:
+            spec = _with_metrics(self.spec, per_class, mean, position.epoch)
+            for name in kept:
+                save_checkpoint(self.run / name, average, spec)
+        stale = position.epoch - position.best_epoch
+        position.stopped = bool(self.settings.patience) and stale >= self.settings.patience
+        return {"dice": mean, "dice_per_class": per_class, "validation_seconds": time.perf_counter() - began}
+
+    def _show(self, task: TaskID) -> None:
+        position = self.position
+        dice = f"{position.best:.4f}" if position.best_epoch else "-"
+        loss = position.loss_sum / position.step
+        self.progress.update(task, advance=1, note=f"epoch {position.epoch + 1} loss {loss:.4f} best Dice {dice}")
+
+    def _draw(self) -> None:
+        """The curves and the overlays of the best checkpoint; a page of figures is not worth a run that is done."""
+        best, _ = load_checkpoint(self.run / BEST_FILE)
+        best.to(self.device)
+        precision = self.learner.precision
+        scores = validate(best, self.validation, self.spec.num_classes, precision)
+        draw_curves(self.run / "curves.png", read_log(self.run), self.spec)
+        draw_overlays(self.run / "overlays.png", best, self.validation, scores, self.spec, precision)
 
 
-def validate(model: nn.Module, cases: list[Case], num_classes: int, amp: bool = False) -> np.ndarray:
-    """Dice per case and foreground class, native grid: float64 [cases, K-1], NaN where absent from both."""
-    model.eval()
-    scores = [dice(predict_labels(model, case, amp), case.native_labels.voxels, num_classes) for case in cases]
-    return np.stack(scores)
-
-
-def _fit(
-    model: SwinUNet,
-    spec: ModelSpec,
-    training: list[Case],
-    validation: list[Case],
-    run: Path,
-    settings: TrainSettings,
-    progress: Progress,
-) -> Path:
-    images = torch.from_numpy(np.concatenate([case.images for case in training]))
-    labels = torch.from_numpy(np.concatenate([case.labels for case in training]))
-    draw = _Draw(labels.flatten(1).any(dim=1), settings)
-    steps_per_epoch = draw.batches
-    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine(settings.epochs * steps_per_epoch, settings))
-    average = copy.deepcopy(model).eval()
-    amp = _use_bf16(settings.precision)
-    generator = torch.Generator().manual_seed(settings.seed)
-    best, checkpoint = -1.0, run / "checkpoint.safetensors"
-    task = progress.add_task("training", total=settings.epochs * steps_per_epoch, note="")
-    for epoch in range(1, settings.epochs + 1):
-        began, total_loss = time.perf_counter(), 0.0
-        model.train()
-        for step, batch in enumerate(draw(generator), start=1):
-            image, label = augment(images[batch].float(), labels[batch].long(), settings.augmentation, generator)
-            loss = _step(model, image, label, optimizer, settings, amp)
-            schedule.step()
-            _update_average(average, model, settings.ema_decay, schedule.last_epoch)
-            total_loss += loss
-            progress.update(
-                task, advance=1, note=f"epoch {epoch} loss {total_loss / step:.4f} best Dice {max(best, 0):.4f}"
-            )
-        record = {"epoch": epoch, "loss": total_loss / steps_per_epoch, "seconds": time.perf_counter() - began}
-        if epoch % settings.validate_every == 0 or epoch == settings.epochs:
-            scores = validate(average, validation, spec.num_classes, amp)
-            record["dice_per_class"] = np.nanmean(scores, axis=0).tolist()
-            record["dice"] = float(np.nanmean(scores))
-            if record["dice"] > best:
-                best = record["dice"]
-                save_checkpoint(checkpoint, average, _with_metrics(spec, scores, epoch))
-        with (run / "log.jsonl").open("a") as log:
-            log.write(json.dumps(record) + "\n")
-    return checkpoint
-
-
-def _step(
-    model: nn.Module,
-    image: Tensor,
-    labels: Tensor,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainSettings,
-    amp: bool,
-) -> float:
-    optimizer.zero_grad(set_to_none=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=amp):
-        logits = model(image)
-    loss = dice_ce(logits, labels)
-    if not torch.isfinite(loss):
-        raise SwinUNetError(f"the loss became {loss.item()}; the last good checkpoint is kept; lower the learning rate")
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
-    optimizer.step()
-    return float(loss.detach())
-
-
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only, not for biases, norms and position-bias tables (Swin, arXiv 2103.14030, A2)."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (plain if parameter.ndim < 2 or "relative_position" in name else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _cosine(steps: int, settings: TrainSettings) -> Callable[[int], float]:
-    warmup = max(1, int(settings.warmup_fraction * steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return factor
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average, shorter while the run is young (so that it is no longer the random start)."""
-    decay = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-class _Draw:
-    """Which slices an epoch sees, in which batches: all with a label, a random share of the empty ones."""
-
-    def __init__(self, has_label: Tensor, settings: TrainSettings) -> None:
-        self._full = has_label.nonzero().flatten()
-        self._empty = (~has_label).nonzero().flatten()
-        self._empties = math.ceil(settings.empty_share * len(self._empty))
-        self._size = settings.batch_size
-        self.batches = math.ceil((len(self._full) + self._empties) / self._size)
-
-    def __call__(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Index batches, int64 [<= batch_size], in random order."""
-        empty = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._empties]]
-        drawn = torch.cat([self._full, empty])
-        yield from drawn[torch.randperm(len(drawn), generator=generator)].split(self._size)
-
-
-def _use_bf16(precision: str) -> bool:
-    if precision not in {"auto", "fp32", "bf16"}:
-        raise InputError(f"precision {precision}; expected auto, fp32 or bf16")
-    return precision == "bf16" or (precision == "auto" and torch.cpu._is_avx512_bf16_supported())
-
-
-def _make_run_folder(run: Path, settings: TrainSettings, parts: tuple[list[CasePaths], list[CasePaths]]) -> None:
-    if run.exists() and any(run.iterdir()):
-        raise OutputError(f"{run}: exists and is not empty; choose another run folder")
-    names = [[case.name for case in part] for part in parts]
-    said = {"training": names[0], "validation": names[1], "settings": dataclasses.asdict(settings)}
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "split.json").write_text(json.dumps(said, indent=1) + "\n")
-    except OSError as error:
-        raise OutputError(f"{run}: cannot write ({os.strerror(error.errno or 0)}); choose another run folder") from None
+def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
+    """Mean per class (None for a class that no case has) and over all, of Dice [cases, K-1]."""
+    found = [column[~np.isnan(column)] for column in scores.T]
+    return [float(values.mean()) if len(values) else None for values in found], float(np.nanmean(scores))
 
 
 def _provenance(
     folder: MsdFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
 ) -> Provenance:
     split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed"
-    command = (
-        f"swinunet train {folder.root.name} --recipe {settings.recipe} --epochs {settings.epochs} "
-        f"--batch-size {settings.batch_size} --learning-rate {settings.learning_rate} --seed {settings.seed}"
-    )
+    command = " ".join(["swinunet train", folder.root.name, *settings.as_options()])
     return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
 
 
-def _with_metrics(spec: ModelSpec, scores: np.ndarray, epoch: int) -> ModelSpec:
-    per_class = {
-        f"validation_dice_{label.name}": value
-        for label, value in zip(spec.labels, np.nanmean(scores, axis=0), strict=True)
-    }
-    metrics = {"validation_dice": float(np.nanmean(scores)), **per_class, "epoch": float(epoch)}
-    metrics = {name: round(float(value), 4) for name, value in metrics.items()}
+def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, epoch: int) -> ModelSpec:
+    metrics = {"validation_dice": mean}
+    for label, value in zip(spec.labels, per_class, strict=True):
+        if value is not None:
+            metrics[f"validation_dice_{label.name}"] = value
+    metrics = {name: round(value, 4) for name, value in (metrics | {"epoch": float(epoch)}).items()}
     return dataclasses.replace(spec, provenance=dataclasses.replace(spec.provenance, metrics=metrics))
 
 
-def _progress() -> Progress:
+def _progress(team: Team) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"))
+    return Progress(*columns, TextColumn("{task.fields[note]}"), disable=not team.leads)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from training.settings import FREE_ON_RESUME, Augmentation, TrainSettings
+
+_S, _A = TrainSettings(), Augmentation()
+_LEARNING, _MACHINE, _AUGMENTATION = "Learning", "Machine (may differ on --resume)", "Augmentation"
 
 
 def register(app: typer.Typer) -> None:
@@ -13,37 +18,141 @@ def register(app: typer.Typer) -> None:
     app.command("train", help=_help(), no_args_is_help=True)(_train)
 
 
+def _option(help: str, panel: str, **rules: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, **rules)
+
+
 def _train(
-    data: Annotated[Path, typer.Argument(help="folder in the Medical Segmentation Decathlon layout (dataset.json)")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="run folder; must not hold anything yet")],
-    recipe: Annotated[str, typer.Option(help="network, see the table above")] = "small",
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Argument(help="folder in the Medical Segmentation Decathlon layout (dataset.json)")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="run folder; must not hold anything yet")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="run folder to go on with; its data, spec and settings need not be said again")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="network, see the table above")] = _S.recipe,
     spec: Annotated[Path | None, typer.Option(help="model spec (JSON), as in training/specs/")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 60,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 5e-4,
-    seed: Annotated[int, typer.Option(help="of the split by case, the weights and the augmentation")] = 0,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16")] = "auto",
+    epochs: Annotated[int, typer.Option(min=1, help="at most; the learning rate falls over all of them")] = _S.epochs,
+    patience: Annotated[
+        int, typer.Option(min=0, help="epochs without a better validation Dice before it stops; 0: never")
+    ] = _S.patience,
+    seed: Annotated[int, typer.Option(help="of the split by case, the weights and the augmentation")] = _S.seed,
+    validation_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="of the cases, held out")
+    ] = _S.validation_fraction,
+    validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
+    loss: Annotated[
+        str, _option("dice-ce, dice-bce or dice-focal; each with +boundary after it if wanted", _LEARNING)
+    ] = _S.loss,
+    boundary_weight: Annotated[float, _option("of the boundary term", _LEARNING, min=0)] = _S.boundary_weight,
+    deep_supervision: Annotated[bool, _option("a loss on every decoder stage", _LEARNING)] = _S.deep_supervision,
+    batch_size: Annotated[int, _option("slices of a step, over all processes", _LEARNING, min=1)] = _S.batch_size,
+    learning_rate: Annotated[float, _option("of AdamW, after the warm-up", _LEARNING, min=0)] = _S.learning_rate,
+    weight_decay: Annotated[float, _option("of AdamW, for matrices", _LEARNING, min=0)] = _S.weight_decay,
+    warmup_fraction: Annotated[float, _option("of the steps", _LEARNING, min=0, max=1)] = _S.warmup_fraction,
+    gradient_clip: Annotated[float, _option("largest norm of the gradient", _LEARNING)] = _S.gradient_clip,
+    ema_decay: Annotated[float, _option("of the average of the weights", _LEARNING, min=0, max=1)] = _S.ema_decay,
+    empty_share: Annotated[
+        float, _option("of the slices without any label, drawn in an epoch", _LEARNING, min=0, max=1)
+    ] = _S.empty_share,
+    device: Annotated[str, _option("cpu, cuda, cuda:N or auto", _MACHINE)] = _S.device,
+    precision: Annotated[
+        str, _option("fp32, bf16, fp16 (GPU only) or auto: the fastest that is native", _MACHINE)
+    ] = _S.precision,
+    accumulate: Annotated[
+        int, _option("parts a batch is computed in, for small cards (fixed for a run)", _MACHINE, min=1)
+    ] = _S.accumulate,
+    recompute: Annotated[
+        bool, _option("compute activations twice instead of keeping them (gradient checkpointing)", _MACHINE)
+    ] = _S.recompute,
+    compile: Annotated[bool, _option("torch.compile", _MACHINE)] = _S.compile,
+    workers: Annotated[
+        int | None, _option("threads that gather batches ahead; 4 on a GPU, 0 on a CPU if not said", _MACHINE, min=0)
+    ] = _S.workers,
+    save_every: Annotated[
+        int, _option("steps between saves of the state within an epoch; 0: at its end only", _MACHINE, min=0)
+    ] = _S.save_every,
+    augment_probability: Annotated[
+        float, _option("of rotation, scale, shift and each change of intensity", _AUGMENTATION, min=0, max=1)
+    ] = _A.probability,
+    augment_mirror_probability: Annotated[
+        float, _option("of a mirror image through the slice plane", _AUGMENTATION, min=0, max=1)
+    ] = _A.mirror_probability,
+    augment_flip_probability: Annotated[
+        float, _option("of a flip in the plane, along either axis", _AUGMENTATION, min=0, max=1)
+    ] = _A.flip_probability,
+    augment_rotation_degrees: Annotated[float, _option("at most", _AUGMENTATION)] = _A.rotation_degrees,
+    augment_scale: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.scale,
+    augment_shift: Annotated[float, _option("at most, of the field of view", _AUGMENTATION)] = _A.shift,
+    augment_contrast: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.contrast,
+    augment_brightness: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.brightness,
+    augment_gamma: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.gamma,
+    augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
 ) -> None:
+    asked = _asked(context)
+    if resume is not None:
+        checkpoint = _resume(resume, data, spec, output, asked)
+    elif data is None or output is None:
+        raise typer.BadParameter("give DATA and --output RUN, or --resume RUN")
+    else:
+        from training.trainer import train
+
+        checkpoint = train(data, output, _read_spec(spec), _S.changed(asked))
+    _announce(checkpoint)
+
+
+def _asked(context: typer.Context) -> dict[str, Any]:
+    """The settings that were typed, by name: not the defaults."""
+    named = {name for name in context.params if hasattr(_S, name) or hasattr(_A, name.removeprefix("augment_"))}
+    sources = {name: context.get_parameter_source(name) for name in named}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _resume(run: Path, data: Path | None, spec: Path | None, output: Path | None, asked: dict[str, Any]) -> Path:
+    from swinunet.errors import InputError
+    from training.run_folder import read_run_folder
+    from training.trainer import train
+
+    if output is not None and output.resolve() != run.resolve():
+        raise InputError(f"--resume {run} writes there, not to {output}; leave --output out")
+    started = read_run_folder(run)
+    settings = started.settings.changed(asked)
+    if differences := settings.differences(started.settings):
+        raise InputError(
+            f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
+            f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
+        )
+    return train(data or started.data, run, _read_spec(spec) or started.spec, settings, resume=True)
+
+
+def _read_spec(path: Path | None) -> Any:
     from imaging import ModelSpec
     from swinunet.errors import InputError
-    from training.trainer import TrainSettings, train
 
-    wanted = None
-    if spec is not None:
-        try:
-            wanted = ModelSpec.from_json(spec.read_text(), str(spec))
-        except OSError as error:
-            raise InputError(f"{spec}: cannot read ({error.strerror})") from None
-    settings = TrainSettings(
-        recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, precision=precision
-    )
-    print(f"checkpoint: {train(data, output, wanted, settings)}")
+    if path is None:
+        return None
+    try:
+        return ModelSpec.from_json(path.read_text(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror})") from None
+
+
+def _announce(checkpoint: Path) -> None:
+    from training.distributed import team_from_environment
+
+    if team_from_environment().leads:
+        print(f"checkpoint: {checkpoint}")
 
 
 def _help() -> str:
     lines = [
         "Train a Swin-UNet on a folder of labelled volumes.",
         "Example: `swinunet train Task04_Hippocampus -o runs/hippocampus --spec training/specs/hippocampus.json`",
+        "A run that was killed goes on with `swinunet train --resume runs/hippocampus`. Several GPUs or machines: "
+        "`torchrun --nproc-per-node 4 -m training` instead of `swinunet train`.",
     ]
     return "\n\n".join([*lines, *_recipe_lines()])
 

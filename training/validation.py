@@ -1,0 +1,52 @@
+"""The network on whole cases: label maps on the native grid, and their Dice."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.dataset import Case
+from training.distributed import Team
+from training.hardware import Precision
+from training.metrics import dice
+
+PREDICT_BATCH = 32
+FP32 = Precision()
+
+
+def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:
+    """The model's label map of one case on its native grid: uint8 [I, J, K]."""
+    out = case.sampler.empty_labels()
+    for start in range(0, len(case.images), PREDICT_BATCH):
+        labels = predict_slices(model, case.images[start : start + PREDICT_BATCH], precision)
+        for offset, sliced in enumerate(labels):
+            case.sampler.restore(out, start + offset, sliced)
+    return out
+
+
+def predict_slices(model: nn.Module, images: np.ndarray, precision: Precision = FP32) -> np.ndarray:
+    """images: float16 [B, C, H, W], normalised. Returns labels on the network's grid, uint8 [B, H, W]."""
+    device = next(model.parameters()).device
+    with torch.inference_mode(), precision.autocast():
+        logits = model(torch.from_numpy(images).to(device).float())
+    return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+def validate(
+    model: nn.Module, cases: list[Case], num_classes: int, precision: Precision = FP32, team: Team | None = None
+) -> np.ndarray:
+    """Dice per case and foreground class, native grid: float64 [cases, K-1], NaN where absent from both.
+
+    The processes of a team share the cases, and each gets all the scores.
+    """
+    team = team or Team()
+    model.eval()
+    own = [
+        dice(predict_labels(model, case, precision), case.native_labels.voxels, num_classes)
+        for case in cases[team.rank :: team.size]
+    ]
+    scores = np.full((len(cases), num_classes - 1), np.nan)
+    for rank, part in enumerate(team.gather(own)):
+        scores[rank :: team.size] = np.reshape(part, (-1, num_classes - 1))
+    return scores
