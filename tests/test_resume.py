@@ -1,4 +1,4 @@
-"""A run that is killed, runs into a full disk or diverges: what is left, and that `--resume` ends with the same bits."""
+"""A run that is killed, meets a full disk or diverges: what is left, and that `--resume` ends with the same bits."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_another_run_is_not_resumed(
 def test_other_data_is_not_resumed(whole: Path, tmp_path: Path) -> None:
     other = write_blobs(tmp_path / "Task99_Blob")
     with_five_cases(other)
-    with pytest.raises(CheckpointError, match="another training cases .5 cases.*now 4 cases"):
+    with pytest.raises(CheckpointError, match=r"another training cases .5 cases.*now 4 cases"):
         train(other, whole, SPEC, SETTINGS, resume=True)
 
 

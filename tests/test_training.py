@@ -14,12 +14,14 @@ from blobs import SPEC, write_blobs
 from imaging import Volume, write_nifti
 from swinunet.errors import InputError, OutputError, SwinUNetError
 from training.augment import Augmentation, augment
+from training.batches import Feed
 from training.checkpoint import load_checkpoint
-from training.dataset import MsdFolder, load_case, split_cases
+from training.dataset import MsdFolder, load_case, load_cases, split_cases
+from training.distributed import Team
+from training.hardware import choose_device, choose_precision
 from training.losses import dice_ce
 from training.metrics import dice
 from training.trainer import TrainSettings, predict_labels, train
-
 
 
 @pytest.fixture
@@ -171,3 +173,64 @@ def test_augmentation_off_changes_nothing_but_the_order_of_neighbours() -> None:
     same, same_labels = augment(image, labels, Augmentation(probability=0), torch.Generator().manual_seed(0))
     torch.testing.assert_close(same[:, 1], image[:, 1], atol=1e-5, rtol=1e-5)
     assert torch.equal(same_labels, labels)
+
+
+def test_flips_move_image_and_labels_together() -> None:
+    labels = torch.zeros(32, 16, 16, dtype=torch.long)
+    labels[:, 2:6, 3:5] = 1
+    image = labels[:, None].float().expand(-1, 4, -1, -1) * torch.tensor([1.0, 2, 3, 4]).view(1, 4, 1, 1)
+    settings = Augmentation(probability=0, mirror_probability=0.5, flip_probability=0.5)
+    moved, moved_labels = augment(image, labels, settings, torch.Generator().manual_seed(0), context_slices=2)
+    assert torch.equal(moved[:, 0] > 0.5, moved_labels == 1)
+    assert {tuple(slices.tolist()) for slices in moved.amax(dim=(2, 3)).round()} == {(1, 2, 3, 4), (2, 1, 4, 3)}
+    corners = {tuple(where.nonzero()[0].tolist()) for where in moved_labels}
+    assert corners == {(2, 3), (10, 3), (2, 11), (10, 11)}
+
+
+def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None:
+    settings = TrainSettings(
+        recipe="tiny", epochs=9, batch_size=16, learning_rate=0, patience=3, validate_every=1, deep_supervision=True
+    )
+    checkpoint = train(msd, tmp_path / "run", SPEC, settings)
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in log] == [1, 2, 3, 4]  # the first is the best, and three are no better
+    assert log[-1].keys() >= {"loss", "dice", "dice_per_class", "learning_rate", "slices_per_second", "peak_memory_mb"}
+    assert 0 <= log[-1]["waiting_for_data"] <= 1
+    for name in ("curves.png", "overlays.png"):
+        assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
+    assert len(list((tmp_path / "run" / "events").glob("events.out.tfevents.*"))) == 1
+    model, spec = load_checkpoint(checkpoint)
+    assert spec is not None
+    assert spec.provenance.command == (
+        "swinunet train Task99_Blob --recipe tiny --epochs 9 --seed 0 --deep-supervision --learning-rate 0 "
+        "--patience 3 --validate-every 1"
+    )
+    assert not any("heads" in name for name in model.state_dict())
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors")[0].config == model.config
+
+
+def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
+    cases = load_cases(list(MsdFolder.open(msd).cases), SPEC)
+    cases[2].images[:] = np.nan
+    feed = Feed(cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, Team())
+    assert next(feed.epoch(1)).describe() == "the image of blob_2 is not finite"
+
+
+def test_devices_and_precisions() -> None:
+    cpu = choose_device("cpu")
+    assert (choose_precision("fp32", cpu).dtype, choose_precision("bf16", cpu).dtype) == (None, torch.bfloat16)
+    for says, wrong in (
+        ("device tpu; expected cpu, cuda, cuda:N or auto", lambda: choose_device("tpu")),
+        ("GPU 99 is asked for, PyTorch .* finds [0-9] here", lambda: choose_device("cuda:99")),
+        ("fp16 needs a GPU", lambda: choose_precision("fp16", cpu)),
+    ):
+        with pytest.raises(InputError, match=says):
+            wrong()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"learning_rate": -1.0}, {"ema_decay": 2.0}, {"gradient_clip": 0.0}], ids=str
+)
+def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        TrainSettings(**wrong)  # type: ignore[arg-type]

@@ -52,9 +52,11 @@ def draw_overlays(
     """
     present = [index for index in range(len(cases)) if not np.isnan(scores[index]).all()]
     order = sorted(present, key=lambda index: -float(np.nanmean(scores[index])))
-    chosen = [("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])]
-    figure = Figure(figsize=(10, 10.5), layout="constrained")
-    for row, (rank, index) in zip(figure.subplots(3, 3), chosen, strict=True):
+    ranks = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    chosen = list(dict.fromkeys(ranks.values()))
+    figure = Figure(figsize=(10, 0.5 + 3.35 * len(chosen)), layout="constrained")
+    for row, index in zip(figure.subplots(len(chosen), 3, squeeze=False), chosen, strict=True):
+        rank = " and ".join(name for name, ranked in ranks.items() if ranked == index)
         case = cases[index]
         area = (case.labels > 0).sum(axis=(1, 2))
         for axes, at in zip(row, sorted(np.argsort(area)[-3:]), strict=False):

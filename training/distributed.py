@@ -73,21 +73,25 @@ def team_from_environment() -> Team:
 
 
 @contextmanager
-def together(team: Team, device: torch.device) -> Iterator[None]:
-    """Processes find each other for the block: by NCCL on GPUs, by gloo on CPUs.
+def one_voice() -> Iterator[None]:
+    """An error that a user can act on is reported by the leading process only; the others end in silence, status 1."""
+    try:
+        yield
+    except SwinUNetError:
+        if team_from_environment().leads:
+            raise
+        raise SystemExit(1) from None
 
-    An error that a user can act on is reported by the leading process only; the others end in silence, status 1.
-    """
+
+@contextmanager
+def together(team: Team, device: torch.device) -> Iterator[None]:
+    """Processes find each other for the block: by NCCL on GPUs, by gloo on CPUs."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if team.size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=team.rank, world_size=team.size)
     try:
         yield
-    except SwinUNetError:
-        if team.leads:
-            raise
-        raise SystemExit(1) from None
     finally:
         if team.size > 1:
             dist.destroy_process_group()

@@ -49,6 +49,9 @@ class Precision:
         return torch.autocast(self.device, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
 
+FP32 = Precision()
+
+
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`fp32`, `bf16`, `fp16` or `auto`. Raises InputError for another name, or for fp16 on a CPU."""
     if name not in {"auto", "fp32", "bf16", "fp16"}:

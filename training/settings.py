@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from swinunet.errors import InputError
 
-FREE_ON_RESUME = frozenset({"device", "workers", "recompute", "compile", "save_every", "patience", "precision"})
+_MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every"})
+FREE_ON_RESUME = _MACHINE | {"patience", "precision"}
 _AUGMENT = "augment_"
 
 
@@ -107,7 +108,7 @@ class TrainSettings:
         named |= {
             _AUGMENT + f.name: (getattr(self.augmentation, f.name), f.default) for f in dataclasses.fields(Augmentation)
         }
-        for name in named.keys() - FREE_ON_RESUME - {"recipe", "epochs", "seed", "augmentation"}:
+        for name in named.keys() - _MACHINE - {"recipe", "epochs", "seed", "augmentation"}:
             value, default = named[name]
             if value != default:
                 flag = "--" + name.replace("_", "-")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -123,17 +124,21 @@ class Trainer:
             clear_leftovers(self.run, self.position.epoch)
         total = self.settings.epochs * self.feed.steps
         task = self.progress.add_task("training", total=total, completed=self.learner.steps, note="")
-        while not (self.position.stopped or self.position.epoch == self.settings.epochs):
-            try:
-                self._epoch(task)
-            except OutputError as error:
-                raise OutputError(f"{error}; then go on with --resume {self.run}") from None
+        with Journal(self.run, self.position.epoch) if self.team.leads else nullcontext() as journal:
+            while not (self.position.stopped or self.position.epoch == self.settings.epochs):
+                try:
+                    record = self._epoch(task)
+                    if journal:
+                        journal.write(record)
+                        save_state(self.run, self.learner, self.position, self.identity)
+                except OutputError as error:
+                    raise OutputError(f"{error}; then go on with --resume {self.run}") from None
         if self.team.leads:
             self._draw()
         return self.run / BEST_FILE
 
-    def _epoch(self, task: TaskID) -> None:
-        """The rest of the epoch under way: its steps, its validation, its checkpoints, its line in the log."""
+    def _epoch(self, task: TaskID) -> dict[str, Any]:
+        """The rest of the epoch under way: its steps, its validation, its checkpoints. Returns its line in the log."""
         began = time.perf_counter()
         position, feed = self.position, self.feed
         feed.waited_s, feed.made = 0.0, 0
@@ -156,11 +161,7 @@ class Trainer:
         if position.epoch % self.settings.validate_every == 0 or position.epoch == self.settings.epochs:
             record |= self._judge()
         position.step, position.loss_sum = 0, 0.0
-        record["peak_memory_mb"] = peak_memory_mb(self.device)
-        if self.team.leads:
-            with Journal(self.run, position.epoch - 1) as journal:
-                journal.write(record)
-            save_state(self.run, self.learner, position, self.identity)
+        return record | {"peak_memory_mb": peak_memory_mb(self.device)}
 
     def _step(self, batch: Batch) -> float:
         """One step, its stochastic depth seeded; a loss that is no number is reported with its place."""

@@ -8,11 +8,10 @@ from torch import nn
 
 from training.dataset import Case
 from training.distributed import Team
-from training.hardware import Precision
+from training.hardware import FP32, Precision
 from training.metrics import dice
 
 PREDICT_BATCH = 32
-FP32 = Precision()
 
 
 def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:

@@ -32,6 +32,8 @@ _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
     "einops": "training",
+    "scipy": "training",
+    "tensorboard": "training",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "server",

@@ -92,16 +92,24 @@ def _train(
     augment_gamma: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.gamma,
     augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
 ) -> None:
-    asked = _asked(context)
-    if resume is not None:
-        checkpoint = _resume(resume, data, spec, output, asked)
-    elif data is None or output is None:
+    if resume is None and (data is None or output is None):
         raise typer.BadParameter("give DATA and --output RUN, or --resume RUN")
-    else:
-        from training.trainer import train
+    from training.distributed import one_voice, team_from_environment
 
-        checkpoint = train(data, output, _read_spec(spec), _S.changed(asked))
-    _announce(checkpoint)
+    with one_voice():
+        checkpoint = _run(data, output, resume, _read_spec(spec), _asked(context))
+    if team_from_environment().leads:
+        print(f"checkpoint: {checkpoint}")
+
+
+def _run(data: Path | None, output: Path | None, resume: Path | None, spec: Any, asked: dict[str, Any]) -> Path:
+    from training.trainer import train
+
+    if resume is not None:
+        return _resume(resume, data, spec, output, asked)
+    assert data is not None
+    assert output is not None
+    return train(data, output, spec, _S.changed(asked))
 
 
 def _asked(context: typer.Context) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def _asked(context: typer.Context) -> dict[str, Any]:
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
-def _resume(run: Path, data: Path | None, spec: Path | None, output: Path | None, asked: dict[str, Any]) -> Path:
+def _resume(run: Path, data: Path | None, spec: Any, output: Path | None, asked: dict[str, Any]) -> Path:
     from swinunet.errors import InputError
     from training.run_folder import read_run_folder
     from training.trainer import train
@@ -125,7 +133,7 @@ def _resume(run: Path, data: Path | None, spec: Path | None, output: Path | None
             f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
-    return train(data or started.data, run, _read_spec(spec) or started.spec, settings, resume=True)
+    return train(data or started.data, run, spec or started.spec, settings, resume=True)
 
 
 def _read_spec(path: Path | None) -> Any:
@@ -138,13 +146,6 @@ def _read_spec(path: Path | None) -> Any:
         return ModelSpec.from_json(path.read_text(), str(path))
     except OSError as error:
         raise InputError(f"{path}: cannot read ({error.strerror})") from None
-
-
-def _announce(checkpoint: Path) -> None:
-    from training.distributed import team_from_environment
-
-    if team_from_environment().leads:
-        print(f"checkpoint: {checkpoint}")
 
 
 def _help() -> str:
