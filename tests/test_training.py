@@ -18,9 +18,12 @@ from training.batches import Feed
 from training.checkpoint import load_checkpoint
 from training.dataset import MsdFolder, load_case, load_cases, split_cases
 from training.distributed import Team
-from training.hardware import choose_device, choose_precision
+from training.hardware import Precision, choose_device, choose_precision
 from training.losses import dice_ce
 from training.metrics import dice
+from training.optimisation import Learner
+from training.recipes import recipe
+from training.swin_unet import SwinUNet
 from training.trainer import TrainSettings, predict_labels, train
 
 
@@ -234,3 +237,20 @@ def test_devices_and_precisions() -> None:
 def test_settings_out_of_range_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         TrainSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_fp16_gradients_are_scaled_and_a_step_that_overflows_is_left_out() -> None:
+    """GradScaler (arXiv 1710.03740) on the CPU, which computes fp16 slowly, but does."""
+    torch.manual_seed(0)
+    half = Precision("cpu", torch.float16)
+    learner = Learner(SwinUNet(recipe("tiny").build(3, 3)), TrainSettings(), 10, torch.device("cpu"), half)
+    image, labels = torch.randn(2, 3, 32, 32), torch.randint(0, 3, (2, 32, 32))
+    before = learner.network.head.weight.clone()
+    losses = [learner.step(image, labels) for _ in range(12)]
+    assert losses[-1] < losses[0]
+    assert not torch.equal(learner.network.head.weight, before)
+    learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)
+    kept = learner.network.head.weight.clone()
+    learner.step(image, labels)
+    assert torch.equal(learner.network.head.weight, kept)
+    assert learner.scaler.get_scale() < 2.0**120

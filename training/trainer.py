@@ -82,7 +82,10 @@ def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings
             make_run_folder(run, started, names, held_out)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
+        if not any(case.native_labels.voxels.any() for case in validation):
+            raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
         feed = Feed(training, settings, device, spec.context_slices, team)
+        del training  # the feed has copied its slices
         identity = Identity.of(config, spec, names, held_out, len(feed))
         torch.manual_seed(settings.seed)
         learner = Learner(
@@ -180,8 +183,6 @@ class Trainer:
         position, average = self.position, self.learner.average
         began = time.perf_counter()
         scores = validate(average, self.validation, self.spec.num_classes, self.learner.precision, self.team)
-        if np.isnan(scores).all():
-            raise InputError("no validation case holds any label: there is nothing to judge the network by")
         per_class, mean = _mean_dice(scores)
         kept = [LAST_FILE]
         if mean > position.best:
@@ -202,7 +203,7 @@ class Trainer:
         self.progress.update(task, advance=1, note=f"epoch {position.epoch + 1} loss {loss:.4f} best Dice {dice}")
 
     def _draw(self) -> None:
-        """The curves and the overlays of the best checkpoint; a page of figures is not worth a run that is done."""
+        """The curves of the run, and the overlays of its best checkpoint."""
         best, _ = load_checkpoint(self.run / BEST_FILE)
         best.to(self.device)
         precision = self.learner.precision
