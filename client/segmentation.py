@@ -65,7 +65,7 @@ def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> i
 def _segment_part(
     study: Sequence[Volume], model: TritonModel, seconds: dict[str, float], tick: Callable[[int], None]
 ) -> np.ndarray:
-    """Network labels of a study, or a box of it, on its grid: uint8 [I, J, K]. Adds to `seconds` what each stage took."""
+    """Network labels of a study, or a box of it, on its grid: uint8 [I, J, K]. Adds each stage to `seconds`."""
     began = time.perf_counter()
     sampler = SliceSampler(study, model.spec)
     out = sampler.empty_labels()
