@@ -20,6 +20,12 @@ _LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
 }
 
 
+def plane_axes(plane: Plane) -> tuple[int, int, int]:
+    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along."""
+    stack, row, column, _ = _LAYOUT[plane]
+    return stack, row, column
+
+
 def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarray:
     """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy."""
     stack, row, column, flip = _LAYOUT[plane]
@@ -29,7 +35,7 @@ def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarr
 
 def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]:
     """Distance between slices, rows and columns of `plane_view`, in mm."""
-    stack, row, column, _ = _LAYOUT[plane]
+    stack, row, column = plane_axes(plane)
     spacing = volume.lps_view().spacing_mm
     return spacing[stack], spacing[row], spacing[column]
 

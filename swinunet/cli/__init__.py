@@ -32,6 +32,7 @@ _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
     "einops": "training",
+    "PIL": "training",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "server",
