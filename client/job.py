@@ -90,8 +90,8 @@ def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Lo
         study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
         if len(study) != spec.num_modalities:
             raise InputError(
-                f"{path}: {len(study)} modalities found, the model expects {spec.num_modalities} "
-                f"({', '.join(spec.modalities)}) along the fourth axis"
+                f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "
+                f"{spec.num_modalities} ({', '.join(spec.modalities)})"
             )
         return Loaded(path, study, None, time.perf_counter() - began)
     if not path.exists():

@@ -147,7 +147,7 @@ def test_the_client_reads_four_axes_and_no_dicom(tmp_path: Path) -> None:
     loaded = load_input(root / "imagesTr" / "case_0.nii.gz", spec)
     assert len(loaded.study) == 2
     assert loaded.volume is loaded.study[0]
-    with pytest.raises(InputError, match=r"1 modalities found, the model expects 2 \(T1, T2\) along the fourth axis"):
+    with pytest.raises(InputError, match=r"along the fourth axis: 1 found, the model expects 2 \(T1, T2\)"):
         load_input(root / "labelsTr" / "case_0.nii.gz", spec)
     with pytest.raises(InputError, match="DICOM is read one series at a time"):
         load_input(root, spec)
@@ -224,7 +224,7 @@ def test_other_folders_that_are_refused(tmp_path: Path) -> None:
     root = write_msd(tmp_path / "copies", make_cases())
     listed = json.loads((root / "dataset.json").read_text())["training"]
     write_index(root, training=[*listed, listed[0]])
-    with pytest.raises(InputError, match="1 names are borne by several cases, the first case_0"):
+    with pytest.raises(InputError, match="names that several cases bear: case_0; rename"):
         DataFolder.open(root)
 
 

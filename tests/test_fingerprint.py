@@ -96,7 +96,7 @@ def test_what_is_no_fault_is_said(tmp_path: Path) -> None:
     found = found_in(root)
     assert not found.broken
     assert found.remarks == (
-        "1 cases have no labelled voxel: case_1",
+        "cases without a labelled voxel: 1 (case_1)",
         "no case has rare: a class without examples cannot be learnt",
     )
 

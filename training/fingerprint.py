@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from swinunet.errors import InputError
 from training.folders import BrokenCase, CasePaths, DataFolder, unnamed_labels
 
 PERCENTILES = (0.5, 50.0, 99.5)
-THREADS = 4  # files are unpacked in parallel; a thread holds one case
+THREADS = min(4, os.cpu_count() or 1)  # files are unpacked in parallel; a thread holds one case
 _SAMPLES = 10_000  # foreground voxels kept of a case
 _MAX_SORTED = 2_000_000  # voxels of which percentiles are taken
 
@@ -280,7 +281,7 @@ def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...])
     remarks = []
     empty = [case.name for case in facts if case.is_empty]
     if empty:
-        remarks.append(f"{len(empty)} cases have no labelled voxel: {_listed(empty)}")
+        remarks.append(f"cases without a labelled voxel: {len(empty)} ({_listed(empty)})")
     seen = {value for case in facts for value in case.label_voxels}
     unseen = [name for index, name in enumerate(names, start=1) if index not in seen]
     if unseen:

@@ -81,14 +81,14 @@ class DataFolder:
             raise InputError(f"{root}: no {INDEX}, and no images/ with labels/; expected one of these two layouts")
         if folder.broken and not keep_broken:
             first = folder.broken[0]
-            raise InputError(f"{root}: {len(folder.broken)} broken cases, the first {first.name}: {first.problem}")
+            raise InputError(
+                f"{root}: {len(folder.broken)} of its cases broken, the first {first.name}: {first.problem}"
+            )
         if not folder.cases and not folder.broken:
             raise InputError(f"{root}: no case in it")
         copies = [name for name, times in Counter(case.name for case in folder.cases).items() if times > 1]
         if copies:
-            raise InputError(
-                f"{root}: {len(copies)} names are borne by several cases, the first {copies[0]}; rename them"
-            )
+            raise InputError(f"{root}: names that several cases bear: {', '.join(copies[:5])}; rename them")
         return folder
 
     @cached_property
