@@ -95,16 +95,6 @@ def test_the_same_seed_gives_the_same_weights(msd: Path, tmp_path: Path) -> None
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_default_spec_follows_the_data(msd: Path) -> None:
-    spec = MsdFolder.open(msd).default_spec((32, 32))
-    assert (spec.name, spec.modality, [label.name for label in spec.labels]) == (
-        "swin_unet_blob",
-        "MR",
-        ["bright", "dark"],
-    )
-    assert spec.spacing_mm == (1.0, 1.0)
-
-
 def test_split_is_by_case_and_seed(msd: Path) -> None:
     cases = MsdFolder.open(msd).cases
     first, again, other = (split_cases(cases, 0.4, seed) for seed in (0, 0, 1))

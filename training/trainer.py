@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -28,9 +29,12 @@ from imaging import ModelSpec, Provenance
 from swinunet.errors import InputError, OutputError, SwinUNetError
 from training.augment import Augmentation, augment
 from training.checkpoint import save_checkpoint
-from training.dataset import Case, CasePaths, MsdFolder, load_cases, split_cases
+from training.choices import SpecChoices
+from training.dataset import Case, load_cases, split_cases
+from training.folders import CasePaths, DataFolder
 from training.losses import dice_ce
 from training.metrics import dice
+from training.prepare import prepare
 from training.recipes import recipe
 from training.swin_unet import SwinUNet
 
@@ -57,24 +61,31 @@ class TrainSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
-def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings) -> Path:
-    """Train on an MSD folder and return the path of the best checkpoint.
+def train(
+    data: Path,
+    run: Path,
+    spec: ModelSpec | None,
+    settings: TrainSettings,
+    choices: SpecChoices | None = None,
+    skip_broken: bool = False,
+) -> Path:
+    """Train on a folder of labelled images (see training/folders.py) and return the path of the best checkpoint.
 
-    spec: what the model is to be; None takes the folder's default. Its network comes from `settings.recipe`.
+    spec: what the model is to be; None derives it from the data. Its network comes from `settings.recipe`.
+    choices: what the user decides about either. skip_broken: go on without the cases that cannot be used.
     Raises InputError for data that cannot be used, OutputError for a run folder that exists or cannot be written.
     """
-    folder = MsdFolder.open(data)
-    config = recipe(settings.recipe).build(1, 1 + len(folder.label_names))
-    spec = spec or folder.default_spec(config.input_size)
-    if len(spec.labels) != len(folder.label_names):
-        raise InputError(f"the spec has {len(spec.labels)} labels, the data {len(folder.label_names)}")
+    config = recipe(settings.recipe).build(1, 2)
+    prepared = prepare(data, config.input_size, spec=spec, choices=choices, skip_broken=skip_broken, console=Console())
+    folder, spec = prepared.folder, prepared.spec
     if spec.input_size != config.input_size:
         raise InputError(
             f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
-    config = dataclasses.replace(config, in_channels=spec.context_slices)
+    config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
     _make_run_folder(run, settings, parts)
+    prepared.write(run)
 
     torch.manual_seed(settings.seed)
     with _progress() as progress:
@@ -232,7 +243,7 @@ def _make_run_folder(run: Path, settings: TrainSettings, parts: tuple[list[CaseP
 
 
 def _provenance(
-    folder: MsdFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
+    folder: DataFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
 ) -> Provenance:
     split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed"
     command = (

@@ -31,6 +31,7 @@ for _verb in pkgutil.iter_modules(__path__):
 _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
+    "PIL": "training",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "server",
