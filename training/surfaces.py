@@ -73,7 +73,7 @@ class SurfaceDistances:
 def surface(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> Surface:
     """Surfels of a mask, bool [I, J, K], outside of which everything is background.
 
-    An axis of length 1 is taken as that of a two-dimensional image: pass a crop that is longer unless the volume is not.
+    An axis of length 1 is taken as that of a two-dimensional image: a crop of a longer one must be longer, too.
     """
     codes = _codes(mask)
     corners = np.argwhere((codes != 0) & (codes != 255))
