@@ -37,7 +37,7 @@ def plot(evaluation: Evaluation, path: Path) -> None:
     _scale(dice, others[0], others[1], evaluation)
     _draw_volumes(figure.add_subplot(grid[3]), evaluation)
     figure.suptitle(
-        f"{evaluation.model.title}\n{evaluation.data}, {evaluation.selection}: {len(evaluation.cases)} cases. "
+        f"{evaluation.model.title}\n{evaluation.data}, {evaluation.selection}. "
         "Dots: cases; boxes: quartiles; diamonds: mean and its 95 % interval; crosses: missed or false positive",
         fontsize=10,
     )
@@ -80,7 +80,13 @@ def _name_worst(axes: Axes, evaluation: Evaluation, key: str, row: int) -> None:
 
 def _box(axes: Axes, values: list[float], y: float, colour: str) -> None:
     drawn = axes.boxplot(
-        values, positions=[y], widths=0.2, vert=False, showfliers=False, patch_artist=True, manage_ticks=False
+        values,
+        positions=[y],
+        widths=0.2,
+        orientation="horizontal",
+        showfliers=False,
+        patch_artist=True,
+        manage_ticks=False,
     )
     for part in (*drawn["boxes"], *drawn["whiskers"], *drawn["caps"], *drawn["medians"]):
         part.set_color(colour)

@@ -59,7 +59,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
 def summary_table(evaluation: Evaluation) -> Table:
     """A row a class, and one for their mean: each metric with its interval, and what was missed."""
     titles = [_title(metric, evaluation.tolerance_mm) for metric in METRICS]
-    heads = ("structure", *titles, "cases", "missed", "false positive", "absent")
+    heads = ("structure", *titles, "cases", "missed", "false pos.", "absent")
     rows = [
         (each.name, *_figures(each.metrics), *map(str, (each.scored, each.missed, each.false_positives, each.absent)))
         for each in evaluation.classes
@@ -94,8 +94,7 @@ def markdown(evaluation: Evaluation) -> str:
     speed = "" if model.kind == "predictions" else f", {np.median(seconds):.2f} s a case (median, shared machine)"
     parts = [
         f"# Evaluation: {model.title}",
-        f"{evaluation.data}: {evaluation.selection}, {len(evaluation.cases)} judged{speed}. {evaluation.created}, "
-        f"{evaluation.software}.",
+        f"{evaluation.data}: {evaluation.selection}{speed}. {evaluation.created}, {evaluation.software}.",
         f"SHA-256 of the {model.kind}: `{model.sha256 or 'not known'}`",
         summary_table(evaluation).markdown(),
         f"Mean over cases with the 95 % bootstrap interval ({evaluation.resamples} resamples of cases, seed "

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from swinunet.errors import InputError
 from training.evaluation.predictions import ModelIdentity
+from training.evaluation.selection import Split
 from training.evaluation.statistics import Estimate
 from training.metrics import ClassScore
 
@@ -78,6 +79,7 @@ class Evaluation:
     model: ModelIdentity
     data: str
     selection: str
+    split: Split | None
     cases: tuple[CaseResult, ...]
     classes: tuple[ClassSummary, ...]
     mean: dict[str, Estimate]

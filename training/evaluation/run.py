@@ -46,7 +46,8 @@ def evaluate(
     return Evaluation(
         model=predictor.identity,
         data=selection.data,
-        selection=selection.part,
+        selection=selection.words,
+        split=selection.split,
         cases=tuple(cases),
         classes=classes,
         mean=mean,
@@ -87,9 +88,9 @@ def _require_known(labels: Volume, num_classes: int, who: str) -> None:
 
 def _notes(predictor: Predictor, selection: Selection, cases: list[CaseResult]) -> tuple[str, ...]:
     notes = []
-    if selection.part.startswith("training"):
+    if selection.split and selection.split.part == "training":
         notes.append("These are the cases the model was trained on: no measure of how good it is.")
-    elif predictor.identity.kind != "predictions" and "validation" not in selection.part:
+    elif not selection.split and predictor.identity.kind != "predictions":
         notes.append("No split was given: if the model was trained on some of these cases, the figures flatter it.")
     seen = [any(case.classes[at].reference_ml for case in cases) for at in range(len(selection.class_names))]
     never = [name for name, there in zip(selection.class_names, seen, strict=True) if not there]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,26 @@ _LISTED = 5  # names in a message
 
 
 @dataclass(frozen=True)
+class Split:
+    """Which part of which split file. file: as the user named it."""
+
+    file: str
+    sha256: str
+    part: Part
+
+
+@dataclass(frozen=True)
 class Selection:
-    """Cases to judge. data: the folder's name; class_names: what it calls labels 1..K-1; part: in words."""
+    """Cases to judge. data: the folder's name; class_names: what it calls labels 1..K-1; words: which cases, in words.
+
+    split: None where no split chose them.
+    """
 
     data: str
     class_names: tuple[str, ...]
     cases: tuple[CasePaths, ...]
-    part: str
+    words: str
+    split: Split | None
 
 
 def select_cases(
@@ -37,28 +51,29 @@ def select_cases(
     found = {case.name: case for case in folder.cases}
     if not found:
         raise InputError(f"{data}: no labelled case in it; evaluation needs images with labels")
-    chosen, described = list(found), f"all {len(found)} cases"
+    chosen, words, used = list(found), f"all {len(found)} cases", None
     if split is not None:
-        chosen = _read_split(split, part)
-        described = f"{part} cases of {split}"
+        used, chosen = _read_split(split, part)
+        words = f"the {len(chosen)} {part} cases of {split}"
         _require(chosen, found, f"{split} names", f"{data} has")
     if names is not None:
-        _require(names, dict.fromkeys(chosen), "--cases names", f"the {described} are" if split else f"{data} has")
+        _require(names, dict.fromkeys(chosen), "--cases names", f"{words} are" if split else f"{data} has")
         chosen = [name for name in chosen if name in set(names)]
-        described = f"{len(chosen)} named of the {described}"
-    return Selection(folder.name, folder.label_names, tuple(found[name] for name in chosen), described)
+        words = f"{len(chosen)} by name of {words}"
+    return Selection(folder.name, folder.label_names, tuple(found[name] for name in chosen), words, used)
 
 
-def _read_split(split: Path, part: Part) -> list[str]:
+def _read_split(split: Path, part: Part) -> tuple[Split, list[str]]:
     try:
-        chosen = json.loads(split.read_text())[part]
+        content = split.read_bytes()
+        chosen = json.loads(content)[part]
         if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
             raise TypeError(part)
     except OSError as error:
         raise InputError(f"{split}: cannot read ({error.strerror}); expected the split.json of a run") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run") from None
-    return chosen
+    return Split(str(split), hashlib.sha256(content).hexdigest(), part), chosen
 
 
 def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePaths], who: str, where: str) -> None:
