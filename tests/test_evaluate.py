@@ -34,7 +34,6 @@ from training.evaluation.result import Evaluation, read_evaluation
 from training.evaluation.selection import select_cases
 from training.evaluation.statistics import as_estimate, estimate_means, holm, wilcoxon_p
 
-
 KINDS = ("checkpoint", "onnx", "served", "predictions")
 
 
