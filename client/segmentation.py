@@ -11,7 +11,7 @@ import numpy as np
 from client.model import BATCH, TritonModel
 from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from client.rois import Roi, require_apart
-from imaging import SliceSampler, Volume
+from imaging import SliceSampler, Volume, plane_view
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ def segment_volume(
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
     """How many slices `segment_volume` will ask for, for a progress bar."""
     parts = [volume.crop(volume.box_slices(roi.low_mm, roi.high_mm)) for roi in rois] or [volume]
-    return sum(len(SliceSampler(part, model.spec)) for part in parts)
+    return sum(len(plane_view(part.voxels, part.affine, model.spec.plane)) for part in parts)
 
 
 def _segment_part(

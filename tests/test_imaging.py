@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_model import SMALL_SPEC
 
-from imaging import Code, Label, ModelSpec, SliceSampler, Volume, Window, ZScore, read_nifti, write_nifti
+from imaging import ModelSpec, SliceSampler, Volume, Window, read_nifti, write_nifti
 from imaging.nifti import read_nifti_labels
 from imaging.resample import AxisMap
 from imaging.slices import plane_spacing_mm, plane_view
@@ -22,21 +23,7 @@ from swinunet.errors import GeometryError, InputError, OutputError, SpecError
 
 def make_spec(**changes: object) -> ModelSpec:
     """A spec to vary."""
-    label = Label(1, "Thing", (255, 0, 0), Code("85756007", "SCT", "Tissue"))
-    spec = ModelSpec(
-        name="thing",
-        version=1,
-        modality="MR",
-        body_part="BRAIN",
-        plane="sagittal",
-        context_slices=3,
-        context_step_mm=1.0,
-        input_size=(32, 32),
-        spacing_mm=(1.0, 1.0),
-        intensity=ZScore(),
-        labels=(label,),
-    )
-    return dataclasses.replace(spec, **changes)
+    return dataclasses.replace(SMALL_SPEC, **({"context_slices": 3} | changes))
 
 
 def axis_orders() -> list[np.ndarray]:

@@ -31,7 +31,6 @@ for _verb in pkgutil.iter_modules(__path__):
 _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
-    "einops": "training",
     "scipy": "training",
     "onnx": "export",
     "onnxscript": "export",
