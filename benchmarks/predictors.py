@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imaging import SPEC_KEY, ModelSpec, Volume, read_nifti
+from imaging import SPEC_KEY, ModelSpec, Volume, read_study
 from swinunet.errors import CheckpointError, InputError
 from training.dataset import CasePaths, load_case
 from training.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
@@ -128,7 +128,7 @@ class ServedPredictor:
         """Labels of a case on its native grid. Raises InputError for an unusable image, ServerError."""
         from client import segment_volume
 
-        found = segment_volume(read_nifti(case.image), self._served)
+        found = segment_volume(read_study(case.images), self._served)
         return Volume(found.mask, found.volume.affine)
 
 

@@ -14,7 +14,8 @@ from imaging import Code, Label, ModelSpec, Volume, ZScore, write_nifti
 from swinunet.errors import InputError, OutputError, SwinUNetError
 from training.augment import Augmentation, augment
 from training.checkpoint import load_checkpoint
-from training.dataset import MsdFolder, load_case, split_cases
+from training.dataset import load_case, split_cases
+from training.folders import DataFolder
 from training.losses import dice_ce
 from training.metrics import dice
 from training.trainer import TrainSettings, predict_labels, train
@@ -83,7 +84,7 @@ def test_it_learns_and_the_checkpoint_predicts(msd: Path, tmp_path: Path) -> Non
     assert len(split["training"]) + len(split["validation"]) == 6
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.7 * log[0]["loss"]
-    held_out = next(case for case in MsdFolder.open(msd).cases if case.name in split["validation"])
+    held_out = next(case for case in DataFolder.open(msd).cases if case.name in split["validation"])
     case = load_case(held_out, spec)
     score = dice(predict_labels(model, case), case.native_labels.voxels, spec.num_classes)
     assert np.nanmean(score) > 0.6
@@ -96,7 +97,7 @@ def test_the_same_seed_gives_the_same_weights(msd: Path, tmp_path: Path) -> None
 
 
 def test_split_is_by_case_and_seed(msd: Path) -> None:
-    cases = MsdFolder.open(msd).cases
+    cases = DataFolder.open(msd).cases
     first, again, other = (split_cases(cases, 0.4, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert {case.name for part in first for case in part} == {case.name for case in cases}

@@ -10,9 +10,7 @@ import numpy as np
 
 from imaging import ModelSpec, SliceSampler, Volume, read_labels, read_study
 from swinunet.errors import InputError
-from training.folders import CasePaths, DataFolder
-
-MsdFolder = DataFolder  # its name while it read the Decathlon's layout only
+from training.folders import CasePaths
 
 
 def split_cases(

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from imaging import Volume, read_nifti_labels
+from imaging import Volume, read_labels
 from swinunet.errors import InputError
 from training.dataset import CasePaths
 from training.evaluation.predictions import Predictor
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _judge(predictor: Predictor, case: CasePaths, num_classes: int) -> CaseResult:
-    reference = read_nifti_labels(case.labels)
+    reference = read_labels(case.labels)
     _require_known(reference, num_classes, f"{case.name}: the reference")
     began = time.perf_counter()
     try:

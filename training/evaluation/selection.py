@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from swinunet.errors import InputError
-from training.dataset import CasePaths, MsdFolder
+from training.folders import CasePaths, DataFolder
 
 Part = Literal["training", "validation"]
 _LISTED = 5  # names in a message
@@ -42,12 +42,12 @@ class Selection:
 def select_cases(
     data: Path, split: Path | None = None, part: Part = "validation", names: Sequence[str] | None = None
 ) -> Selection:
-    """The cases of an MSD folder that `split` (as `swinunet train` writes it) puts in `part`, or those of `names`.
+    """The cases of a folder that `split` (as `swinunet train` writes it) puts in `part`, or those of `names`.
 
     With both, `names` must be in the part; with neither, all. Raises InputError for a folder without labelled cases,
     a broken split, or a name that is not there.
     """
-    folder = MsdFolder.open(data)
+    folder = DataFolder.open(data)
     found = {case.name: case for case in folder.cases}
     if not found:
         raise InputError(f"{data}: no labelled case in it; evaluation needs images with labels")
