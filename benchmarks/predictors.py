@@ -104,6 +104,7 @@ class SlicePredictor:
         for start in range(0, len(loaded.images), BATCH):
             for offset, labels in enumerate(self._labels(loaded.images[start : start + BATCH])):
                 loaded.sampler.restore(out, start + offset, labels)
+        loaded.sampler.finish(out)
         return Volume(out, loaded.native_labels.affine)
 
 

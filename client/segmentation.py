@@ -76,12 +76,16 @@ def _segment_part(
         answer = next(answers, None)
         seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
         if answer is None:
-            return out
+            break
         began = time.perf_counter()
         for offset, labels in enumerate(answer.labels):
             sampler.restore(out, answer.start + offset, labels)
         seconds["restore"] += time.perf_counter() - began
         tick(len(answer.labels))
+    began = time.perf_counter()
+    sampler.finish(out)
+    seconds["restore"] += time.perf_counter() - began
+    return out
 
 
 def _batches(sampler: SliceSampler, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:

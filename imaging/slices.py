@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imaging.components import keep_largest
 from imaging.resample import AxisMap
 from imaging.spec import ModelSpec, Plane, ZScore
 from imaging.volume import Volume, as_lps
@@ -105,6 +106,11 @@ class SliceSampler:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
         target = plane_view(out, self._affine, self.spec.plane)
         target[index] = labels[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+
+    def finish(self, out: np.ndarray) -> None:
+        """Post-process a whole mask [I, J, K] in place, as the spec says, once every slice is restored."""
+        if self.spec.components == "largest":
+            keep_largest(out)
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""

@@ -88,6 +88,7 @@ class ModelSpec:
         None stretches every slice to `input_size`.
     modalities: names of the co-registered images of a study, in the order of the channels; empty where a study is one
         image. Each is normalised by `intensity` on its own.
+    components: "largest" keeps only the largest connected piece of all labels together, in each box or volume.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
@@ -102,6 +103,7 @@ class ModelSpec:
     intensity: Intensity
     labels: tuple[Label, ...]
     modalities: tuple[str, ...] = ()
+    components: Literal["all", "largest"] = "all"
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
 

@@ -222,6 +222,22 @@ def test_probabilities_restore_smoothly() -> None:
     np.testing.assert_allclose(restored, 0.5, atol=1e-3)
 
 
+def test_only_the_largest_piece_stays_where_the_spec_says_so() -> None:
+    sampler = SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec(components="largest"))
+    mask = np.zeros((12, 12, 12), np.uint8)
+    mask[1:4, 1:4, 1:4], mask[4, 4, 4] = 1, 2  # touches at a corner: one piece
+    wanted = mask.copy()
+    mask[8:10, 8:10, 8:10] = 1
+    untouched = mask.copy()
+    sampler.finish(mask)
+    np.testing.assert_array_equal(mask, wanted)
+    SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec()).finish(untouched)
+    assert untouched[8, 8, 8] == 1
+    empty = sampler.empty_labels()
+    sampler.finish(empty)
+    assert not empty.any()
+
+
 def test_spec_round_trip() -> None:
     spec = make_spec(intensity=Window(-100, 300), spacing_mm=None)
     assert ModelSpec.from_json(spec.to_json(), "here") == spec

@@ -32,7 +32,6 @@ _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
     "PIL": "training",
-    "scipy": "training",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "server",
