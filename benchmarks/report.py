@@ -47,7 +47,7 @@ def markdown(result: Result) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in machine.packages.items())
     head = [
         f"# Benchmark: {result.subject.title}",
-        f"Input {spec.context_slices} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
+        f"Input {spec.in_channels} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
         f"{machine.started}, {result.seconds:.0f} s, by `swinunet benchmark`.",
         f"Machine: {machine.cpu}, usable cores: {machine.cores} (logical CPUs: {machine.logical_cpus}), "
         f"{', '.join(machine.instruction_sets) or 'no vector instructions known'}; {machine.memory_gib:.0f} GiB; "

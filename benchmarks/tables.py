@@ -38,8 +38,8 @@ def notes(result: Result) -> list[str]:
     found = [
         f"Figures are the median of {plan.rounds} rounds (lowest to highest). Each round runs every row in turn for "
         f"{plan.seconds:g} s while all others are idle; ratios and shares are taken within a round.",
-        f"Every engine has a process of its own, with as many threads ({result.threads}). Peak memory is that process's peak RSS "
-        f"(VmHWM) once this batch has run, smaller batches before it; {number(result.process_mib)} MiB of it were "
+        f"Every engine has a process of its own; threads of each: {result.threads}. Peak memory is that process's peak "
+        f"RSS (VmHWM) once this batch has run, smaller batches before it; {number(result.process_mib)} MiB of it were "
         "there before the engine was. Load is from the model file to the first answer, the library's import apart; "
         "both are measured once.",
         f"Slices: {result.origin}. Every timed answer's labels are compared with PyTorch's, at one slice a batch: all "

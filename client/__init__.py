@@ -3,7 +3,7 @@
 from client import TritonModel, load_input, segment_volume
 
 with TritonModel("localhost:8001") as model:
-    found = segment_volume(load_input(Path("study"), model.spec).volume, model)
+    found = segment_volume(load_input(Path("study"), model.spec).study, model)
 """
 
 from __future__ import annotations

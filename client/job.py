@@ -19,7 +19,7 @@ from client.results.seg import write_seg
 from client.results.seg_source import SourceImages
 from client.rois import Roi
 from client.segmentation import Segmentation, segment_volume
-from imaging import ModelSpec, Volume, read_nifti, write_nifti
+from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities, write_nifti
 from swinunet.errors import InputError, OutputError
 
 NIFTI_NAME, SEG_NAME, REPORT_NAME, OVERLAY_NAME = "mask.nii.gz", "segmentation.dcm", "report.json", "overlay.png"
@@ -28,12 +28,17 @@ _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """An input that was read. dicom: None for NIfTI."""
+    """An input that was read. study: a volume for each of the model's modalities. dicom: None for NIfTI."""
 
     path: Path
-    volume: Volume
+    study: tuple[Volume, ...]
     dicom: DicomVolume | None
     read_seconds: float
+
+    @property
+    def volume(self) -> Volume:
+        """The volume on whose grid results are: the only one, or the first modality."""
+        return self.study[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +81,28 @@ def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[P
 
 
 def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Loaded:
-    """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder. Raises InputError."""
+    """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
+
+    A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
+    """
     began = time.perf_counter()
     if path.is_file() and path.name.endswith(_NIFTI_SUFFIXES):
-        return Loaded(path, read_nifti(path), None, time.perf_counter() - began)
+        study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
+        if len(study) != spec.num_modalities:
+            raise InputError(
+                f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "
+                f"{spec.num_modalities} ({', '.join(spec.modalities)})"
+            )
+        return Loaded(path, study, None, time.perf_counter() - began)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
+    if spec.modalities:
+        raise InputError(
+            f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
+            "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
+        )
     dicom = read_volume(select_series(scan_folder(path), uid=series_uid, modality=spec.modality))
-    return Loaded(path, dicom.volume, dicom, time.perf_counter() - began)
+    return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began)
 
 
 def run_job(
@@ -98,7 +117,7 @@ def run_job(
     `folder` is replaced if it exists. Results: NIfTI mask on the input's grid, DICOM SEG (for DICOM), overlay, report.
     Raises what `segment_volume` raises, and OutputError.
     """
-    found = segment_volume(loaded.volume, model, rois, tick)
+    found = segment_volume(loaded.study, model, rois, tick)
     timings = {"read": loaded.read_seconds, **found.seconds}
     outputs = {"nifti": NIFTI_NAME, "overlay": OVERLAY_NAME, "report": REPORT_NAME}
     with _whole_folder(folder) as aside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -42,11 +43,10 @@ class TritonModel:
     """
 
     def __init__(self, url: str, name: str | None = None) -> None:
+        if not _is_address(url):
+            raise ServerError(f"{url!r} is no gRPC address; expected HOST:PORT, such as localhost:8001")
         self.url = url
-        try:
-            self._client = grpcclient.InferenceServerClient(url, channel_args=_channel_args())
-        except Exception:
-            raise ServerError(f"{url!r} is no gRPC address; expected HOST:PORT, such as localhost:8001") from None
+        self._client = grpcclient.InferenceServerClient(url, channel_args=_channel_args())
         try:
             self.name, self.spec, self.max_batch_size = self._find(name)
         except BaseException:
@@ -143,6 +143,12 @@ def _reason(url: str, error: InferenceServerException) -> str:
     if "DEADLINE_EXCEEDED" in status:
         return f"Triton at {url} did not answer in time; look at its log, or try again when it is less busy"
     return f"Triton at {url} refused the request: {message[:300]}"
+
+
+def _is_address(url: str) -> bool:
+    """HOST:PORT; gRPC would take other text for a host name, and say so in its own words on standard error."""
+    host, _, port = url.rpartition(":")
+    return bool(re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host)) and port.isdecimal() and 0 < int(port) < 65536
 
 
 def _channel_args() -> list[tuple[str, int]]:

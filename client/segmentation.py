@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from client.model import BATCH, TritonModel
 from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from client.rois import Roi, require_apart
-from imaging import SliceSampler, Volume
+from imaging import SliceSampler, Volume, plane_view
 
 
 @dataclass(eq=False)
@@ -29,39 +29,45 @@ class Segmentation:
 
 
 def segment_volume(
-    volume: Volume, model: TritonModel, rois: tuple[Roi, ...] = (), tick: Callable[[int], None] = lambda slices: None
+    study: Volume | Sequence[Volume],
+    model: TritonModel,
+    rois: tuple[Roi, ...] = (),
+    tick: Callable[[int], None] = lambda slices: None,
 ) -> Segmentation:
-    """Segment a volume, or only the boxes `rois` of it (as a model trained on crops wants it).
+    """Segment a study, or only the boxes `rois` of it (as a model trained on crops wants it).
 
+    study: one volume, or one for each of the model's modalities, all on one grid; results are on the first one's.
     tick: called with the number of slices done. Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap or reach outside, or slices larger than the model's field of view;
     ServerError if the server fails.
     """
     require_apart(rois)
+    volumes = (study,) if isinstance(study, Volume) else tuple(study)
+    volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
     mask = np.zeros(volume.shape, np.uint8)
     seconds = {"preprocess": 0.0, "inference": 0.0, "restore": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
-    parts = [(volume.crop(box), mask[box], roi.side) for box, roi in zip(ranges, rois, strict=True)]
-    for part, target, side in parts or [(volume, mask, None)]:
+    parts = [([each.crop(box) for each in volumes], mask[box], roi.side) for box, roi in zip(ranges, rois, strict=True)]
+    for part, target, side in parts or [(list(volumes), mask, None)]:
         labels = _segment_part(part, model, seconds, tick)
         target[...] = mask_values(segments, side)[labels]
     return Segmentation(volume, mask, segments, measure(mask, segments, volume.voxel_ml), seconds)
 
 
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
-    """How many slices `segment_volume` will ask for, for a progress bar."""
+    """How many slices of this grid `segment_volume` will ask for, for a progress bar."""
     parts = [volume.crop(volume.box_slices(roi.low_mm, roi.high_mm)) for roi in rois] or [volume]
-    return sum(len(SliceSampler(part, model.spec)) for part in parts)
+    return sum(len(plane_view(part.voxels, part.affine, model.spec.plane)) for part in parts)
 
 
 def _segment_part(
-    volume: Volume, model: TritonModel, seconds: dict[str, float], tick: Callable[[int], None]
+    study: Sequence[Volume], model: TritonModel, seconds: dict[str, float], tick: Callable[[int], None]
 ) -> np.ndarray:
-    """Network labels of one (sub-)volume on its grid: uint8 [I, J, K]. Adds to `seconds` what each stage kept us."""
+    """Network labels of a study, or a box of it, on its grid: uint8 [I, J, K]. Adds each stage to `seconds`."""
     began = time.perf_counter()
-    sampler = SliceSampler(volume, model.spec)
+    sampler = SliceSampler(study, model.spec)
     out = sampler.empty_labels()
     seconds["preprocess"] += time.perf_counter() - began
     answers = model.predict(_batches(sampler, min(BATCH, model.max_batch_size or 1), seconds))
@@ -70,12 +76,16 @@ def _segment_part(
         answer = next(answers, None)
         seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
         if answer is None:
-            return out
+            break
         began = time.perf_counter()
         for offset, labels in enumerate(answer.labels):
             sampler.restore(out, answer.start + offset, labels)
         seconds["restore"] += time.perf_counter() - began
         tick(len(answer.labels))
+    began = time.perf_counter()
+    sampler.finish(out)
+    seconds["restore"] += time.perf_counter() - began
+    return out
 
 
 def _batches(sampler: SliceSampler, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:

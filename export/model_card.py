@@ -25,11 +25,15 @@ def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
         if isinstance(rule, ZScore)
         else f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"
     )
+    channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
+    if spec.modalities:
+        channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
+    pieces = "Of the mask, the largest connected piece is kept." if spec.components == "largest" else ""
     return f"""# {spec.name}, version {spec.version}
 
 Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M parameters, {gflop(config):.2f} GFLOP a slice; embed {config.embed_dim}, depths {config.depths}, patches of {config.patch_size}, windows of {config.window_size}.
 
-**Input**: {spec.modality}, {spec.body_part or "any body part"}, {spec.plane} slices of {spec.input_size[0]} x {spec.input_size[1]} pixels at {spacing}, {spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels; {intensity}.
+**Input**: {spec.modality}, {spec.body_part or "any body part"}, {spec.plane} slices of {spec.input_size[0]} x {spec.input_size[1]} pixels at {spacing}, {channels}; {intensity}. {pieces}
 
 | label | structure | code |
 |---|---|---|

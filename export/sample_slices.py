@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from demo.mni152 import read_mni152
-from imaging import ModelSpec, SliceSampler, Volume, plane_spacing_mm, read_nifti
+from imaging import ModelSpec, SliceSampler, Volume, plane_spacing_mm, read_study
+from imaging.study import group_channels, is_image
 from swinunet.errors import InputError
 
 MAX_VOLUMES = 4
@@ -16,22 +17,26 @@ MAX_VOLUMES = 4
 def sample_slices(spec: ModelSpec, data: Path | None) -> np.ndarray:
     """Preprocessed slices of real images: float16 [N, C, H, W].
 
-    data: a NIfTI file, or a folder of them (searched recursively, in name order, the first few taken; label folders
-    are passed over); None takes the MNI152 T1 template. A volume larger than the field of view is cropped around its
-    centre. Raises InputError if there is no image.
+    data: an image (NIfTI or PNG), or a folder of them (searched recursively, in name order, the first few studies
+    taken; label folders are passed over; files that differ in `_0000` only are one study); None takes the MNI152 T1
+    template, for each modality. A volume larger than the field of view is cropped around its centre. Raises InputError
+    if there is no image, or a study has not the spec's modalities.
     """
-    volumes = [read_mni152()] if data is None else [read_nifti(path) for path in _images(data)]
-    samplers = [SliceSampler(_centre(volume, spec), spec) for volume in volumes]
+    if data is None:
+        studies = [(read_mni152(),) * spec.num_modalities]
+    else:
+        studies = [read_study(files) for files in _studies(data)]
+    samplers = [SliceSampler([_centre(volume, spec) for volume in study], spec) for study in studies]
     return np.concatenate([sampler.batch(0, len(sampler)) for sampler in samplers])
 
 
-def _images(data: Path) -> list[Path]:
+def _studies(data: Path) -> list[tuple[Path, ...]]:
     if data.is_file():
-        return [data]
-    found = [path for path in sorted(data.rglob("[!.]*.nii*")) if "label" not in path.parent.name.lower()]
-    if not found:
-        raise InputError(f"{data}: no NIfTI image in it; parity needs real slices (or leave --data away)")
-    return found[:MAX_VOLUMES]
+        return [(data,)]
+    images = [path for path in sorted(data.rglob("*")) if is_image(path) and "label" not in path.parent.name.lower()]
+    if not images:
+        raise InputError(f"{data}: no NIfTI image (nor a PNG) in it; parity needs real slices (or leave --data away)")
+    return list(group_channels(images).values())[:MAX_VOLUMES]
 
 
 def _centre(volume: Volume, spec: ModelSpec) -> Volume:

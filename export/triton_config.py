@@ -23,7 +23,7 @@ def gpu_config(spec: ModelSpec, max_batch_size: int = MAX_BATCH_SIZE) -> str:
     The plan must have been built with an optimisation profile for batches 1 to `max_batch_size`.
     """
     preferred = _powers_of_two(max_batch_size)
-    dims = _dims(spec.context_slices, *spec.input_size)
+    dims = _dims(spec.in_channels, *spec.input_size)
     graphs = "\n".join(_graph_spec(batch, dims) for batch in preferred)
     return f"""{_head(spec, max_batch_size)}
 platform: "tensorrt_plan"
@@ -91,7 +91,7 @@ def _tensors(spec: ModelSpec) -> str:
         _tensor("labels", "TYPE_UINT8", _dims(height, width)),
         _tensor("probabilities", "TYPE_FP16", _dims(spec.num_classes, height, width)),
     ]
-    image = _tensor("image", "TYPE_FP16", _dims(spec.context_slices, height, width))
+    image = _tensor("image", "TYPE_FP16", _dims(spec.in_channels, height, width))
     return f"input [\n  {image}\n]\noutput [\n  {outputs[0]},\n  {outputs[1]}\n]"
 
 

@@ -17,22 +17,34 @@ _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def read_nifti(path: Path) -> Volume:
     """Read a three-dimensional NIfTI-1 file, scaled (scl_slope, scl_inter): float32 voxels [I, J, K].
 
-    Trailing axes of length 1 are dropped. Raises InputError if the file is missing, broken, or not one volume.
+    Trailing axes of length 1 are dropped; a file of two axes is a volume of one slice. Raises InputError if the file
+    is missing, broken, or not one volume.
     """
-    try:
-        image = nib.Nifti1Image.from_filename(str(path))
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # nibabel, gzip and zlib each raise their own
-        raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
+    voxels, affine = _read(path)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise InputError(
             f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file"
         )
-    return Volume(voxels, _RAS_LPS @ image.affine)
+    return Volume(voxels, affine)
+
+
+def read_nifti_modalities(path: Path) -> tuple[Volume, ...]:
+    """Read a NIfTI-1 file whose fourth axis, if it has one, is the modality: a float32 Volume [I, J, K] for each.
+
+    Raises InputError if the file is missing, broken, or has more axes than that.
+    """
+    voxels, affine = _read(path)
+    if voxels.ndim == 5 and voxels.shape[3] == 1:  # NIfTI's vectors: the fourth axis is time
+        voxels = voxels[:, :, :, 0]
+    if voxels.ndim == 3:
+        voxels = voxels[..., None]
+    if voxels.ndim != 4:
+        raise InputError(
+            f"{path}: found {voxels.ndim} axes {voxels.shape}, expected three, or four with the modality as the last"
+        )
+    return tuple(Volume(voxels[..., index], affine) for index in range(voxels.shape[3]))
 
 
 def read_nifti_labels(path: Path) -> Volume:
@@ -55,3 +67,15 @@ def write_nifti(volume: Volume, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     with written_aside(path) as aside:
         nib.save(image, str(aside))
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of three axes or more, float32, and the affine to LPS mm."""
+    try:
+        image = nib.Nifti1Image.from_filename(str(path))
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # nibabel, gzip and zlib each raise their own
+        raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
+    return voxels[..., None] if voxels.ndim == 2 else voxels, _RAS_LPS @ image.affine

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from imaging.components import keep_largest
 from imaging.resample import AxisMap
 from imaging.spec import ModelSpec, Plane, ZScore
 from imaging.volume import Volume, as_lps
@@ -18,6 +21,12 @@ _LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
 }
 
 
+def plane_axes(plane: Plane) -> tuple[int, int, int]:
+    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along."""
+    stack, row, column, _ = _LAYOUT[plane]
+    return stack, row, column
+
+
 def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarray:
     """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy."""
     stack, row, column, flip = _LAYOUT[plane]
@@ -27,24 +36,29 @@ def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarr
 
 def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]:
     """Distance between slices, rows and columns of `plane_view`, in mm."""
-    stack, row, column, _ = _LAYOUT[plane]
+    stack, row, column = plane_axes(plane)
     spacing = volume.lps_view().spacing_mm
     return spacing[stack], spacing[row], spacing[column]
 
 
 class SliceSampler:
-    """The slices of one volume as the network wants them, made when asked for, and the way back.
+    """The slices of one study as the network wants them, made when asked for, and the way back.
 
-    volume: any orientation; the array axes nearest to the spec's plane are used, voxels are not rotated.
-    Raises GeometryError if a slice is larger than the network's field of view, InputError if intensities are unusable.
+    study: one volume, or one for each of the spec's modalities, all on one grid. Any orientation; the array axes
+    nearest to the spec's plane are used, voxels are not rotated.
+    Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
+    modalities are not as many as the spec's or intensities are unusable.
     """
 
-    def __init__(self, volume: Volume, spec: ModelSpec) -> None:
+    def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec) -> None:
+        volumes = (study,) if isinstance(study, Volume) else tuple(study)
+        _require_modalities(volumes, spec)
         self.spec = spec
-        self._native = plane_view(volume.voxels, volume.affine, spec.plane)
+        self._channels = [_Channel(volume, spec) for volume in volumes]
+        volume = volumes[0]
         self._affine, self._shape = volume.affine, volume.shape
         self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, spec.plane)
-        _, rows, columns = self._native.shape
+        self._slices, rows, columns = self._channels[0].native.shape
         height, width = spec.input_size
         if spec.spacing_mm is None:
             self.rows, self.columns = AxisMap.stretch(rows, height), AxisMap.stretch(columns, width)
@@ -58,18 +72,21 @@ class SliceSampler:
                     f"model's field of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
                 )
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
-        self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
 
     def __len__(self) -> int:
         """Native slices along the plane's normal."""
-        return self._native.shape[0]
+        return self._slices
 
     def image(self, index: int) -> np.ndarray:
-        """Network input around native slice `index`: float32 [C, H, W], normalised, padding 0."""
+        """Network input around native slice `index`: float32 [C, H, W], normalised, padding 0.
+
+        C is modality-major: the context slices of the first modality, then those of the second, and so on.
+        """
         half = self.spec.context_slices // 2
         steps = np.arange(-half, half + 1) * (self.spec.context_step_mm / self._slice_mm)
         at = np.clip(index + steps, 0, len(self) - 1)
-        return np.stack([self._plane(position) for position in at])
+        planes = [channel.plane(position) for channel in self._channels for position in at]
+        return np.stack([self._rows_linear @ plane @ self._columns_linear.T for plane in planes])
 
     def batch(self, start: int, stop: int) -> np.ndarray:
         """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
@@ -90,22 +107,47 @@ class SliceSampler:
         target = plane_view(out, self._affine, self.spec.plane)
         target[index] = labels[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
 
+    def finish(self, out: np.ndarray) -> None:
+        """Post-process a whole mask [I, J, K] in place, as the spec says, once every slice is restored."""
+        if self.spec.components == "largest":
+            keep_largest(out)
+
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
         return self.rows.inverse_linear() @ probabilities.astype(np.float32) @ self.columns.inverse_linear().T
 
-    def _plane(self, position: float) -> np.ndarray:
-        """Normalised slice at a fractional slice position, on the network's grid: float32 [H, W]."""
+
+class _Channel:
+    """One modality: its native slices [S, rows, columns] and its own normalisation."""
+
+    def __init__(self, volume: Volume, spec: ModelSpec) -> None:
+        self.native = plane_view(volume.voxels, volume.affine, spec.plane)
+        self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
+
+    def plane(self, position: float) -> np.ndarray:
+        """Normalised slice at a fractional slice position: float32 [rows, columns]."""
         below = int(np.floor(position))
         weight = position - below
-        image = self._normalise(self._native[below])
+        image = self._normalise(self.native[below])
         if weight > 1e-3:
-            image = (1 - weight) * image + weight * self._normalise(self._native[below + 1])
-        return self._rows_linear @ image @ self._columns_linear.T
+            image = (1 - weight) * image + weight * self._normalise(self.native[below + 1])
+        return image
 
     def _normalise(self, native: np.ndarray) -> np.ndarray:
         clipped = np.clip(native, self._low, self._high).astype(np.float32)
         return (clipped - np.float32(self._shift)) * np.float32(self._scale)
+
+
+def _require_modalities(volumes: tuple[Volume, ...], spec: ModelSpec) -> None:
+    if len(volumes) != spec.num_modalities:
+        named = f" ({', '.join(spec.modalities)})" if spec.modalities else ""
+        raise InputError(f"{_count(len(volumes))} found, the model expects {_count(spec.num_modalities)}{named}")
+    for name, volume in zip(spec.modalities[1:], volumes[1:], strict=True):
+        if not volume.same_grid(volumes[0]):
+            raise GeometryError(
+                f"{name} has the grid {volume.shape}, {spec.modalities[0]} {volumes[0].shape}, or they lie apart; "
+                "resample the modalities to one grid"
+            )
 
 
 def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float, float]:
@@ -121,3 +163,7 @@ def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float
     if deviation < 1e-6 * max(abs(low), abs(high), 1e-30):
         raise InputError(f"the image is constant (value {low:g}): there is nothing to segment")
     return float(1.0 / deviation), float(clipped.mean()), float(low), float(high)
+
+
+def _count(modalities: int) -> str:
+    return f"{modalities} modality" if modalities == 1 else f"{modalities} modalities"

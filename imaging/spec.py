@@ -82,10 +82,13 @@ class ModelSpec:
     name, version: as Triton knows them.
     modality, body_part: DICOM defined terms (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
     plane: the anatomical plane nearest to the slices the network reads.
-    context_slices: input channels: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
+    context_slices: of each image: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
     input_size: (H, W) of the network's input in pixels.
     spacing_mm: (row, column) pixel spacing to which slices are resampled, then centred and padded to `input_size`;
         None stretches every slice to `input_size`.
+    modalities: names of the co-registered images of a study, in the order of the channels; empty where a study is one
+        image. Each is normalised by `intensity` on its own.
+    components: "largest" keeps only the largest connected piece of all labels together, in each box or volume.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
@@ -99,6 +102,8 @@ class ModelSpec:
     spacing_mm: tuple[float, float] | None
     intensity: Intensity
     labels: tuple[Label, ...]
+    modalities: tuple[str, ...] = ()
+    components: Literal["all", "largest"] = "all"
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
 
@@ -110,7 +115,19 @@ class ModelSpec:
             raise ValueError("label indices must run from 1 upwards without a gap")
         if min(self.input_size) < 1 or (self.spacing_mm and min(self.spacing_mm) <= 0):
             raise ValueError("input_size and spacing_mm must be positive")
+        if len(self.modalities) == 1 or len(set(self.modalities)) != len(self.modalities):
+            raise ValueError("modalities are the different names of two images or more; leave them away for one image")
         return self
+
+    @property
+    def num_modalities(self) -> int:
+        """Images of a study."""
+        return max(1, len(self.modalities))
+
+    @property
+    def in_channels(self) -> int:
+        """C of the network's input: the slices of the first modality, then those of the second, and so on."""
+        return self.num_modalities * self.context_slices
 
     @property
     def num_classes(self) -> int:
@@ -118,8 +135,8 @@ class ModelSpec:
         return len(self.labels) + 1
 
     def to_json(self) -> str:
-        """The spec as one line of JSON."""
-        return _ADAPTER.dump_json(self).decode()
+        """The spec as one line of JSON; `modalities` only where there are some, so older readers read the rest."""
+        return _ADAPTER.dump_json(self, exclude=None if self.modalities else {"modalities"}).decode()
 
     @staticmethod
     def from_json(text: str, origin: str) -> ModelSpec:

@@ -49,6 +49,10 @@ class Volume:
         """Volume of one voxel in ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
 
+    def same_grid(self, other: Volume) -> bool:
+        """Whether both have the same shape and their voxels lie at the same places (to a thousandth of a mm)."""
+        return self.shape == other.shape and np.allclose(self.affine, other.affine, atol=1e-3)
+
     def extent_mm(self) -> np.ndarray:
         """Lowest and highest voxel centre along L, P and S: float64 [2, 3], mm."""
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1)

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from swinunet.errors import InputError
 from training.batches import Feed
-from training.dataset import MsdFolder, load_cases
+from training.dataset import load_cases
 from training.distributed import Team, one_voice, team_from_environment
+from training.folders import DataFolder
 from training.hardware import FP32
 from training.optimisation import Learner
 from training.recipes import recipe
@@ -137,7 +138,7 @@ def test_only_the_leading_process_speaks_of_an_error(monkeypatch: pytest.MonkeyP
 
 
 def test_processes_take_equal_shares_of_every_batch(tmp_path: Path) -> None:
-    cases = load_cases(list(MsdFolder.open(write_blobs(tmp_path / "Task99_Blob")).cases), SPEC)
+    cases = load_cases(list(DataFolder.open(write_blobs(tmp_path / "Task99_Blob")).cases), SPEC)
     feeds = [Feed(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, Team(rank, 4)) for rank in range(4)]
     batches = [list(feed.epoch(1)) for feed in feeds]
     assert len({len(own) for own in batches}) == 1

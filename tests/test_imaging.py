@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_model import SMALL_SPEC
 
-from imaging import Code, Label, ModelSpec, SliceSampler, Volume, Window, ZScore, read_nifti, write_nifti
+from imaging import ModelSpec, SliceSampler, Volume, Window, read_nifti, write_nifti
 from imaging.nifti import read_nifti_labels
 from imaging.resample import AxisMap
 from imaging.slices import plane_spacing_mm, plane_view
@@ -22,21 +23,7 @@ from swinunet.errors import GeometryError, InputError, OutputError, SpecError
 
 def make_spec(**changes: object) -> ModelSpec:
     """A spec to vary."""
-    label = Label(1, "Thing", (255, 0, 0), Code("85756007", "SCT", "Tissue"))
-    spec = ModelSpec(
-        name="thing",
-        version=1,
-        modality="MR",
-        body_part="BRAIN",
-        plane="sagittal",
-        context_slices=3,
-        context_step_mm=1.0,
-        input_size=(32, 32),
-        spacing_mm=(1.0, 1.0),
-        intensity=ZScore(),
-        labels=(label,),
-    )
-    return dataclasses.replace(spec, **changes)
+    return dataclasses.replace(SMALL_SPEC, **({"context_slices": 3} | changes))
 
 
 def axis_orders() -> list[np.ndarray]:
@@ -233,6 +220,22 @@ def test_probabilities_restore_smoothly() -> None:
     restored = sampler.restore_probabilities(probabilities)
     assert restored.shape == (2, 12, 10)
     np.testing.assert_allclose(restored, 0.5, atol=1e-3)
+
+
+def test_only_the_largest_piece_stays_where_the_spec_says_so() -> None:
+    sampler = SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec(components="largest"))
+    mask = np.zeros((12, 12, 12), np.uint8)
+    mask[1:4, 1:4, 1:4], mask[4, 4, 4] = 1, 2  # touches at a corner: one piece
+    wanted = mask.copy()
+    mask[8:10, 8:10, 8:10] = 1
+    untouched = mask.copy()
+    sampler.finish(mask)
+    np.testing.assert_array_equal(mask, wanted)
+    SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec()).finish(untouched)
+    assert untouched[8, 8, 8] == 1
+    empty = sampler.empty_labels()
+    sampler.finish(empty)
+    assert not empty.any()
 
 
 def test_spec_round_trip() -> None:

@@ -221,6 +221,12 @@ def test_nobody_at_the_address(crop: Path, tmp_path: Path) -> None:
     refused(done, f"no Triton answers at 127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("url", ["", "localhost", "http://localhost:8001", "localhost:99999", "a b:1", ":8001"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(ServerError, match="expected HOST:PORT"):
+        TritonModel(url)
+
+
 def test_no_such_model(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
     done = swinunet("segment", crop, "-o", tmp_path / "out", "--url", triton.url, "--model", "liver")
     refused(done, "has no model liver that is ready; it serves: ")

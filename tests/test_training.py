@@ -16,8 +16,9 @@ from swinunet.errors import InputError, OutputError, SwinUNetError
 from training.augment import Augmentation, augment
 from training.batches import Feed
 from training.checkpoint import load_checkpoint
-from training.dataset import MsdFolder, load_case, load_cases, split_cases
+from training.dataset import load_case, load_cases, split_cases
 from training.distributed import Team
+from training.folders import DataFolder
 from training.hardware import Precision, choose_device, choose_precision
 from training.losses import dice_ce
 from training.metrics import dice
@@ -50,7 +51,7 @@ def test_it_learns_and_the_checkpoint_predicts(msd: Path, tmp_path: Path) -> Non
     assert len(split["training"]) + len(split["validation"]) == 6
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.7 * log[0]["loss"]
-    held_out = next(case for case in MsdFolder.open(msd).cases if case.name in split["validation"])
+    held_out = next(case for case in DataFolder.open(msd).cases if case.name in split["validation"])
     case = load_case(held_out, spec)
     score = dice(predict_labels(model, case), case.native_labels.voxels, spec.num_classes)
     assert np.nanmean(score) > 0.6
@@ -62,18 +63,8 @@ def test_the_same_seed_gives_the_same_weights(msd: Path, tmp_path: Path) -> None
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_default_spec_follows_the_data(msd: Path) -> None:
-    spec = MsdFolder.open(msd).default_spec((32, 32))
-    assert (spec.name, spec.modality, [label.name for label in spec.labels]) == (
-        "swin_unet_blob",
-        "MR",
-        ["bright", "dark"],
-    )
-    assert spec.spacing_mm == (1.0, 1.0)
-
-
 def test_split_is_by_case_and_seed(msd: Path) -> None:
-    cases = MsdFolder.open(msd).cases
+    cases = DataFolder.open(msd).cases
     first, again, other = (split_cases(cases, 0.4, seed) for seed in (0, 0, 1))
     assert first == again != other
     assert {case.name for part in first for case in part} == {case.name for case in cases}
@@ -213,7 +204,7 @@ def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None
 
 
 def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
-    cases = load_cases(list(MsdFolder.open(msd).cases), SPEC)
+    cases = load_cases(list(DataFolder.open(msd).cases), SPEC)
     cases[2].images[:] = np.nan
     feed = Feed(cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, Team())
     assert next(feed.epoch(1)).describe() == "the image of blob_2 is not finite"

@@ -114,7 +114,7 @@ def _check_weights(path: Path, weights: dict[str, Tensor], config: SwinUNetConfi
 
 
 def _check_spec(path: Path, spec: ModelSpec, config: SwinUNetConfig) -> None:
-    described = (spec.context_slices, tuple(spec.input_size), spec.num_classes)
+    described = (spec.in_channels, tuple(spec.input_size), spec.num_classes)
     built = (config.in_channels, tuple(config.input_size), config.num_classes)
     if described != built:
         raise CheckpointError(

@@ -23,9 +23,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from torch.utils.tensorboard import SummaryWriter
 
-from imaging import ModelSpec, Provenance
+from imaging import ModelSpec
 from swinunet.errors import InputError, OutputError
 from swinunet.files import write_whole
+from training.prepare import Prepared
 from training.settings import TrainSettings
 
 BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "log.jsonl"
@@ -40,7 +41,9 @@ class Started:
     settings: TrainSettings
 
 
-def make_run_folder(run: Path, started: Started, training: list[str], validation: list[str]) -> None:
+def make_run_folder(
+    run: Path, data: Path, settings: TrainSettings, prepared: Prepared, training: list[str], validation: list[str]
+) -> None:
     """Write what is known before the first step; settings.json comes last, and makes the folder a run.
 
     training, validation: names of the cases. Raises OutputError if `run` holds anything or cannot be written.
@@ -51,10 +54,9 @@ def make_run_folder(run: Path, started: Started, training: list[str], validation
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
-    write_whole(run / "spec.json", dataclasses.replace(started.spec, provenance=Provenance()).to_json().encode())
+    prepared.write(run)
     _write_json(run / "split.json", {"training": training, "validation": validation})
-    settings = dataclasses.asdict(started.settings)
-    _write_json(run / "settings.json", {"data": str(started.data.resolve()), "settings": settings})
+    _write_json(run / "settings.json", {"data": str(data.resolve()), "settings": dataclasses.asdict(settings)})
 
 
 def read_run_folder(run: Path) -> Started:

@@ -19,24 +19,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from imaging import ModelSpec, Provenance
 from swinunet.errors import InputError, OutputError
 from training.batches import Batch, Feed, seed_of
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.choices import SpecChoices
 from training.curves import draw_curves, draw_overlays
-from training.dataset import Case, CasePaths, MsdFolder, load_cases, split_cases
+from training.dataset import Case, load_cases, split_cases
 from training.distributed import Team, team_from_environment, together
+from training.folders import CasePaths, DataFolder
 from training.hardware import choose_device, choose_precision, peak_memory_mb
 from training.losses import loss_by_name
 from training.optimisation import DivergedError, Learner
+from training.prepare import prepare, reopen
 from training.recipes import recipe
 from training.run_folder import (
     BEST_FILE,
     LAST_FILE,
     Journal,
-    Started,
     clear_leftovers,
     make_run_folder,
     read_log,
@@ -49,37 +52,50 @@ from training.validation import predict_labels, validate
 __all__ = ["TrainSettings", "predict_labels", "train", "validate"]
 
 
-def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings, resume: bool = False) -> Path:
-    """Train on an MSD folder and return the path of the best checkpoint.
+def train(
+    data: Path,
+    run: Path,
+    spec: ModelSpec | None,
+    settings: TrainSettings,
+    choices: SpecChoices | None = None,
+    skip_broken: bool = False,
+    *,
+    resume: bool = False,
+) -> Path:
+    """Train on a folder of labelled images (see training/folders.py) and return the path of the best checkpoint.
 
-    spec: what the model is to be; None takes the folder's default. Its network comes from `settings.recipe`.
-    resume: go on from the state in `run`, which was started with these arguments.
+    spec: what the model is to be; None derives it from the data. Its network comes from `settings.recipe`.
+    choices: what the user decides about either. skip_broken: go on without the cases that cannot be used.
+    resume: go on from the state in `run`, which was started with this data, spec and settings.
     Raises InputError for data and settings that cannot be used, OutputError for a run folder that exists or cannot be
     written, CheckpointError for a state of another run, DivergedError where the loss is no longer a number.
     """
     team = team_from_environment()
     device = choose_device(settings.device, team.local_rank)
-    choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device)
     loss_by_name(settings.loss)
 
-    folder = MsdFolder.open(data)
-    config = recipe(settings.recipe).build(1, 1 + len(folder.label_names))
-    spec = spec or folder.default_spec(config.input_size)
-    if len(spec.labels) != len(folder.label_names):
-        raise InputError(f"the spec has {len(spec.labels)} labels, the data {len(folder.label_names)}")
+    config, prepared = recipe(settings.recipe).build(1, 2), None
+    if resume and spec is not None:
+        folder = reopen(data, run)
+    else:
+        console = Console() if team.leads else None
+        prepared = prepare(
+            data, config.input_size, spec=spec, choices=choices, skip_broken=skip_broken, console=console
+        )
+        folder, spec = prepared.folder, prepared.spec
     if spec.input_size != config.input_size:
         raise InputError(
             f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
-    config = dataclasses.replace(config, in_channels=spec.context_slices)
+    config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
-    started = Started(data, spec, settings)
+    names, held_out = ([case.name for case in part] for part in parts)
     spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings))
 
-    names, held_out = ([case.name for case in part] for part in parts)
     with together(team, device), _progress(team) as progress:
-        if team.leads and not resume:
-            make_run_folder(run, started, names, held_out)
+        if prepared and team.leads:
+            make_run_folder(run, data, settings, prepared, names, held_out)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
         if not any(case.native_labels.voxels.any() for case in validation):
@@ -93,7 +109,7 @@ def train(data: Path, run: Path, spec: ModelSpec | None, settings: TrainSettings
             settings,
             total_steps=settings.epochs * feed.steps,
             device=device,
-            precision=choose_precision(settings.precision, device),
+            precision=precision,
             team=team,
         )
         trainer = Trainer(run, spec, learner, feed, validation, identity, device, progress)
@@ -219,7 +235,7 @@ def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
 
 
 def _provenance(
-    folder: MsdFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
+    folder: DataFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
 ) -> Provenance:
     split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed"
     command = " ".join(["swinunet train", folder.root.name, *settings.as_options()])

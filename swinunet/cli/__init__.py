@@ -31,9 +31,8 @@ for _verb in pkgutil.iter_modules(__path__):
 _EXTRA_OF = {
     "torch": "training",
     "safetensors": "training",
-    "einops": "training",
-    "scipy": "training",
     "tensorboard": "training",
+    "PIL": "training",
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "server",

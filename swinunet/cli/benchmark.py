@@ -112,7 +112,9 @@ def _show(result: Result) -> None:
     if not console.is_terminal:
         console.width = 180  # a file or a pipe has no width: keep rows whole
     machine = result.machine
-    console.print(f"{result.subject.title} on {machine.cpu}, {', '.join(machine.instruction_sets)}", markup=False)
+    console.print(
+        f"{result.subject.title} on {machine.cpu}, {', '.join(machine.instruction_sets)}", markup=False, highlight=False
+    )
     for each in tables(result):
         rows = [[escape(cell) for cell in row] for row in each.rows]
         if Measurement.get(console, console.options.update(max_width=1000), _grid(each, rows)).maximum > console.width:

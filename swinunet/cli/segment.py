@@ -38,7 +38,7 @@ def _segment(
 
     Example: `swinunet segment study/ case.nii.gz -o results --url triton.hospital:8001`
 
-    A box: `swinunet segment study/ -o results --roi left=7,42,-2,48,-33,8`
+    A box: `swinunet segment study/ -o results --roi left=7,43,-2,47,-31,8`
     """
     from client import TritonModel, load_input, output_folders, parse_roi, run_job
     from client.segmentation import count_slices

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from training.settings import FREE_ON_RESUME, Augmentation, TrainSettings
 
+if TYPE_CHECKING:
+    from imaging import ModelSpec
+    from training.choices import SpecChoices
+
 _S, _A = TrainSettings(), Augmentation()
-_LEARNING, _MACHINE, _AUGMENTATION = "Learning", "Machine (may differ on --resume)", "Augmentation"
+_DATA, _LEARNING, _MACHINE, _AUGMENTATION = (
+    "Data, and what follows from it unless said",
+    "Learning",
+    "Machine",
+    "Augmentation",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,14 +27,14 @@ def register(app: typer.Typer) -> None:
     app.command("train", help=_help(), no_args_is_help=True)(_train)
 
 
-def _option(help: str, panel: str, **rules: Any) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, **rules)
+def _option(text: str, panel: str, *flags: str, **rules: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **rules)
 
 
 def _train(
     context: typer.Context,
     data: Annotated[
-        Path | None, typer.Argument(help="folder in the Medical Segmentation Decathlon layout (dataset.json)")
+        Path | None, typer.Argument(help="dataset.json (MSD, nnU-Net), or images/ and labels/; NIfTI or PNG")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="run folder; must not hold anything yet")
@@ -44,6 +53,16 @@ def _train(
         float, typer.Option(min=0, max=1, help="of the cases, held out")
     ] = _S.validation_fraction,
     validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
+    check: Annotated[bool, _option("look the data over and stop; exit status 1 if a case is broken", _DATA)] = False,
+    skip_broken: Annotated[bool, _option("go on without broken cases; fingerprint.json lists them", _DATA)] = False,
+    plane: Annotated[str | None, _option("sagittal, coronal or axial", _DATA)] = None,
+    context_slices: Annotated[int | None, _option("neighbouring slices as channels, odd", _DATA, "--context")] = None,
+    context_step: Annotated[float | None, _option("mm between these", _DATA)] = None,
+    spacing: Annotated[str | None, _option("pixels in mm: MM, or ROW,COLUMN, or stretch", _DATA)] = None,
+    modality: Annotated[str | None, _option("as DICOM calls it: MR, CT, ...", _DATA)] = None,
+    body_part: Annotated[str | None, _option("as DICOM calls it: BRAIN, ABDOMEN, ...", _DATA)] = None,
+    name: Annotated[str | None, _option("of the model, as Triton will know it", _DATA)] = None,
+    window: Annotated[str | None, _option("intensities: LOW,HIGH, or zscore", _DATA)] = None,
     loss: Annotated[
         str, _option("dice-ce, dice-bce or dice-focal; each with +boundary after it if wanted", _LEARNING)
     ] = _S.loss,
@@ -92,24 +111,48 @@ def _train(
     augment_gamma: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.gamma,
     augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
 ) -> None:
-    if resume is None and (data is None or output is None):
-        raise typer.BadParameter("give DATA and --output RUN, or --resume RUN")
+    from swinunet.errors import InputError
+    from training.choices import SpecChoices
     from training.distributed import one_voice, team_from_environment
 
     with one_voice():
-        checkpoint = _run(data, output, resume, _read_spec(spec), _asked(context))
-    if team_from_environment().leads:
-        print(f"checkpoint: {checkpoint}")
+        wanted, asked = _read_spec(spec), _asked(context)
+        choices = SpecChoices.parse(
+            plane=plane,
+            context=context_slices,
+            context_step_mm=context_step,
+            spacing=spacing,
+            modality=modality,
+            body_part=body_part,
+            name=name,
+            window=window,
+        )
+        if resume is not None:
+            checkpoint = _resume(resume, data, output, wanted, choices, asked)
+        elif data is None:
+            raise InputError("no data given; name a folder of labelled images, or add --resume RUN")
+        elif check:
+            _check(data, recipe, wanted, choices, skip_broken)
+            return
+        elif output is None:
+            raise InputError("no run folder given; add --output RUN, or --check to look the data over only")
+        else:
+            from training.trainer import train
+
+            checkpoint = train(data, output, wanted, _S.changed(asked), choices, skip_broken)
+        if team_from_environment().leads:
+            print(f"checkpoint: {checkpoint}")
 
 
-def _run(data: Path | None, output: Path | None, resume: Path | None, spec: Any, asked: dict[str, Any]) -> Path:
-    from training.trainer import train
+def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> None:
+    """Look the data over and show the spec that follows; InputError if a run would refuse."""
+    from rich.console import Console
 
-    if resume is not None:
-        return _resume(resume, data, spec, output, asked)
-    assert data is not None
-    assert output is not None
-    return train(data, output, spec, _S.changed(asked))
+    from training.prepare import prepare
+    from training.recipes import recipe
+
+    size = recipe(network).build(1, 2).input_size
+    prepare(data, size, spec=spec, choices=choices, skip_broken=skip_broken, console=Console())
 
 
 def _asked(context: typer.Context) -> dict[str, Any]:
@@ -119,7 +162,14 @@ def _asked(context: typer.Context) -> dict[str, Any]:
     return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
-def _resume(run: Path, data: Path | None, spec: Any, output: Path | None, asked: dict[str, Any]) -> Path:
+def _resume(
+    run: Path,
+    data: Path | None,
+    output: Path | None,
+    spec: ModelSpec | None,
+    choices: SpecChoices,
+    asked: dict[str, Any],
+) -> Path:
     from swinunet.errors import InputError
     from training.run_folder import read_run_folder
     from training.trainer import train
@@ -133,10 +183,10 @@ def _resume(run: Path, data: Path | None, spec: Any, output: Path | None, asked:
             f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
-    return train(data or started.data, run, spec or started.spec, settings, resume=True)
+    return train(data or started.data, run, choices.applied(spec or started.spec), settings, resume=True)
 
 
-def _read_spec(path: Path | None) -> Any:
+def _read_spec(path: Path | None) -> ModelSpec | None:
     from imaging import ModelSpec
     from swinunet.errors import InputError
 
@@ -150,7 +200,7 @@ def _read_spec(path: Path | None) -> Any:
 
 def _help() -> str:
     lines = [
-        "Train a Swin-UNet on a folder of labelled volumes.",
+        "Train a Swin-UNet on a folder of labelled images; it is looked over first.",
         "Example: `swinunet train Task04_Hippocampus -o runs/hippocampus --spec training/specs/hippocampus.json`",
         "A run that was killed goes on with `swinunet train --resume runs/hippocampus`. Several GPUs or machines: "
         "`torchrun --nproc-per-node 4 -m training` instead of `swinunet train`.",
