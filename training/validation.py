@@ -21,6 +21,7 @@ def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) ->
         labels = predict_slices(model, case.images[start : start + PREDICT_BATCH], precision)
         for offset, sliced in enumerate(labels):
             case.sampler.restore(out, start + offset, sliced)
+    case.sampler.finish(out)
     return out
 
 
