@@ -64,7 +64,7 @@ def test_predictions_are_post_processed_as_served(msd: Path) -> None:
     class Threshold(torch.nn.Linear):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             middle = image[:, 1]
-            return torch.stack([torch.full_like(middle, 1.5), middle, -middle], dim=1)
+            return torch.stack([torch.full_like(middle, 0.6), middle, -middle], dim=1)
 
     network = Threshold(1, 1)
     paths = DataFolder.open(msd).cases[0]
