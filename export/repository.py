@@ -5,7 +5,7 @@
 <repository>/<name>/<version>/model.onnx    the graph; model.plan is built from it on the GPU that serves it
 <repository>/<name>/<version>/model.py      what the CPU config runs
 <repository>/<name>/<version>/canary.npz    an input whose labels are known; a server that answers otherwise is not up
-<repository>/<name>/<version>/checkpoint.safetensors, MODEL_CARD.md
+<repository>/<name>/<version>/checkpoint.safetensors, MODEL_CARD.md, split.json (if the run folder has it)
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def fill_version(folder: Path, network: SwinUNet, spec: ModelSpec, checkpoint: P
     """Everything in a version folder but model.onnx. slices: float16 [N, C, H, W], real."""
     shutil.copyfile(Path(__file__).with_name("python_backend_model.py"), folder / "model.py")
     shutil.copyfile(checkpoint, folder / "checkpoint.safetensors")
+    split = checkpoint.with_name("split.json")
+    if split.is_file():
+        shutil.copyfile(split, folder / split.name)
     (folder / "MODEL_CARD.md").write_text(model_card(spec, network.config))
     image, labels = _canary(network, slices)
     np.savez_compressed(folder / "canary.npz", image=image, labels=labels)

@@ -109,13 +109,14 @@ def test_a_weight_off_by_five_percent_is_caught(
 
 def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
+    (tmp_path / "split.json").write_text("{}")
     done = export_checkpoint(checkpoint, repository, None, None)
     files = {str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()}
     assert files == {
         "small/config.pbtxt",
         "small/configs/cpu.pbtxt",
         *(f"small/1/{name}" for name in ("model.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
-        "small/1/checkpoint.safetensors",
+        *(f"small/1/{name}" for name in ("checkpoint.safetensors", "split.json")),
     }
     assert done.spec.provenance.checkpoint_sha256 == sha256(checkpoint)
     assert read_spec(done.folder / "model.onnx") == done.spec

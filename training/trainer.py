@@ -237,7 +237,7 @@ def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
 def _provenance(
     folder: DataFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
 ) -> Provenance:
-    split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed"
+    split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed; named in split.json"
     command = " ".join(["swinunet train", folder.root.name, *settings.as_options()])
     return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
 
