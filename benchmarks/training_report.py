@@ -40,8 +40,8 @@ def training_notes(result: TrainingResult) -> list[str]:
         "data: share of the Learner's loop spent on gathering and augmenting batches (on a CPU in the loop itself, "
         "which is what waiting for data is here). The plain loop is fed the same batches, but has no such step.",
         f"Slices are synthetic: {SPEC.in_channels} channels, {SPEC.num_classes} classes, every slice labelled.",
-        f"Every row has a process of its own; threads of each: {result.threads}. Peak memory is that process's peak RSS "
-        "(VmHWM), PyTorch's own included. GPUs are not measured. The batch is "
+        f"Every row has a process of its own; threads of each: {result.threads}. Peak memory is that process's peak "
+        "RSS (VmHWM), PyTorch's own included. GPUs are not measured. The batch is "
         f"{BATCHES[0]}, or the largest power of two below it that fits in four fifths of the free memory.",
         f"Precision `auto` is {result.precision} on this CPU"
         + (", so the Learner's fp32 row is that of `auto` too." if result.precision == "fp32" else "."),

@@ -28,7 +28,7 @@ _WHATS = {"serving": "every engine and Triton", "training": "steps of each recip
 
 
 def _benchmark(
-    what: Annotated[str, typer.Argument(metavar="[WHAT]", help="serving or training")] = "serving",
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="serving or training")] = "serving",
     repository: Annotated[
         Path | None, typer.Option(help="model repository", show_default="model_repository/ of the checkout")
     ] = None,
