@@ -48,7 +48,7 @@ def _benchmark(
     minutes; leave the machine alone meanwhile.
 
     `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
-    A step of a large recipe can take a minute on few cores; choose with --recipes.
+    A step of a large recipe takes about half a minute on one core; choose with --recipes.
 
     Examples: `swinunet benchmark -o benchmark_output`, `swinunet benchmark training --recipes small,tiny`
     """
