@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Row
+from benchmarks.machine import Machine
 from benchmarks.plot import plot
 from benchmarks.runner import Result
 from benchmarks.tables import Table, notes, remark, tables
@@ -25,7 +26,7 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
 
 
 def write_report(result: Result, folder: Path) -> list[Path]:
@@ -38,27 +39,33 @@ def write_report(result: Result, folder: Path) -> list[Path]:
             plot(result, staged[2])
             return [path.replace(folder / path.name) for path in staged]
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise unwritable(folder, error) from None
 
 
 def markdown(result: Result) -> str:
     """The report, as Markdown."""
     machine, spec = result.machine, result.subject.spec
-    packages = ", ".join(f"{name} {number}" for name, number in machine.packages.items())
     head = [
         f"# Benchmark: {result.subject.title}",
         f"Input {spec.in_channels} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
         f"{machine.started}, {result.seconds:.0f} s, by `swinunet benchmark`.",
+        *machine_lines(machine),
+        "![latency and throughput](latency.png)",
+    ]
+    parts = [markdown_table(table) for table in tables(result)]
+    tail = ["How each computes:", _descriptions(result), "Notes:", markdown_list(notes(result))]
+    return "\n\n".join([*head, *parts, *tail]) + "\n"
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """The machine and the versions, a paragraph each."""
+    packages = ", ".join(f"{name} {number}" for name, number in machine.packages.items())
+    return [
         f"Machine: {machine.cpu}, usable cores: {machine.cores} (logical CPUs: {machine.logical_cpus}), "
         f"{', '.join(machine.instruction_sets) or 'no vector instructions known'}; {machine.memory_gib:.0f} GiB; "
         f"{machine.system}; load average before the run {machine.load_average:.1f}.",
         f"Versions: Python {machine.python}, {packages}.",
-        "![latency and throughput](latency.png)",
     ]
-    parts = [_markdown_table(table) for table in tables(result)]
-    return (
-        "\n\n".join([*head, *parts, "How each computes:", _descriptions(result), "Notes:", _list(notes(result))]) + "\n"
-    )
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -96,7 +103,8 @@ def _triton(result: Result, row: Row) -> dict[str, Any]:
     return {**row.to_json(), "remark": remark(row), "bare_engine": against, "share_of_bare": share_of_bare}
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table under its title."""
     lines = [table.heads, ("---",) * len(table.heads), *table.rows]
     return f"## {table.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
@@ -108,13 +116,15 @@ def _cell(text: str) -> str:
 def _descriptions(result: Result) -> str:
     """One line an engine, and one for Triton."""
     rows = [each.rows[0] for each in result.engines] + result.triton[:1]
-    return _list([f"{row.title}: {row.description or remark(row)}" for row in rows])
+    return markdown_list([f"{row.title}: {row.description or remark(row)}" for row in rows])
 
 
-def _list(lines: list[str]) -> str:
+def markdown_list(lines: list[str]) -> str:
+    """One bullet a line."""
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _unwritable(folder: Path, error: OSError) -> OutputError:
+def unwritable(folder: Path, error: OSError) -> OutputError:
+    """What to say of a folder that cannot be written."""
     reason = os.strerror(error.errno or 0)
     return OutputError(f"{folder}: cannot write the report here ({reason}); choose another folder")

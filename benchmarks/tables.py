@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.figures import Row, Spread
+from benchmarks.machine import Machine
 from benchmarks.runner import Result
 from serving.canary import MIN_AGREEMENT, MIN_FOREGROUND_AGREEMENT
 
@@ -53,12 +54,19 @@ def notes(result: Result) -> list[str]:
             f"engine's slices/s ({bare.title if bare else 'not measured'}) at the largest measured batch that so many "
             "callers can form. Memory is the sum over tritonserver and its stubs; the callers run on the same cores."
         )
-    if machine.others_cpu is not None:
-        busy = f"Other programs took {machine.others_cpu:.0%} of these cores' time during the run"
-        found.append(f"{busy}: these figures are not the machine's best." if machine.others_cpu > 0.05 else f"{busy}.")
+    if note := busy_note(machine):
+        found.append(note)
     if plan.quick:
         found.append("A quick run: it shows that everything works, not how fast it is.")
     return found
+
+
+def busy_note(machine: Machine) -> str | None:
+    """What other programs took meanwhile; None if it cannot be known."""
+    if machine.others_cpu is None:
+        return None
+    busy = f"Other programs took {machine.others_cpu:.0%} of these cores' time during the run"
+    return f"{busy}: these figures are not the machine's best." if machine.others_cpu > 0.05 else f"{busy}."
 
 
 def remark(row: Row) -> str:
@@ -90,13 +98,15 @@ def _seconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
-def _spread(spread: Spread | None) -> str:
+def spread_text(spread: Spread | None) -> str:
+    """The median, and in brackets the lowest and the highest round."""
     if spread is None:
         return NONE
     return f"{number(spread.median)} ({number(spread.low)}-{number(spread.high)})"
 
 
-def _percent(spread: Spread | None) -> str:
+def percent_text(spread: Spread | None) -> str:
+    """The same of a share, in percent."""
     return NONE if spread is None else f"{spread.median:.0%} ({spread.low:.0%}-{spread.high:.0%})"
 
 
@@ -120,9 +130,9 @@ def _memory(result: Result, row: Row) -> str:
 
 
 _LATENCY: tuple[Column, ...] = (
-    ("p50 ms", lambda result, row: _spread(row.spread(lambda sample: sample.p50_ms))),
-    ("p95 ms", lambda result, row: _spread(row.spread(lambda sample: sample.p95_ms))),
-    ("slices/s", lambda result, row: _spread(row.spread(lambda sample: sample.slices_per_s))),
+    ("p50 ms", lambda result, row: spread_text(row.spread(lambda sample: sample.p50_ms))),
+    ("p95 ms", lambda result, row: spread_text(row.spread(lambda sample: sample.p95_ms))),
+    ("slices/s", lambda result, row: spread_text(row.spread(lambda sample: sample.slices_per_s))),
 )
 _LAST: tuple[Column, ...] = (
     ("peak MiB", _memory),
@@ -135,7 +145,7 @@ _ENGINE: tuple[Column, ...] = (
     *_LATENCY,
     (
         "x PyTorch",
-        lambda result, row: _spread(row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)),
+        lambda result, row: spread_text(row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)),
     ),
     ("import + load s", _loading),
     *_LAST,
@@ -145,13 +155,13 @@ _TRITON: tuple[Column, ...] = (
     *_LATENCY,
     (
         "mean batch",
-        lambda result, row: _spread(row.spread(lambda sample: sample.mean_batch)),
+        lambda result, row: spread_text(row.spread(lambda sample: sample.mean_batch)),
     ),
     (
         "share of bare engine",
-        lambda result, row: _percent(row.ratio(result.bare(row.size), lambda sample: sample.slices_per_s)),
+        lambda result, row: percent_text(row.ratio(result.bare(row.size), lambda sample: sample.slices_per_s)),
     ),
-    ("callers' CPU", lambda result, row: _percent(row.spread(lambda sample: sample.caller_cpu))),
+    ("callers' CPU", lambda result, row: percent_text(row.spread(lambda sample: sample.caller_cpu))),
     ("start s", lambda result, row: _seconds(row.load_s)),
     *_LAST,
 )

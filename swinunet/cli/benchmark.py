@@ -1,4 +1,4 @@
-"""`swinunet benchmark`: every engine and Triton, measured interleaved on this machine."""
+"""`swinunet benchmark`: every engine and Triton, or training, measured interleaved on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
-    from benchmarks.runner import Progress, Result
+    from benchmarks.machine import Machine
+    from benchmarks.runner import Progress
     from benchmarks.tables import Table
 
 
@@ -23,7 +24,11 @@ def register(app: typer.Typer) -> None:
     app.command("benchmark")(_benchmark)
 
 
+_WHATS = {"serving": "every engine and Triton", "training": "steps of each recipe against a plain PyTorch loop"}
+
+
 def _benchmark(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="serving or training")] = "serving",
     repository: Annotated[
         Path | None, typer.Option(help="model repository", show_default="model_repository/ of the checkout")
     ] = None,
@@ -32,6 +37,9 @@ def _benchmark(
     seconds: Annotated[
         float | None, typer.Option(help="time for each row in each round", show_default="2, or 0.2 with --quick")
     ] = None,
+    recipes: Annotated[
+        str | None, typer.Option(help="training: recipes to measure, as small,tiny", show_default="all")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="two short rounds, to see that everything works")] = False,
 ) -> None:
     """Measure latency, throughput and memory of every engine, bare and through Triton, in one interleaved run.
@@ -39,24 +47,59 @@ def _benchmark(
     Writes report.md, report.json and latency.png. Every answer's labels are compared with PyTorch's. Takes about two
     minutes; leave the machine alone meanwhile.
 
-    Example: `swinunet benchmark -o benchmark_output`
+    `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
+    A step of a large recipe takes about half a minute on one core; choose with --recipes.
+
+    Examples: `swinunet benchmark -o benchmark_output`, `swinunet benchmark training --recipes small,tiny`
     """
+    from swinunet.errors import InputError
+
+    if what not in _WHATS:
+        listed = ", ".join(f"{name} ({meaning})" for name, meaning in _WHATS.items())
+        raise InputError(f"there is no benchmark of {what!r}; choose one of {listed}")
+    if seconds is not None and not 0 < seconds <= 600:
+        raise InputError(f"--seconds is {seconds:g}; expected more than 0 and at most 600")
+    if what == "training":
+        if repository or model:
+            raise InputError("--repository and --model are of `swinunet benchmark serving`; leave them out here")
+        _training(recipes, output, seconds, quick)
+        return
+    if recipes is not None:
+        raise InputError("--recipes is of `swinunet benchmark training`; leave it out here")
+    _serving(repository, model, output, seconds, quick)
+
+
+def _serving(repository: Path | None, model: str | None, output: Path, seconds: float | None, quick: bool) -> None:
     from benchmarks.plan import Plan
     from benchmarks.report import prepare_folder, write_report
     from benchmarks.runner import run_benchmark
     from benchmarks.subject import find_subject
-    from swinunet.errors import InputError
+    from benchmarks.tables import notes, tables
     from swinunet.paths import default_repository
 
-    if seconds is not None and not 0 < seconds <= 600:
-        raise InputError(f"--seconds is {seconds:g}; expected more than 0 and at most 600")
     subject = find_subject(repository or default_repository(), model)
     prepare_folder(output)
     plan = Plan.short(seconds or 0.2) if quick else Plan(seconds=seconds or 2.0)
     with _stopped_by_sigterm(), _bar() as progress:
         result = run_benchmark(subject, plan, progress)
     files = write_report(result, output)
-    _show(result)
+    _show(result.subject.title, result.machine, tables(result), notes(result))
+    print(f"{output}: {', '.join(path.name for path in files)}")
+
+
+def _training(recipes: str | None, output: Path, seconds: float | None, quick: bool) -> None:
+    from benchmarks.report import prepare_folder
+    from benchmarks.training_report import training_notes, training_table, write_training_report
+    from benchmarks.training_speed import TrainingPlan, parse_recipes, run_training_benchmark
+
+    names = parse_recipes(recipes)
+    prepare_folder(output)
+    rounds, default_s = (2, 0.2) if quick else (5, 2.0)
+    plan = TrainingPlan(names, rounds, seconds or default_s, quick)
+    with _stopped_by_sigterm(), _bar() as progress:
+        result = run_training_benchmark(plan, progress)
+    files = write_training_report(result, output)
+    _show("Training", result.machine, [training_table(result)], training_notes(result))
     print(f"{output}: {', '.join(path.name for path in files)}")
 
 
@@ -99,28 +142,23 @@ def _stage_printer() -> Progress:
     return progress
 
 
-def _show(result: Result) -> None:
+def _show(title: str, machine: Machine, tables: list[Table], notes: list[str]) -> None:
     import re
 
     from rich.console import Console
     from rich.markup import escape
     from rich.measure import Measurement
 
-    from benchmarks.tables import notes, tables
-
     console = Console()
     if not console.is_terminal:
         console.width = 180  # a file or a pipe has no width: keep rows whole
-    machine = result.machine
-    console.print(
-        f"{result.subject.title} on {machine.cpu}, {', '.join(machine.instruction_sets)}", markup=False, highlight=False
-    )
-    for each in tables(result):
+    console.print(f"{title} on {machine.cpu}, {', '.join(machine.instruction_sets)}", markup=False, highlight=False)
+    for each in tables:
         rows = [[escape(cell) for cell in row] for row in each.rows]
         if Measurement.get(console, console.options.update(max_width=1000), _grid(each, rows)).maximum > console.width:
             rows = [[re.sub(r" \(([\d.%-]+)\)$", r"\n\1", cell) for cell in row] for row in rows]
         console.print(_grid(each, rows))
-    for note in notes(result):
+    for note in notes:
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
