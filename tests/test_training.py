@@ -214,7 +214,7 @@ def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None
     assert spec is not None
     assert spec.provenance.command == (
         "swinunet train Task99_Blob --recipe tiny --epochs 9 --seed 0 --deep-supervision --learning-rate 0 "
-        "--patience 3 --validate-every 1"
+        "--patience 3 --validate-every 1 --spec spec.json"
     )
     assert not any("heads" in name for name in model.state_dict())
     assert load_checkpoint(tmp_path / "run" / "last.safetensors")[0].config == model.config
