@@ -35,7 +35,7 @@ LABELS = (
 )
 SPEC = ModelSpec(
     "hippocampus", 3, "MR", "BRAIN", "sagittal", 1, 1.0, (64, 64), (1.0, 1.0), ZScore(), LABELS,
-    Provenance(checkpoint_sha256="5e" * 32),
+    provenance=Provenance(checkpoint_sha256="5e" * 32),
 )  # fmt: skip
 SEGMENTS = make_segments(LABELS, ("left", "right"))
 
