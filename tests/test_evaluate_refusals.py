@@ -52,7 +52,7 @@ def changed(msd: Path, root: Path, **said: object) -> Path:
 def test_data_that_cannot_be_judged_on(msd: Path, tmp_path: Path, run: Run) -> None:
     masks, out = predictions(tmp_path / "p", shifted), tmp_path / "out"
     refused(run(masks, changed(msd, tmp_path / "a", training=[]), "-o", out), "no labelled case in it")
-    refused(run(masks, tmp_path / "nowhere", "-o", out), "no dataset.json")
+    refused(run(masks, tmp_path / "nowhere", "-o", out), "nowhere: no such folder; expected one with dataset.json")
     fewer = changed(msd, tmp_path / "b", labels={"0": "background", "1": "left"})
     refused(run(masks, fewer, "-o", out), "c00: the reference has label 2, the model knows 0..1")
     halves = changed(msd, tmp_path / "c")

@@ -7,10 +7,13 @@ import errno
 import json
 import math
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +38,7 @@ SETTINGS = TrainSettings(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from blobs import SPEC
 import swinunet.files, training.trainer
 from training.optimisation import Learner
@@ -58,7 +62,7 @@ def on_call(place, name, wanted):
 place = {
     "before a step": (Learner, "step", 14),
     "within a step, between weights and average": (Learner, "_update_average", 15),
-    "state half written": (swinunet.files.os, "fsync", 10),
+    "state half written": (swinunet.files.os, "fsync", 12),
     "between checkpoint and state": (training.trainer, "save_state", 10),
     "before the first state": (Learner, "step", 2),
 }[sys.argv[3]]
@@ -137,7 +141,7 @@ def test_batches_gathered_ahead_are_the_same(data: Path, whole: Path, tmp_path: 
     require_same(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("full_at", [3, 8, 16])
+@pytest.mark.parametrize("full_at", [5, 10, 18])
 def test_a_full_disk_leaves_what_was_there(
     full_at: int, data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,12 +215,12 @@ def test_other_data_is_not_resumed(whole: Path, tmp_path: Path) -> None:
     with_five_cases(other)
     with pytest.raises(InputError, match=r"6 cases were used when .* was begun, 5 of them are there"):
         train(other, whole, SPEC, SETTINGS, resume=True)
-    fingerprint = (whole / "fingerprint.json").read_text()
-    said = json.loads(fingerprint)
-    (whole / "fingerprint.json").write_text(json.dumps(said | {"cases": said["cases"][:5]}))
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    said = json.loads((run / "fingerprint.json").read_text())
+    (run / "fingerprint.json").write_text(json.dumps(said | {"cases": said["cases"][:5]}))
     with pytest.raises(CheckpointError, match=r"another training cases .5 cases.*now 4 cases"):
-        train(other, whole, SPEC, SETTINGS, resume=True)
-    (whole / "fingerprint.json").write_text(fingerprint)
+        train(other, run, SPEC, SETTINGS, resume=True)
 
 
 def test_what_is_no_run_is_not_resumed(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -225,10 +229,64 @@ def test_what_is_no_run_is_not_resumed(data: Path, whole: Path, tmp_path: Path) 
     (tmp_path / "settings.json").write_text('{"data": "x", "settings": {"epochs": "many"}}')
     with pytest.raises(InputError, match=r"settings\.json: not the settings of a run"):
         read_run_folder(tmp_path)
-    (tmp_path / "state.safetensors").write_bytes(b"\0" * 100)
-    (tmp_path / "fingerprint.json").write_bytes((whole / "fingerprint.json").read_bytes())
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "state.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(CheckpointError, match="not the state of a run"):
-        train(data, tmp_path, SPEC, SETTINGS, resume=True)
+        train(data, run, SPEC, SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("brings_spec", [False, True])
+def test_a_resumed_run_keeps_its_cases_its_spec_and_its_command(
+    brings_spec: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, broken = write_blobs(tmp_path / "Task99 Blob"), "blob_2"
+    (data / "imagesTr" / f"{broken}.nii.gz").write_bytes(b"")
+    (tmp_path / "brought.json").write_text(dataclasses.replace(SPEC, context_slices=5).to_json())
+    options = "--recipe tiny --epochs 2 --batch-size 8 --validate-every 1 --precision fp32 --device cpu --skip-broken"
+    choices = "--context 3 --context-step 2.5 --spacing 1.0,1.25 --body-part 'LEFT FOOT' --window -10,240"
+    spec = ["--spec", str(tmp_path / "brought.json")] if brings_spec else []
+
+    def run_command(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["train", *arguments])
+
+    started = [str(data), *options.split(), *shlex.split(choices), *spec]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert run_command(*started, "-o", str(whole)).exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", lambda *_: 1 / 0)
+        assert isinstance(run_command(*started, "-o", str(run)).exception, ZeroDivisionError)
+    resumed = run_command("--resume", str(run))
+    assert resumed.exit_code == 0, resumed.output
+    require_same(run, whole)
+    split = json.loads((run / "split.json").read_text())
+    assert len(split["training"] + split["validation"]) == 5
+    _, kept = load_checkpoint(run / "checkpoint.safetensors")
+    assert kept is not None
+    assert (kept.context_slices, kept.spacing_mm, kept.body_part) == (3, (1.0, 1.25), "LEFT FOOT")
+    made_from = "--spec spec.json" if brings_spec else choices.replace("-10,240", "-10.0,240.0")
+    assert kept.provenance.command == (
+        "swinunet train 'Task99 Blob' --recipe tiny --epochs 2 --seed 0 --batch-size 8 --precision fp32 "
+        f"--validate-every 1 {made_from} --skip-broken"
+    )
+    changed = run_command("--resume", str(run), "--context", "1")
+    assert isinstance(changed.exception, CheckpointError)
+    repeated = shlex.split(kept.provenance.command.replace("spec.json", str(run / "spec.json")))[3:]
+    assert run_command(str(data), *repeated, "--device", "cpu", "-o", str(tmp_path / "again")).exit_code == 0
+    require_same(tmp_path / "again", whole)
+
+
+def test_a_run_that_goes_on_is_not_looked_over(data: Path, whole: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--resume", str(whole), "--check"])
+    assert isinstance(result.exception, InputError)
+    assert "--check looks DATA over" in str(result.exception)
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["-o", "run"], "no data given"), (["data"], "no run folder given")])
+def test_a_command_that_lacks_something(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert isinstance(result.exception, InputError)
+    assert says in str(result.exception)
 
 
 def test_settings_there_and_back_as_options() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None
     assert spec is not None
     assert spec.provenance.command == (
         "swinunet train Task99_Blob --recipe tiny --epochs 9 --seed 0 --deep-supervision --learning-rate 0 "
-        "--patience 3 --validate-every 1"
+        "--patience 3 --validate-every 1 --spec spec.json"
     )
     assert not any("heads" in name for name in model.state_dict())
     assert load_checkpoint(tmp_path / "run" / "last.safetensors")[0].config == model.config
@@ -225,6 +226,18 @@ def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
     cases[2].images[:] = np.nan
     feed = Feed(cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, Team())
     assert next(feed.epoch(1)).describe() == "the image of blob_2 is not finite"
+
+
+def test_an_epoch_draws_every_labelled_slice_and_a_share_of_the_empty_ones(msd: Path) -> None:
+    cases = load_cases(list(DataFolder.open(msd).cases), SPEC)
+    labelled = sum(int(case.labels.any(axis=(1, 2)).sum()) for case in cases)
+    empty = sum(len(case.labels) for case in cases) - labelled
+    assert empty > 3
+    settings = TrainSettings(batch_size=8, empty_share=0.5, augmentation=Augmentation(probability=0))
+    feed = Feed(cases, settings, torch.device("cpu"), SPEC.context_slices, Team())
+    drawn = torch.cat([batch.labels.flatten(1).any(dim=1) for batch in feed.epoch(1)])
+    assert int(drawn.sum()) == labelled
+    assert int((~drawn).sum()) == math.ceil(empty / 2)
 
 
 def test_devices_and_precisions() -> None:

@@ -60,7 +60,7 @@ class Feed:
         self._images = torch.from_numpy(np.concatenate([case.images for case in cases]))
         self._labels = torch.from_numpy(np.concatenate([case.labels for case in cases]))
         self._names = [case.name for case in cases for _ in case.labels]
-        has_label = self._labels.flatten(1).any(dim=1)
+        has_label = (self._labels > 0).flatten(1).any(dim=1)  # bool: `~` of a uint8 is no negation
         self._full, self._empty = has_label.nonzero().flatten(), (~has_label).nonzero().flatten()
         self._empties = math.ceil(settings.empty_share * len(self._empty))
         slices = (len(self._full) + self._empties) // team.size * team.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -59,6 +60,20 @@ class SpecChoices:
         }
         return [name for name, value in values.items() if value is not None]
 
+    def as_options(self) -> list[str]:
+        """The command line's options that make these choices."""
+        values = {
+            "plane": self.plane,
+            "context": self.context,
+            "context-step": self.context_step_mm,
+            "spacing": _joined(self.spacing),
+            "modality": self.modality,
+            "body-part": self.body_part,
+            "name": self.name,
+            "window": _joined(self.window),
+        }
+        return [f"--{flag} {shlex.quote(str(value))}" for flag, value in values.items() if value is not None]
+
     @staticmethod
     def parse(
         *,
@@ -113,6 +128,10 @@ def _window(text: str | None) -> tuple[float, float] | None:
     if len(values) != 2 or values[0] >= values[1]:
         raise InputError(f"window {text!r}; expected LOW,HIGH with LOW below HIGH, or zscore")
     return values[0], values[1]
+
+
+def _joined(said: tuple[float, float] | str | None) -> str | None:
+    return ",".join(map(str, said)) if isinstance(said, tuple) else said
 
 
 def _numbers(text: str) -> list[float]:

@@ -16,7 +16,7 @@ from imaging import ModelSpec
 from swinunet.files import written_aside
 from training.dataset import Case
 from training.hardware import Precision
-from training.validation import predict_slices
+from training.validation import predict_labels
 
 
 def draw_curves(path: Path, records: list[dict[str, Any]], spec: ModelSpec) -> None:
@@ -58,9 +58,10 @@ def draw_overlays(
     for row, index in zip(figure.subplots(len(chosen), 3, squeeze=False), chosen, strict=True):
         rank = " and ".join(name for name, ranked in ranks.items() if ranked == index)
         case = cases[index]
+        predicted = predict_labels(model, case, precision)
         area = (case.labels > 0).sum(axis=(1, 2))
         for axes, at in zip(row, sorted(np.argsort(area)[-3:]), strict=False):
-            _overlay(axes, case, int(at), predict_slices(model, case.images[at : at + 1], precision)[0], spec)
+            _overlay(axes, case, int(at), case.sampler.network_labels(predicted, int(at)), spec)
         row[0].set_title(f"{rank}: {case.name}, Dice {np.nanmean(scores[index]):.3f}", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set_axis_off()

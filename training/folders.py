@@ -85,7 +85,7 @@ class DataFolder:
                 f"{root}: {len(folder.broken)} of its cases broken, the first {first.name}: {first.problem}"
             )
         if not folder.cases and not folder.broken:
-            raise InputError(f"{root}: no case in it")
+            raise InputError(f"{root}: no labelled case in it")
         copies = [name for name, times in Counter(case.name for case in folder.cases).items() if times > 1]
         if copies:
             raise InputError(f"{root}: names that several cases bear: {', '.join(copies[:5])}; rename them")

@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imaging import ModelSpec
+from imaging import ModelSpec, Provenance
 from swinunet.errors import InputError
-from swinunet.files import written_aside
+from swinunet.files import write_whole
 from training.choices import SpecChoices
 from training.data_report import print_data, print_spec
 from training.derive_spec import Derived, derive_spec, size_hint, too_large
@@ -35,14 +35,14 @@ class Prepared:
     reasons: dict[str, str]
 
     def write(self, run: Path) -> None:
-        """Write `fingerprint.json` and `spec.json` (as `--spec` reads it) into the run folder. Raises OutputError."""
+        """Write `fingerprint.json` and `spec.json` (as `--spec` reads it) into the run folder. Raises OutputError.
+
+        The spec goes without provenance: one that was brought along is that of another model.
+        """
         said = self.fingerprint.as_dict() | {"spec_reasons": self.reasons}
-        for name, text in (
-            ("fingerprint.json", json.dumps(said, indent=1)),
-            ("spec.json", json.dumps(json.loads(self.spec.to_json()), indent=1)),
-        ):
-            with written_aside(run / name) as aside:
-                aside.write_text(text + "\n")
+        spec = json.loads(dataclasses.replace(self.spec, provenance=Provenance()).to_json())
+        for name, content in (("fingerprint.json", said), ("spec.json", spec)):
+            write_whole(run / name, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def prepare(

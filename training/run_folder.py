@@ -1,7 +1,8 @@
 """The folder of a run, and what it says of the run in words.
 
-settings.json            the data's path and the settings; read by `--resume`
-spec.json                the ModelSpec without provenance
+settings.json            the data's path, the settings and the options of the data; read by `--resume`
+spec.json                the ModelSpec without provenance, as `--spec` reads it
+fingerprint.json         what was found in the data, and why the spec is what it is
 split.json               names of the training and of the validation cases
 state.safetensors        where the run stands; what `--resume` goes on from
 checkpoint.safetensors   the best average of the weights so far, by validation Dice, with the spec inside
@@ -34,15 +35,16 @@ BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "
 
 @dataclass(frozen=True)
 class Started:
-    """What a run was started with."""
+    """What a run was started with. options: of the command line, those that made the spec and chose the cases."""
 
     data: Path
     spec: ModelSpec
     settings: TrainSettings
+    options: tuple[str, ...] = ()
 
 
 def make_run_folder(
-    run: Path, data: Path, settings: TrainSettings, prepared: Prepared, training: list[str], validation: list[str]
+    run: Path, started: Started, prepared: Prepared, training: list[str], validation: list[str]
 ) -> None:
     """Write what is known before the first step; settings.json comes last, and makes the folder a run.
 
@@ -56,7 +58,8 @@ def make_run_folder(
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
     _write_json(run / "split.json", {"training": training, "validation": validation})
-    _write_json(run / "settings.json", {"data": str(data.resolve()), "settings": dataclasses.asdict(settings)})
+    said = {"data": str(started.data.resolve()), "options": started.options}
+    _write_json(run / "settings.json", said | {"settings": dataclasses.asdict(started.settings)})
 
 
 def read_run_folder(run: Path) -> Started:
@@ -66,7 +69,8 @@ def read_run_folder(run: Path) -> Started:
         said = json.loads(path.read_text())
         settings = TypeAdapter(TrainSettings).validate_python(said["settings"])
         spec = ModelSpec.from_json((run / "spec.json").read_text(), str(run / "spec.json"))
-        return Started(Path(said["data"]), spec, settings)
+        options = TypeAdapter(tuple[str, ...]).validate_python(tuple(said.get("options", ())))
+        return Started(Path(said["data"]), spec, settings, options)
     except FileNotFoundError as error:
         raise InputError(f"{run}: no {Path(error.filename).name}; expected the folder of a run to resume") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:

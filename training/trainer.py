@@ -1,4 +1,4 @@
-"""Train a Swin-UNet on a folder of labelled volumes.
+"""Train a Swin-UNet on a folder of labelled images.
 
     swinunet train Task04_Hippocampus -o runs/hippocampus
     swinunet train Task04_Hippocampus -o runs/hippocampus --recipe small --epochs 60 --seed 0
@@ -12,6 +12,7 @@ What the run folder holds is said in training/run_folder.py. A run may be killed
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,15 +35,17 @@ from training.folders import CasePaths, DataFolder
 from training.hardware import choose_device, choose_precision, peak_memory_mb
 from training.losses import loss_by_name
 from training.optimisation import DivergedError, Learner
-from training.prepare import prepare, reopen
+from training.prepare import Prepared, prepare, reopen
 from training.recipes import recipe
 from training.run_folder import (
     BEST_FILE,
     LAST_FILE,
     Journal,
+    Started,
     clear_leftovers,
     make_run_folder,
     read_log,
+    read_run_folder,
 )
 from training.run_state import Identity, Position, load_state, save_state
 from training.settings import TrainSettings
@@ -66,7 +69,8 @@ def train(
 
     spec: what the model is to be; None derives it from the data. Its network comes from `settings.recipe`.
     choices: what the user decides about either. skip_broken: go on without the cases that cannot be used.
-    resume: go on from the state in `run`, which was started with this data, spec and settings.
+    resume: go on from the state in `run`, which was started with this data and these settings; None for the spec
+        takes the run's, and the cases that it skipped stay left out.
     Raises InputError for data and settings that cannot be used, OutputError for a run folder that exists or cannot be
     written, CheckpointError for a state of another run, DivergedError where the loss is no longer a number.
     """
@@ -75,10 +79,13 @@ def train(
     precision = choose_precision(settings.precision, device)
     loss_by_name(settings.loss)
 
-    config, prepared = recipe(settings.recipe).build(1, 2), None
-    if resume and spec is not None:
-        folder = reopen(data, run)
+    config, choices = recipe(settings.recipe).build(1, 2), choices or SpecChoices()
+    prepared: Prepared | None = None
+    if resume:
+        before = read_run_folder(run)
+        folder, spec, options = reopen(data, run), choices.applied(spec or before.spec), before.options
     else:
+        options = _data_options(spec, choices, skip_broken)
         console = Console() if team.leads else None
         prepared = prepare(
             data, config.input_size, spec=spec, choices=choices, skip_broken=skip_broken, console=console
@@ -91,11 +98,11 @@ def train(
     config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
-    spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings))
-
+    started = Started(data, spec, settings, options)
+    spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings, options))
     with together(team, device), _progress(team) as progress:
         if prepared and team.leads:
-            make_run_folder(run, data, settings, prepared, names, held_out)
+            make_run_folder(run, started, prepared, names, held_out)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
         if not any(case.native_labels.voxels.any() for case in validation):
@@ -234,11 +241,24 @@ def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
     return [float(values.mean()) if len(values) else None for values in found], float(np.nanmean(scores))
 
 
+def _data_options(spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> tuple[str, ...]:
+    """The command line's options that made the spec and chose the cases.
+
+    A spec that was brought along, with the choices in it, is the run folder's `spec.json`.
+    """
+    said = ("--spec spec.json",) if spec else tuple(choices.as_options())
+    return (*said, "--skip-broken") if skip_broken else said
+
+
 def _provenance(
-    folder: DataFolder, parts: tuple[list[CasePaths], list[CasePaths]], settings: TrainSettings
+    folder: DataFolder,
+    parts: tuple[list[CasePaths], list[CasePaths]],
+    settings: TrainSettings,
+    options: tuple[str, ...],
 ) -> Provenance:
-    split = f"{len(parts[0])} training and {len(parts[1])} validation cases, by case, shuffled with the seed; named in split.json"
-    command = " ".join(["swinunet train", folder.root.name, *settings.as_options()])
+    counts = f"{len(parts[0])} training and {len(parts[1])} validation cases"
+    split = f"{counts}, by case, shuffled with the seed; named in split.json"
+    command = " ".join(["swinunet train", shlex.quote(folder.root.resolve().name), *settings.as_options(), *options])
     return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
 
 

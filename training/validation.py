@@ -15,7 +15,7 @@ PREDICT_BATCH = 32
 
 
 def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:
-    """The model's label map of one case on its native grid: uint8 [I, J, K]."""
+    """The model's label map of one case on its native grid, post-processed as its spec says: uint8 [I, J, K]."""
     out = case.sampler.empty_labels()
     for start in range(0, len(case.images), PREDICT_BATCH):
         labels = predict_slices(model, case.images[start : start + PREDICT_BATCH], precision)

@@ -1,4 +1,4 @@
-"""`swinunet train`: a folder of labelled volumes in, a checkpoint out."""
+"""`swinunet train`: a folder of labelled images in, a checkpoint out."""
 
 from __future__ import annotations
 
@@ -116,6 +116,8 @@ def _train(
     from training.distributed import one_voice, team_from_environment
 
     with one_voice():
+        if check and resume is not None:
+            raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
         wanted, asked = _read_spec(spec), _asked(context)
         choices = SpecChoices.parse(
             plane=plane,
@@ -183,7 +185,7 @@ def _resume(
             f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
-    return train(data or started.data, run, choices.applied(spec or started.spec), settings, resume=True)
+    return train(data or started.data, run, spec, settings, choices, resume=True)
 
 
 def _read_spec(path: Path | None) -> ModelSpec | None:

@@ -49,8 +49,6 @@ def select_cases(
     """
     folder = DataFolder.open(data)
     found = {case.name: case for case in folder.cases}
-    if not found:
-        raise InputError(f"{data}: no labelled case in it; evaluation needs images with labels")
     chosen, words, used = list(found), f"all {len(found)} cases", None
     if split is not None:
         used, chosen = _read_split(split, part)
