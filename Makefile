@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 TRITON := nvidia-pytriton
 DEMO_OUT ?= demo_output
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test lint debian benchmark clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+debian: ## Debian packages for tests that skip without them (root): dciodvfy, the DICOM validator
+	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 
 benchmark: $(VENV)/dev.stamp ## latency, throughput and memory of the shipped model, every engine in one run
 	$(BIN)/swinunet benchmark --output benchmark_output
