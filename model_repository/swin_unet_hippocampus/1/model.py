@@ -1,0 +1,163 @@
+"""The served model on a CPU: `model.onnx` beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
+
+`swinunet export` copies this file as `model.py` into every version directory, so it stands alone: NumPy and the engine.
+The model's config.pbtxt chooses in its `parameters`: `engine` (openvino, onnxruntime), `precision` (f32, bf16, auto)
+and `threads` (0 is every core).
+
+    image          float16 [B, C, H, W]   normalised, finite
+    labels         uint8   [B, H, W]
+    probabilities  float16 [B, K, H, W]   computed for every batch, sent to those who ask
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+_USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
+_set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
+_set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+Outputs = dict[str, np.ndarray]
+Engine = Callable[[np.ndarray], Outputs]
+
+# Triton 24.10's stub was built against NumPy 1. Under NumPy 2 its as_numpy() reads wrong values and Tensor(name, array)
+# sends empty ones, both in silence; DLPack is right. Under NumPy 1 it is the other way round: its from_dlpack loops.
+_DLPACK = int(np.__version__.split(".")[0]) >= 2
+
+
+class TritonPythonModel:
+    """What Triton's Python backend looks for in a model.py."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load model.onnx and run it once; an exception here is the reason in Triton's log."""
+        started = time.perf_counter()
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        path = Path(args["model_repository"], args["model_version"], "model.onnx")
+        if not path.is_file():
+            raise pb_utils.TritonModelException(f"{path} is missing; export the model again")
+        self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
+        name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
+        if name not in _LOADERS:
+            raise pb_utils.TritonModelException(f"engine is {name!r}; this model.py knows {', '.join(_LOADERS)}")
+        self._run, description = _LOADERS[name](path, precision, int(threads))
+        self._run(np.zeros((1, *self._shape), np.float16))  # the first run allocates; no caller should wait for it
+        model = f"{args['model_name']} {args['model_version']}"
+        pb_utils.Logger.log_info(f"{model}: {description}, {time.perf_counter() - started:.1f} s to load")
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Run all requests as one batch and give each its part; a bad request fails alone."""
+        images = [self._image(request) for request in requests]
+        good = [image for image in images if isinstance(image, np.ndarray)]
+        outputs: Outputs = {}
+        if good:
+            outputs = self._run(good[0] if len(good) == 1 else np.concatenate(good))
+        responses, start = [], 0
+        for request, image in zip(requests, images, strict=True):
+            if not isinstance(image, np.ndarray):
+                responses.append(pb_utils.InferenceResponse(error=image))
+                continue
+            stop = start + len(image)
+            wanted = [name for name in outputs if name in request.requested_output_names()]
+            tensors = [_to_tensor(name, outputs[name][start:stop]) for name in wanted]
+            responses.append(pb_utils.InferenceResponse(tensors))
+            start = stop
+        return responses
+
+    def _image(self, request: Any) -> Any:
+        """The request's image, or a TritonError: raising would fail the requests of other callers in the batch."""
+        tensor = pb_utils.get_input_tensor_by_name(request, "image")
+        if tensor is None:
+            return pb_utils.TritonError("input 'image' is missing")
+        image = np.from_dlpack(tensor) if _DLPACK else tensor.as_numpy()
+        if image.dtype != np.float16 or image.shape[1:] != self._shape:
+            found = f"{image.dtype} {list(image.shape)}"
+            return pb_utils.TritonError(f"image is {found}, expected float16 [B, {str(list(self._shape))[1:]}")
+        if not np.isfinite(image).all():
+            return pb_utils.TritonError("image has NaN or infinite values; normalise it before sending")
+        return image
+
+
+def _to_tensor(name: str, array: np.ndarray) -> Any:
+    if not _DLPACK:
+        return pb_utils.Tensor(name, array)
+    exporter = _Exporter(array)
+    tensor = pb_utils.Tensor.from_dlpack(name, exporter)
+    exporter.close()
+    return tensor
+
+
+class _Exporter:
+    """An array as DLPack. Triton marks a capsule as used by a name that NumPy does not know, and NumPy then prints a
+    traceback for every output; `close` gives it the name of the DLPack standard."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self._capsule: Any = None
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, **_: Any) -> Any:
+        self._capsule = self._array.__dlpack__()
+        return self._capsule
+
+    def close(self) -> None:
+        if self._capsule is not None:
+            _set_capsule_name(self._capsule, _USED)
+
+
+def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
+    import openvino
+
+    core = openvino.Core()
+    if precision == "auto":
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bf16" if "BF16" in capabilities else "f32"
+    if precision not in ("f32", "bf16"):
+        raise pb_utils.TritonModelException(f"precision is {precision!r}; openvino here knows f32, bf16, auto")
+    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and results would depend on the machine.
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(path, "CPU", config)
+    request = compiled.create_infer_request()
+    names = {port: port.get_any_name() for port in compiled.outputs}
+
+    def run(image: np.ndarray) -> Outputs:
+        # Shared arrays live until the next run; Triton has copied the responses into its shared memory by then.
+        results = request.infer({"image": image}, share_inputs=True, share_outputs=True)
+        return {name: results[port] for port, name in names.items()}
+
+    used = compiled.get_property("INFERENCE_NUM_THREADS")
+    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {precision}, {used} threads"
+
+
+def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
+    import onnxruntime
+
+    if precision not in ("f32", "auto"):
+        raise pb_utils.TritonModelException(f"precision is {precision!r}; onnxruntime here knows f32, auto")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(image: np.ndarray) -> Outputs:
+        return dict(zip(names, session.run(names, {"image": image}), strict=True))
+
+    return run, f"onnxruntime {onnxruntime.__version__}, precision f32, {threads or 'all'} threads"
+
+
+_LOADERS: dict[str, Callable[[Path, str, int], tuple[Engine, str]]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+}
