@@ -100,12 +100,7 @@ class SlicePredictor:
     def __call__(self, case: CasePaths) -> Volume:
         """Labels of a case on its native grid. Raises InputError, naming it, if it cannot be preprocessed."""
         loaded = load_case(case, self._spec)
-        out = loaded.sampler.empty_labels()
-        for start in range(0, len(loaded.images), BATCH):
-            for offset, labels in enumerate(self._labels(loaded.images[start : start + BATCH])):
-                loaded.sampler.restore(out, start + offset, labels)
-        loaded.sampler.finish(out)
-        return Volume(out, loaded.native_labels.affine)
+        return Volume(loaded.predict(self._labels, BATCH), loaded.native_labels.affine)
 
 
 class ServedPredictor:

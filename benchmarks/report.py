@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,13 +33,25 @@ def prepare_folder(folder: Path) -> None:
 
 def write_report(result: Result, folder: Path) -> list[Path]:
     """Write FILES into `folder`, each whole or not at all, in place of an earlier report. Raises OutputError."""
+    with staged_files(folder, FILES) as (report, figures, picture):
+        report.write_text(markdown(result))
+        figures.write_text(json.dumps(as_json(result), indent=1) + "\n")
+        plot(result, picture)
+    return [folder / name for name in FILES]
+
+
+@contextmanager
+def staged_files(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
+    """Paths to write to, which replace the files of these names in `folder` when the block ends well, none before.
+
+    Raises OutputError for what the file system refuses.
+    """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
-            staged = [Path(aside) / name for name in FILES]
-            staged[0].write_text(markdown(result))
-            staged[1].write_text(json.dumps(as_json(result), indent=1) + "\n")
-            plot(result, staged[2])
-            return [path.replace(folder / path.name) for path in staged]
+            staged = [Path(aside) / name for name in names]
+            yield staged
+            for path in staged:
+                path.replace(folder / path.name)
     except OSError as error:
         raise unwritable(folder, error) from None
 

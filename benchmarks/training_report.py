@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Spread
-from benchmarks.report import machine_lines, markdown_list, markdown_table, unwritable
+from benchmarks.report import machine_lines, markdown_list, markdown_table, staged_files
 from benchmarks.tables import NONE, Table, busy_note, percent_text, spread_text
 from benchmarks.training_speed import BASELINE, BATCHES, TrainingResult, TrainingRow
 from benchmarks.training_worker import SPEC
@@ -55,14 +54,10 @@ def training_notes(result: TrainingResult) -> list[str]:
 
 def write_training_report(result: TrainingResult, folder: Path) -> list[Path]:
     """Write FILES into `folder`, each whole or not at all, in place of an earlier report. Raises OutputError."""
-    try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
-            staged = [Path(aside) / name for name in FILES]
-            staged[0].write_text(training_markdown(result))
-            staged[1].write_text(json.dumps(training_json(result), indent=1) + "\n")
-            return [path.replace(folder / path.name) for path in staged]
-    except OSError as error:
-        raise unwritable(folder, error) from None
+    with staged_files(folder, FILES) as (report, figures):
+        report.write_text(training_markdown(result))
+        figures.write_text(json.dumps(training_json(result), indent=1) + "\n")
+    return [folder / name for name in FILES]
 
 
 def training_markdown(result: TrainingResult) -> str:

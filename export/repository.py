@@ -24,6 +24,7 @@ from export.model_card import model_card
 from export.triton_config import cpu_config, gpu_config
 from imaging import ModelSpec
 from swinunet.errors import OutputError
+from swinunet.files import written_aside
 from training.swin_unet import SwinUNet
 
 CANARY_SLICES = 2
@@ -89,6 +90,5 @@ def _chunks(slices: np.ndarray, size: int = 16) -> Iterator[np.ndarray]:
 def _write_configs(model: Path, spec: ModelSpec) -> None:
     (model / "configs").mkdir(exist_ok=True)
     for path, text in ((model / "config.pbtxt", gpu_config(spec)), (model / "configs" / "cpu.pbtxt", cpu_config(spec))):
-        aside = path.with_name(f".{path.name}")
-        aside.write_text(text)
-        aside.replace(path)
+        with written_aside(path) as aside:
+            aside.write_text(text)

@@ -45,8 +45,7 @@ def _centre(volume: Volume, spec: ModelSpec) -> Volume:
     if spec.spacing_mm is None:
         return view
     _, row_mm, column_mm = plane_spacing_mm(view, spec.plane)
-    seen_mm = {"rows": spec.input_size[0] * spec.spacing_mm[0], "columns": spec.input_size[1] * spec.spacing_mm[1]}
-    limit = min(seen_mm.values())
+    limit = min(pixels * mm for pixels, mm in zip(spec.input_size, spec.spacing_mm, strict=True))
     ranges = []
     for length, spacing in zip(view.shape, view.spacing_mm, strict=True):
         wanted = min(length, int(limit / max(spacing, row_mm, column_mm)))

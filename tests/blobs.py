@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+from small_model import SMALL_SPEC
 
-from imaging import Code, Label, ModelSpec, Volume, ZScore, write_nifti
+from imaging import Code, Label, Volume, write_nifti
 
-SPEC = ModelSpec(
+SPEC = dataclasses.replace(
+    SMALL_SPEC,
     name="blob",
-    version=1,
-    modality="MR",
     body_part="",
     plane="axial",
     context_slices=3,
-    context_step_mm=1.0,
-    input_size=(32, 32),
-    spacing_mm=(1.0, 1.0),
-    intensity=ZScore(),
     labels=(
         Label(1, "bright", (255, 0, 0), Code("85756007", "SCT", "Tissue")),
         Label(2, "dark", (0, 0, 255), Code("85756007", "SCT", "Tissue")),

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 import psutil
 import pytest
+from command_line import run_benchmark as run_main
 from onnx import helper, numpy_helper
 from server_traces import eventually
 from small_model import SMALL_SPEC
 
-import swinunet.cli
 from benchmarks.children import Child, ChildError
 from benchmarks.figures import Row, Sample, Spread, Tally
 from benchmarks.plan import BASELINE, ENGINES, Engine, Plan
@@ -52,17 +52,6 @@ def small(small_repository: Path) -> Path:
     helper.set_model_props(model, {SPEC_KEY: SMALL_SPEC.to_json()})
     onnx.save(model, path)
     return small_repository
-
-
-def run_main(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
-) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of the real command line."""
-    monkeypatch.setattr(sys, "argv", ["swinunet", "benchmark", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        swinunet.cli.main()
-    captured = capfd.readouterr()
-    return int(caught.value.code or 0), captured.out, captured.err
 
 
 def check_spreads(row: dict[str, Any], rounds: int) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_benchmark as run_main
 
-import swinunet.cli
 from benchmarks.children import ChildError
 from benchmarks.training_report import FILES, training_json, training_markdown
 from benchmarks.training_speed import (
@@ -24,17 +23,6 @@ from benchmarks.training_speed import (
 from benchmarks.training_worker import SPEC, TrainingWorker, feed, plain_step
 from training.recipes import RECIPES, recipe
 from training.swin_unet import SwinUNet
-
-
-def run_main(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
-) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of the real command line."""
-    monkeypatch.setattr(sys, "argv", ["swinunet", "benchmark", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        swinunet.cli.main()
-    captured = capfd.readouterr()
-    return int(caught.value.code or 0), captured.out, captured.err
 
 
 def test_quick_run_measures_every_way_of_training(

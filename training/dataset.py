@@ -41,6 +41,18 @@ class Case:
     labels: np.ndarray
     native_labels: Volume
 
+    def predict(self, labels_of: Callable[[np.ndarray], np.ndarray], batch: int) -> np.ndarray:
+        """A network's mask on the case's own grid, post-processed as the spec says: uint8 [I, J, K].
+
+        labels_of: image float16 [B, C, H, W] to labels uint8 [B, H, W], asked for `batch` slices at a time.
+        """
+        out = self.sampler.empty_labels()
+        for start in range(0, len(self.images), batch):
+            for offset, labels in enumerate(labels_of(self.images[start : start + batch])):
+                self.sampler.restore(out, start + offset, labels)
+        self.sampler.finish(out)
+        return out
+
 
 def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
     """Read and preprocess one case. Raises InputError naming it if image and labels do not belong together."""

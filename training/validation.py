@@ -16,13 +16,7 @@ PREDICT_BATCH = 32
 
 def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:
     """The model's label map of one case on its native grid, post-processed as its spec says: uint8 [I, J, K]."""
-    out = case.sampler.empty_labels()
-    for start in range(0, len(case.images), PREDICT_BATCH):
-        labels = predict_slices(model, case.images[start : start + PREDICT_BATCH], precision)
-        for offset, sliced in enumerate(labels):
-            case.sampler.restore(out, start + offset, sliced)
-    case.sampler.finish(out)
-    return out
+    return case.predict(lambda images: predict_slices(model, images, precision), PREDICT_BATCH)
 
 
 def predict_slices(model: nn.Module, images: np.ndarray, precision: Precision = FP32) -> np.ndarray:
