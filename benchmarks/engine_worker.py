@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.children import obey
-from benchmarks.engines import Loaded, load_engine
+from export.engines import Loaded, load_engine
 from benchmarks.figures import Tally, sample
 from benchmarks.machine import peak_mib
 
@@ -41,7 +41,7 @@ class EngineWorker:
 
     def labels(self, *, path: str) -> dict[str, Any]:
         """Write this engine's labels of all slices, uint8 [N, H, W], made one slice at a time, to `path` (.npy)."""
-        found = [self.engine.run(self.slices[index : index + 1]).copy() for index in range(len(self.slices))]
+        found = [self.engine.run(self.slices[index : index + 1]).labels.copy() for index in range(len(self.slices))]
         np.save(path, np.concatenate(found))
         return {}
 
@@ -59,7 +59,7 @@ class EngineWorker:
         while len(latencies_s) < _LEAST or time.perf_counter() < end:
             turn = len(latencies_s) % len(images)
             began = time.perf_counter()
-            labels = self.engine.run(images[turn])
+            labels = self.engine.run(images[turn]).labels
             latencies_s.append(time.perf_counter() - began)
             if (right := wanted[turn]) is not None:
                 tally.add(labels, right)

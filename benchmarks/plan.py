@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Engine:
     """One engine in one precision.
 
-    name: as people write it. loader: key in `benchmarks.engines.LOADERS`. precision: what the loader is asked for.
+    name: as people write it. loader: key in `export.engines.LOADERS`. precision: what the loader is asked for.
     """
 
     name: str

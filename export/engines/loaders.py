@@ -1,6 +1,6 @@
-"""How each engine loads the model and runs it, as the worker process of that engine does it.
+"""How each engine loads a model version and runs it.
 
-All do the same work: `image` float16 in, `labels` uint8 and `probabilities` float16 computed, labels handed back.
+All do the same work, that of the wire contract: `image` float16 in, `labels` uint8 and `probabilities` float16 out.
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from swinunet.errors import InputError, MissingExtraError
 
-Run = Callable[[np.ndarray], np.ndarray]
+
+class Outputs(NamedTuple):
+    """labels: uint8 [B, H, W]; probabilities: float16 [B, K, H, W]."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+Run = Callable[[np.ndarray], Outputs]
 
 
 @dataclass(frozen=True)
 class Loaded:
     """An engine ready to run.
 
-    run: image float16 [B, C, H, W] to labels uint8 [B, H, W], which are good until the next run.
+    run: image float16 [B, C, H, W] to Outputs, which are good until the next run.
     describe: what it is and how it computes, asked after the first run. import_s: its library's import, s.
     """
 
@@ -61,12 +69,12 @@ def _pytorch(folder: Path, precision: str, threads: int) -> Loaded:
     torch.set_num_threads(threads)
     network, _ = load_checkpoint(folder / "checkpoint.safetensors")
 
-    def run(image: np.ndarray) -> np.ndarray:
+    def run(image: np.ndarray) -> Outputs:
         with torch.inference_mode():
             logits = network(torch.from_numpy(image).float())
             labels = logits.argmax(dim=1).to(torch.uint8)
-            logits.softmax(dim=1).half()
-        return np.asarray(labels.numpy())
+            probabilities = logits.softmax(dim=1).half()
+        return Outputs(labels.numpy(), probabilities.numpy())
 
     def describe() -> str:
         kernels = torch.backends.cpu.get_cpu_capability()
@@ -86,11 +94,9 @@ def _onnxruntime(folder: Path, precision: str, threads: int) -> Loaded:
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
 
-    def run(image: np.ndarray) -> np.ndarray:
-        outputs = dict(zip(names, session.run(names, {"image": image}), strict=True))
-        return np.asarray(outputs["labels"])
+    def run(image: np.ndarray) -> Outputs:
+        return Outputs(*session.run(["labels", "probabilities"], {"image": image}))
 
     return Loaded(run, lambda: f"onnxruntime {onnxruntime.__version__}, CPU provider, {threads} threads", import_s)
 
@@ -109,10 +115,11 @@ def _openvino(folder: Path, precision: str, threads: int) -> Loaded:
     hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(folder / "model.onnx", "CPU", hints)
     request = compiled.create_infer_request()
-    labels = compiled.output("labels")
+    labels, probabilities = compiled.output("labels"), compiled.output("probabilities")
 
-    def run(image: np.ndarray) -> np.ndarray:
-        return np.asarray(request.infer({"image": image}, share_inputs=True, share_outputs=True)[labels])
+    def run(image: np.ndarray) -> Outputs:
+        found = request.infer({"image": image}, share_inputs=True, share_outputs=True)
+        return Outputs(found[labels], found[probabilities])
 
     def describe() -> str:
         used = compiled.get_property("INFERENCE_NUM_THREADS")
