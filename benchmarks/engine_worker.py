@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.children import obey
-from export.engines import Loaded, load_engine
 from benchmarks.figures import Tally, sample
 from benchmarks.machine import peak_mib
+from export.engines import Loaded, load_engine
 
 _WARM_UP = 2  # untimed runs before each measurement: the caches were another engine's
 _LEAST = 3  # timed runs at least, however short the time
