@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imaging import SPEC_KEY, ModelSpec, Volume, read_study
+from imaging.study_sampler import Output
 from swinunet.errors import CheckpointError, InputError
 from training.dataset import CasePaths, load_case
 from training.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from client import TritonModel
 
 BATCH = 8  # slices
-Labels = Callable[[np.ndarray], np.ndarray]  # image float16 [B, C, H, W] to labels uint8 [B, H, W]
+Ask = Callable[[np.ndarray, Output], np.ndarray]  # image float16 [B, C, H, W] to labels or probabilities
 
 _ADDRESS = re.compile(r"(?P<url>[A-Za-z0-9_.\-]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5})(/(?P<name>[A-Za-z0-9_\-]+))?")
 _FORMS = "a checkpoint (.safetensors), an ONNX file (.onnx), HOST:PORT[/model] of Triton, or a folder of predictions"
@@ -52,16 +53,16 @@ def checkpoint_predictor(path: Path) -> SlicePredictor:
     import torch
 
     from training.checkpoint import load_checkpoint, sha256
+    from training.validation import predict_slices
 
     network, spec = load_checkpoint(path)
     if spec is None:
         raise CheckpointError(f"{path}: holds no model spec, so nobody knows what it segments; train it first")
 
-    def labels(image: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(image).float()).argmax(dim=1).to(torch.uint8).numpy())
+    def ask(image: np.ndarray, output: Output) -> np.ndarray:
+        return predict_slices(network, image, output)
 
-    return SlicePredictor(_identity("checkpoint", path, spec, sha256(path), f"torch {torch.__version__}"), spec, labels)
+    return SlicePredictor(_identity("checkpoint", path, spec, sha256(path), f"torch {torch.__version__}"), spec, ask)
 
 
 def onnx_predictor(path: Path) -> SlicePredictor:
@@ -82,25 +83,25 @@ def onnx_predictor(path: Path) -> SlicePredictor:
         raise InputError(f"{path}: an ONNX file, but no model of this software; make one with `swinunet export`")
     spec = ModelSpec.from_json(found, str(path))
 
-    def labels(image: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["labels"], {"image": image})[0])
+    def ask(image: np.ndarray, output: Output) -> np.ndarray:
+        return np.asarray(session.run([output], {"image": image})[0])
 
     engine = f"onnxruntime {onnxruntime.__version__}"
-    return SlicePredictor(_identity("onnx", path, spec, sha256(path), engine), spec, labels)
+    return SlicePredictor(_identity("onnx", path, spec, sha256(path), engine), spec, ask)
 
 
 class SlicePredictor:
     """A network that this process runs, on slices as its spec wants them."""
 
-    def __init__(self, identity: ModelIdentity, spec: ModelSpec, labels: Labels) -> None:
+    def __init__(self, identity: ModelIdentity, spec: ModelSpec, ask: Ask) -> None:
         self.identity = identity
         self.class_names: tuple[str, ...] | None = tuple(label.name for label in spec.labels)
-        self._spec, self._labels = spec, labels
+        self._spec, self._ask = spec, ask
 
     def __call__(self, case: CasePaths) -> Volume:
         """Labels of a case on its native grid. Raises InputError, naming it, if it cannot be preprocessed."""
         loaded = load_case(case, self._spec)
-        return Volume(loaded.predict(self._labels, BATCH), loaded.native_labels.affine)
+        return Volume(loaded.predict(self._ask, BATCH), loaded.native_labels.affine)
 
 
 class ServedPredictor:

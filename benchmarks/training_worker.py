@@ -18,9 +18,9 @@ from torch import Tensor
 
 from benchmarks.children import obey
 from benchmarks.machine import peak_mib
-from imaging import Code, Label, ModelSpec, SliceSampler, Volume, ZScore
+from imaging import Code, Label, ModelSpec, Volume, ZScore
 from training.batches import Batch, Feed
-from training.dataset import Case
+from training.dataset import prepare_case
 from training.distributed import Team
 from training.hardware import choose_precision
 from training.losses import dice_ce
@@ -117,10 +117,7 @@ def feed(config: SwinUNetConfig, batch: int) -> Feed:
     labels = (radius < 0.6).astype(np.uint8) + (radius < 0.3)
     noise = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
     affine = np.eye(4)
-    sampler = SliceSampler(Volume(noise + 30 * labels, affine), spec)
-    masks = np.stack([sampler.network_labels(labels, index) for index in range(len(sampler))])
-    images = sampler.batch(0, len(sampler))
-    case = Case("ball", sampler, images, masks, Volume(labels, affine))
+    case = prepare_case("ball", (Volume(noise + 30 * labels, affine),), Volume(labels, affine), spec)
     settings = TrainSettings(batch_size=batch, empty_share=0)
     return Feed([case], settings, _CPU, spec.context_slices, Team())
 

@@ -15,6 +15,7 @@ import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
 from imaging import SPEC_KEY, ModelSpec
+from imaging.study_sampler import Output
 from swinunet.errors import ServerError
 
 IN_FLIGHT = 4  # requests: one computes, the next are decoded and queued; more only cost memory
@@ -28,10 +29,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ServedBatch:
-    """Labels uint8 [B, H, W] of slices `start`..`start + B`."""
+    """What the model says of slices from `start` on: labels uint8 [B, H, W] or probabilities float16 [B, K, H, W]."""
 
     start: int
-    labels: np.ndarray
+    tensor: np.ndarray
 
 
 class TritonModel:
@@ -64,14 +65,17 @@ class TritonModel:
         """Close the connection."""
         self._client.close()
 
-    def predict(self, batches: Iterable[tuple[int, np.ndarray]], in_flight: int = IN_FLIGHT) -> Iterator[ServedBatch]:
-        """Labels of each batch, in order; batches are drawn only as requests leave, `in_flight` at most at a time.
+    def predict(
+        self, batches: Iterable[tuple[int, np.ndarray]], output: Output = "labels", in_flight: int = IN_FLIGHT
+    ) -> Iterator[ServedBatch]:
+        """The answer to each batch, in order; batches are drawn only as requests leave, `in_flight` at most at a time.
 
-        batches: (first slice, image float16 [B, C, H, W]). Raises ServerError if a request fails.
+        batches: (first slice, image float16 [B, C, H, W]). output: what to ask for; nothing else travels.
+        Raises ServerError if a request fails.
         """
         waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
         for start, image in batches:
-            waiting.append((start, self._send(image)))
+            waiting.append((start, self._send(image, output)))
             if len(waiting) >= in_flight:
                 yield self._receive(*waiting.popleft())
         while waiting:
@@ -80,7 +84,7 @@ class TritonModel:
     def _receive(self, start: int, answer: Future[np.ndarray]) -> ServedBatch:
         return ServedBatch(start, self._ask(answer.result))
 
-    def _send(self, image: np.ndarray) -> Future[np.ndarray]:
+    def _send(self, image: np.ndarray, output: Output) -> Future[np.ndarray]:
         tensor = grpcclient.InferInput("image", image.shape, "FP16")
         tensor.set_data_from_numpy(image)
         answer: Future[np.ndarray] = Future()
@@ -89,9 +93,9 @@ class TritonModel:
             if error is not None or result is None:
                 answer.set_exception(error or InferenceServerException("empty answer"))
             else:
-                answer.set_result(result.as_numpy("labels"))
+                answer.set_result(result.as_numpy(output))
 
-        outputs = [grpcclient.InferRequestedOutput("labels")]
+        outputs = [grpcclient.InferRequestedOutput(output)]
         self._client.async_infer(
             self.name, [tensor], done, self.version, outputs=outputs, client_timeout=REQUEST_TIMEOUT_S
         )

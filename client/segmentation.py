@@ -11,7 +11,7 @@ import numpy as np
 from client.model import BATCH, TritonModel
 from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from client.rois import Roi, require_apart
-from imaging import SliceSampler, Volume, plane_view
+from imaging import StudySampler, Volume, plane_view
 
 
 @dataclass(eq=False)
@@ -59,7 +59,8 @@ def segment_volume(
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
     """How many slices of this grid `segment_volume` will ask for, for a progress bar."""
     parts = [volume.crop(volume.box_slices(roi.low_mm, roi.high_mm)) for roi in rois] or [volume]
-    return sum(len(plane_view(part.voxels, part.affine, model.spec.plane)) for part in parts)
+    planes = model.spec.planes
+    return sum(len(plane_view(part.voxels, part.affine, plane)) for part in parts for plane in planes)
 
 
 def _segment_part(
@@ -67,10 +68,9 @@ def _segment_part(
 ) -> np.ndarray:
     """Network labels of a study, or a box of it, on its grid: uint8 [I, J, K]. Adds each stage to `seconds`."""
     began = time.perf_counter()
-    sampler = SliceSampler(study, model.spec)
-    out = sampler.empty_labels()
+    sampler = StudySampler(study, model.spec)
     seconds["preprocess"] += time.perf_counter() - began
-    answers = model.predict(_batches(sampler, min(BATCH, model.max_batch_size or 1), seconds))
+    answers = model.predict(_batches(sampler, min(BATCH, model.max_batch_size or 1), seconds), sampler.output)
     while True:
         began, busy = time.perf_counter(), seconds["preprocess"]
         answer = next(answers, None)
@@ -78,19 +78,21 @@ def _segment_part(
         if answer is None:
             break
         began = time.perf_counter()
-        for offset, labels in enumerate(answer.labels):
-            sampler.restore(out, answer.start + offset, labels)
+        sampler.add(answer.start, answer.tensor)
         seconds["restore"] += time.perf_counter() - began
-        tick(len(answer.labels))
+        tick(len(answer.tensor))
     began = time.perf_counter()
-    sampler.finish(out)
+    mask = sampler.mask()
     seconds["restore"] += time.perf_counter() - began
-    return out
+    return mask
 
 
-def _batches(sampler: SliceSampler, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(sampler), size):
+def _batches(sampler: StudySampler, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:
+    batches = sampler.batches(size)
+    while True:
         began = time.perf_counter()
-        image = sampler.batch(start, min(start + size, len(sampler)))
+        batch = next(batches, None)
         seconds["preprocess"] += time.perf_counter() - began
-        yield start, image
+        if batch is None:
+            return
+        yield batch

@@ -28,12 +28,13 @@ def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
     channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
     if spec.modalities:
         channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
+    planes = ", ".join(spec.planes) + (" (probabilities averaged)" if spec.further_planes else "")
     pieces = "Of the mask, the largest connected piece is kept." if spec.components == "largest" else ""
     return f"""# {spec.name}, version {spec.version}
 
 Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M parameters, {gflop(config):.2f} GFLOP a slice; embed {config.embed_dim}, depths {config.depths}, patches of {config.patch_size}, windows of {config.window_size}.
 
-**Input**: {spec.modality}, {spec.body_part or "any body part"}, {spec.plane} slices of {spec.input_size[0]} x {spec.input_size[1]} pixels at {spacing}, {channels}; {intensity}. {pieces}
+**Input**: {spec.modality}, {spec.body_part or "any body part"}, {planes} slices of {spec.input_size[0]} x {spec.input_size[1]} pixels at {spacing}, {channels}; {intensity}. {pieces}
 
 | label | structure | code |
 |---|---|---|

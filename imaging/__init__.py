@@ -4,6 +4,7 @@ from imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, 
 from imaging.slices import SliceSampler, plane_axes, plane_spacing_mm, plane_view
 from imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
 from imaging.study import read_labels, read_study
+from imaging.study_sampler import StudySampler
 from imaging.volume import Volume
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ModelSpec",
     "Provenance",
     "SliceSampler",
+    "StudySampler",
     "Volume",
     "Window",
     "ZScore",

@@ -1,4 +1,4 @@
-"""Slices in, labels back out: the one preprocessing and restoration, used by training, client and benchmarks."""
+"""The slices of a study along one plane, as the network wants them, and the way back to the study's grid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imaging.components import keep_largest
 from imaging.resample import AxisMap
 from imaging.spec import ModelSpec, Plane, ZScore
 from imaging.volume import Volume, as_lps
@@ -45,19 +44,20 @@ class SliceSampler:
     """The slices of one study as the network wants them, made when asked for, and the way back.
 
     study: one volume, or one for each of the spec's modalities, all on one grid. Any orientation; the array axes
-    nearest to the spec's plane are used, voxels are not rotated.
+    nearest to the plane are used, voxels are not rotated.
+    plane: None takes the spec's first.
     Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
     modalities are not as many as the spec's or intensities are unusable.
     """
 
-    def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec) -> None:
+    def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, plane: Plane | None = None) -> None:
         volumes = (study,) if isinstance(study, Volume) else tuple(study)
         _require_modalities(volumes, spec)
-        self.spec = spec
-        self._channels = [_Channel(volume, spec) for volume in volumes]
+        self.spec, self.plane = spec, plane or spec.plane
+        self._channels = [_Channel(volume, spec, self.plane) for volume in volumes]
         volume = volumes[0]
-        self._affine, self._shape = volume.affine, volume.shape
-        self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, spec.plane)
+        self._affine = volume.affine
+        self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, self.plane)
         self._slices, rows, columns = self._channels[0].native.shape
         height, width = spec.input_size
         if spec.spacing_mm is None:
@@ -68,7 +68,7 @@ class SliceSampler:
             if not (self.rows.fits and self.columns.fits):
                 view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
                 raise GeometryError(
-                    f"{spec.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the "
+                    f"{self.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the "
                     f"model's field of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
                 )
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
@@ -94,23 +94,14 @@ class SliceSampler:
 
     def network_labels(self, labels: np.ndarray, index: int) -> np.ndarray:
         """Labels [I, J, K] of this volume's grid at native slice `index`, on the network's grid: uint8 [H, W]."""
-        native = plane_view(labels, self._affine, self.spec.plane)[index]
+        native = plane_view(labels, self._affine, self.plane)[index]
         mapped = native[self.rows.nearest()][:, self.columns.nearest()]
         return np.where(np.outer(self.rows.inside(), self.columns.inside()), mapped, 0).astype(np.uint8)
 
-    def empty_labels(self) -> np.ndarray:
-        """A background mask on the volume's own grid: uint8 [I, J, K]."""
-        return np.zeros(self._shape, np.uint8)
-
     def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
-        target = plane_view(out, self._affine, self.spec.plane)
+        target = plane_view(out, self._affine, self.plane)
         target[index] = labels[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
-
-    def finish(self, out: np.ndarray) -> None:
-        """Post-process a whole mask [I, J, K] in place, as the spec says, once every slice is restored."""
-        if self.spec.components == "largest":
-            keep_largest(out)
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
@@ -120,8 +111,8 @@ class SliceSampler:
 class _Channel:
     """One modality: its native slices [S, rows, columns] and its own normalisation."""
 
-    def __init__(self, volume: Volume, spec: ModelSpec) -> None:
-        self.native = plane_view(volume.voxels, volume.affine, spec.plane)
+    def __init__(self, volume: Volume, spec: ModelSpec, plane: Plane) -> None:
+        self.native = plane_view(volume.voxels, volume.affine, plane)
         self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
 
     def plane(self, position: float) -> np.ndarray:

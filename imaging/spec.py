@@ -82,6 +82,7 @@ class ModelSpec:
     name, version: as Triton knows them.
     modality, body_part: DICOM defined terms (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
     plane: the anatomical plane nearest to the slices the network reads.
+    further_planes: the same network reads the study along these as well, and the probabilities are averaged.
     context_slices: of each image: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
     input_size: (H, W) of the network's input in pixels.
     spacing_mm: (row, column) pixel spacing to which slices are resampled, then centred and padded to `input_size`;
@@ -103,6 +104,7 @@ class ModelSpec:
     intensity: Intensity
     labels: tuple[Label, ...]
     modalities: tuple[str, ...] = ()
+    further_planes: tuple[Plane, ...] = ()
     components: Literal["all", "largest"] = "all"
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
@@ -117,7 +119,14 @@ class ModelSpec:
             raise ValueError("input_size and spacing_mm must be positive")
         if len(self.modalities) == 1 or len(set(self.modalities)) != len(self.modalities):
             raise ValueError("modalities are the different names of two images or more; leave them away for one image")
+        if len(set(self.planes)) != len(self.planes):
+            raise ValueError("further_planes must be other planes than plane, each once")
         return self
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """All planes that the study is read along."""
+        return (self.plane, *self.further_planes)
 
     @property
     def num_modalities(self) -> int:
@@ -135,8 +144,9 @@ class ModelSpec:
         return len(self.labels) + 1
 
     def to_json(self) -> str:
-        """The spec as one line of JSON; `modalities` only where there are some, so older readers read the rest."""
-        return _ADAPTER.dump_json(self, exclude=None if self.modalities else {"modalities"}).decode()
+        """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
+        unsaid = {name for name in ("modalities", "further_planes") if not getattr(self, name)}
+        return _ADAPTER.dump_json(self, exclude=unsaid).decode()
 
     @staticmethod
     def from_json(text: str, origin: str) -> ModelSpec:

@@ -163,12 +163,12 @@ def test_plane_and_context_follow_from_the_spacing(
 def test_the_largest_case_fits(tmp_path: Path) -> None:
     made = make_cases(3) | {f"large_{n}": case for n, case in enumerate(make_cases(1, shape=(70, 50, 6)).values())}
     root = write_msd(tmp_path, made)
-    spec = derive_spec(found_in(root), SIZE, SpecChoices(plane="axial")).spec
+    spec = derive_spec(found_in(root), SIZE, SpecChoices(planes=("axial",))).spec
     assert spec.spacing_mm == pytest.approx((70 * 1.02 / 32,) * 2, abs=1e-3)
     for paths in DataFolder.open(root).cases:
         load_case(paths, spec)
     with pytest.raises(InputError, match="large_0: its axial slices do not fit the model's field of view of 32 x 32"):
-        prepare(root, SIZE, choices=SpecChoices(plane="axial", spacing=(1.0, 1.0)))
+        prepare(root, SIZE, choices=SpecChoices(planes=("axial",), spacing=(1.0, 1.0)))
 
 
 def test_a_small_organ_on_a_large_input_is_remarked(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_ct_gets_a_window_over_what_is_labelled(tmp_path: Path) -> None:
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
     root = write_msd(tmp_path, make_cases())
     choices = SpecChoices.parse(
-        plane="coronal",
+        planes=("coronal",),
         context=5,
         context_step_mm=2.0,
         spacing="1.25,1.5",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import SMALL_SPEC
 
-from imaging import ModelSpec, SliceSampler, Volume, Window, read_nifti, write_nifti
+from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, read_nifti, write_nifti
 from imaging.nifti import read_nifti_labels
 from imaging.resample import AxisMap
 from imaging.slices import plane_spacing_mm, plane_view
@@ -155,17 +157,42 @@ def test_stretch_uses_the_whole_axis() -> None:
     assert axis.positions()[-1] == pytest.approx(98.5)
 
 
+def answers(sampler: StudySampler, mask: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """What a network that knows `mask` would say, five slices at a time."""
+    for start, image in sampler.batches(5):
+        labels = np.stack([sampler.network_labels(mask, start + offset) for offset in range(len(image))])
+        one_hot = np.moveaxis(np.eye(classes, dtype=np.float16)[labels], -1, 1)
+        yield start, labels if sampler.output == "labels" else one_hot
+
+
 @pytest.mark.parametrize("matrix", axis_orders()[::5])
-@pytest.mark.parametrize("plane", ["sagittal", "coronal", "axial"])
-def test_labels_come_back_to_the_grid_they_were_made_on(matrix: np.ndarray, plane: str) -> None:
+@pytest.mark.parametrize("restore", ["labels", "probabilities"])
+@pytest.mark.parametrize("planes", [("sagittal",), ("coronal",), ("axial",), ("coronal", "axial", "sagittal")], ids=str)
+def test_a_mask_comes_back_to_the_grid_it_was_made_on(matrix: np.ndarray, restore: Any, planes: Any) -> None:
     """Isotropic voxels at the network's spacing: network labels restored give the very mask."""
     volume = place(np.sign(matrix), shape=(11, 12, 13))
-    mask = np.random.default_rng(0).integers(0, 2, volume.shape).astype(np.uint8)
-    sampler = SliceSampler(volume, make_spec(plane=plane))
-    out = sampler.empty_labels()
-    for index in range(len(sampler)):
-        sampler.restore(out, index, sampler.network_labels(mask, index))
-    np.testing.assert_array_equal(out, mask)
+    spec = make_spec(plane=planes[0], further_planes=planes[1:])
+    mask = np.random.default_rng(0).integers(0, spec.num_classes, volume.shape).astype(np.uint8)
+    sampler = StudySampler(volume, spec, restore)
+    assert sum(len(image) for _, image in sampler.batches(5)) == len(sampler)
+    for start, answer in answers(sampler, mask, spec.num_classes):
+        sampler.add(start, answer)
+    np.testing.assert_array_equal(sampler.mask(), mask)
+
+
+def test_several_planes_are_averaged() -> None:
+    """Two planes say foreground with 0.45 each, the third with 0.8: the mean, 0.57, decides."""
+    spec = make_spec(further_planes=("coronal", "axial"))
+    sampler = StudySampler(Volume(np.random.rand(8, 9, 10), np.eye(4)), spec)
+    assert (len(sampler), sampler.output) == (8 + 9 + 10, "probabilities")
+    for start, image in sampler.batches(4):
+        said = np.zeros((len(image), spec.num_classes, 32, 32), np.float16)
+        said[:, 1] = 0.8 if sampler.locate(start)[0].plane == "axial" else 0.45
+        said[:, 0] = 1 - said[:, 1]
+        sampler.add(start, said)
+    assert (sampler.mask() == 1).all()
+    with pytest.raises(IndexError):
+        sampler.locate(len(sampler))
 
 
 def test_the_same_anatomy_gives_the_same_slices_however_it_is_stored() -> None:
@@ -222,20 +249,18 @@ def test_probabilities_restore_smoothly() -> None:
     np.testing.assert_allclose(restored, 0.5, atol=1e-3)
 
 
-def test_only_the_largest_piece_stays_where_the_spec_says_so() -> None:
-    sampler = SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec(components="largest"))
+@pytest.mark.parametrize("components", ["largest", "all"])
+def test_only_the_largest_piece_stays_where_the_spec_says_so(components: str) -> None:
     mask = np.zeros((12, 12, 12), np.uint8)
     mask[1:4, 1:4, 1:4], mask[4, 4, 4] = 1, 2  # touches at a corner: one piece
     wanted = mask.copy()
     mask[8:10, 8:10, 8:10] = 1
-    untouched = mask.copy()
-    sampler.finish(mask)
-    np.testing.assert_array_equal(mask, wanted)
-    SliceSampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), make_spec()).finish(untouched)
-    assert untouched[8, 8, 8] == 1
-    empty = sampler.empty_labels()
-    sampler.finish(empty)
-    assert not empty.any()
+    spec = make_spec(components=components)
+    sampler = StudySampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec)
+    for start, answer in answers(sampler, mask, spec.num_classes):
+        sampler.add(start, answer)
+    np.testing.assert_array_equal(sampler.mask(), wanted if components == "largest" else mask)
+    assert not StudySampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec).mask().any()
 
 
 def test_spec_round_trip() -> None:
@@ -248,6 +273,7 @@ def test_spec_round_trip() -> None:
     [
         ({"schema_version": 99}, "schema version 99, this software reads up to 1; update"),
         ({"context_slices": 4}, "must be odd"),
+        ({"further_planes": ("sagittal",)}, "other planes than plane"),
         ({"plane": "oblique"}, "plane"),
         ({"surprise": 1}, "surprise"),
         ({"labels": []}, None),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from labelled_folders import make_cases, write_msd
 
 from client import TritonModel, load_input, parse_roi, segment_volume
 from export.pipeline import export_checkpoint
+from imaging.spec import Plane
 from serving import TritonServer
 from training.checkpoint import load_checkpoint
 from training.choices import SpecChoices
@@ -19,10 +21,13 @@ from training.trainer import TrainSettings, predict_labels, train
 SETTINGS = TrainSettings(recipe="tiny", epochs=4, batch_size=4, learning_rate=5e-3, ema_decay=0.9, precision="fp32")
 
 
-def test_two_modalities_from_training_to_the_client(tritonserver: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("planes", [("axial",), ("axial", "sagittal")], ids=str)
+def test_two_modalities_from_training_to_the_client(
+    tritonserver: object, tmp_path: Path, planes: tuple[Plane, ...]
+) -> None:
     """The served answer is the checkpoint's own, but for ties that half precision breaks otherwise."""
     root = write_msd(tmp_path / "data", make_cases(6, modalities=2), {"0": "T1", "1": "T2"})
-    choices = SpecChoices(name="two", plane="axial", context=3)
+    choices = SpecChoices(name="two", planes=planes, context=3)
     checkpoint = train(root, tmp_path / "run", None, SETTINGS, choices)
     export_checkpoint(checkpoint, tmp_path / "repository", None, root / "imagesTr")
     network, spec = load_checkpoint(checkpoint)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from blobs import SPEC, write_blobs
 
 from imaging import Volume, write_nifti
 from imaging.components import keep_largest
-from swinunet.errors import InputError, OutputError, SwinUNetError
+from swinunet.errors import CheckpointError, InputError, OutputError, SwinUNetError
 from training.augment import Augmentation, augment
 from training.batches import Feed
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.dataset import load_case, load_cases, split_cases
 from training.distributed import Team
 from training.folders import DataFolder
@@ -197,6 +198,57 @@ def test_flips_move_image_and_labels_together() -> None:
     assert {tuple(slices.tolist()) for slices in moved.amax(dim=(2, 3)).round()} == {(1, 2, 3, 4), (2, 1, 4, 3)}
     corners = {tuple(where.nonzero()[0].tolist()) for where in moved_labels}
     assert corners == {(2, 3), (10, 3), (2, 11), (10, 11)}
+
+
+def test_mirror_images_are_of_the_patient() -> None:
+    """Left is right through a sagittal slice, and along the rows of the others; labels go along."""
+    labels = torch.zeros(2, 16, 16, dtype=torch.long)
+    labels[:, 2:6, 3:5] = 1
+    image = labels[:, None].float() * torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1)
+    sagittal = torch.tensor([True, False])
+    settings = Augmentation(probability=0, mirror_probability=1)
+    moved, moved_labels = augment(image, labels, settings, torch.Generator().manual_seed(0), 3, sagittal)
+    assert [[round(float(slice_.max())) for slice_ in each] for each in moved] == [[3, 2, 1], [1, 2, 3]]
+    assert [tuple(where.nonzero()[0].tolist()) for where in moved_labels] == [(2, 3), (2, 11)]
+    assert torch.equal(moved[:, 0] > 0.5, moved_labels == 1)
+
+
+def test_a_run_on_several_planes_from_given_weights(msd: Path, tmp_path: Path) -> None:
+    settings = TrainSettings(recipe="tiny", epochs=1, batch_size=16, learning_rate=0, validate_every=1)
+    spec = dataclasses.replace(SPEC, further_planes=("sagittal",))
+    first = train(msd, tmp_path / "first", spec, settings)
+    again = train(msd, tmp_path / "second", spec, dataclasses.replace(settings, seed=1, weights=str(first)))
+    (one, _), (two, kept) = load_checkpoint(first), load_checkpoint(again)
+    assert all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in one.state_dict().items())
+    assert kept is not None
+    assert kept.planes == ("axial", "sagittal")
+    assert f"--weights {first}" in kept.provenance.command
+    other = save_tiny(tmp_path / "other.safetensors", embed_dim=24)
+    with pytest.raises(CheckpointError, match="tensors do not fit the recipe's network"):
+        train(msd, tmp_path / "third", spec, dataclasses.replace(settings, weights=str(other)))
+    assert not (tmp_path / "third" / "checkpoint.safetensors").exists()
+
+
+def test_weights_for_other_channels_and_classes_keep_their_body(tmp_path: Path) -> None:
+    path = save_tiny(tmp_path / "other.safetensors", in_channels=1, num_classes=9)
+    network = SwinUNet(recipe("tiny").build(3, 3))
+    before = network.head.weight.clone()
+    assert start_from(path, network) == ["patch_embed.proj.weight", "head.weight"]
+    assert torch.equal(network.norm.weight, load_checkpoint(path)[0].norm.weight)
+    assert torch.equal(network.head.weight, before)
+
+
+def save_tiny(path: Path, **changes: Any) -> Path:
+    save_checkpoint(path, SwinUNet(dataclasses.replace(recipe("tiny").build(3, 3), **changes)), None)
+    return path
+
+
+def test_labels_that_name_sides_are_not_mirrored(msd: Path, tmp_path: Path) -> None:
+    labels = tuple(dataclasses.replace(label, name=f"Left {label.name}") for label in SPEC.labels)
+    settings = TrainSettings(recipe="tiny", epochs=1, batch_size=16)
+    _, spec = load_checkpoint(train(msd, tmp_path / "run", dataclasses.replace(SPEC, labels=labels), settings))
+    assert spec is not None
+    assert "--augment-mirror-probability 0.0" in spec.provenance.command
 
 
 def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None:

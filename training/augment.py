@@ -17,12 +17,15 @@ def augment(
     settings: Augmentation,
     generator: torch.Generator,
     context_slices: int | None = None,
+    sagittal: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Augmented copies of image float32 [B, C, H, W] and labels int64 [B, H, W], drawn from `generator` (on the CPU).
 
     context_slices: C is this many neighbouring slices for each modality, one modality after the other; None: all of C.
+    sagittal: bool [B], which slices are; None: all.
     """
-    image, labels = _flip(image, labels, settings, generator, context_slices or image.shape[1])
+    slices = image.unflatten(1, (-1, context_slices or image.shape[1]))  # B, modalities, context slices, H, W
+    image, labels = _flip(slices, labels, settings, generator, sagittal)
     image, labels = _move(image, labels, settings, generator)
     return _shade(image, settings, generator), labels
 
@@ -34,18 +37,21 @@ def _uniform(n: int, spread: float, settings: Augmentation, generator: torch.Gen
 
 
 def _flip(
-    image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator, context_slices: int
+    slices: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator, sagittal: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Mirror images: through the plane (the neighbours' order reversed), upside down, left to right."""
+    """Mirror images: the patient's left for right, then in the plane upside down and along the rows.
+
+    Left is right through a sagittal slice (the neighbours' order reversed), and along the rows of the other planes.
+    """
     chance = torch.tensor([settings.mirror_probability, settings.flip_probability, settings.flip_probability])
-    drawn = torch.rand(image.shape[0], 3, generator=generator) < chance
-    through, rows, columns = drawn.to(image.device).unbind(dim=1)
-    slices = image.unflatten(1, (-1, context_slices))  # B, modalities, context slices, H, W
-    image = torch.where(through.view(-1, 1, 1, 1), slices.flip(2).flatten(1, 2), image)
-    for flipped, axis in ((rows, -2), (columns, -1)):
-        image = torch.where(flipped.view(-1, 1, 1, 1), image.flip(axis), image)
-        labels = torch.where(flipped.view(-1, 1, 1), labels.flip(axis), labels)
-    return image, labels
+    drawn = torch.rand(len(slices), 3, generator=generator) < chance
+    mirrored, upside_down, along_rows = drawn.to(slices.device).unbind(dim=1)
+    through = mirrored if sagittal is None else mirrored & sagittal
+    for flipped, axis in ((through, 2), (upside_down, -2), (along_rows ^ (mirrored & ~through), -1)):
+        slices = torch.where(flipped.view(-1, 1, 1, 1, 1), slices.flip(axis), slices)
+        if axis < 0:
+            labels = torch.where(flipped.view(-1, 1, 1), labels.flip(axis), labels)
+    return slices.flatten(1, 2), labels
 
 
 def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:

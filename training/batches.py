@@ -59,6 +59,7 @@ class Feed:
         self._settings, self._device, self._team, self._context = settings, device, team, context_slices
         self._images = torch.from_numpy(np.concatenate([case.images for case in cases]))
         self._labels = torch.from_numpy(np.concatenate([case.labels for case in cases]))
+        self._sagittal = torch.from_numpy(np.concatenate([case.sagittal for case in cases]))
         self._names = [case.name for case in cases for _ in case.labels]
         has_label = (self._labels > 0).flatten(1).any(dim=1)  # bool: `~` of a uint8 is no negation
         self._full, self._empty = has_label.nonzero().flatten(), (~has_label).nonzero().flatten()
@@ -112,9 +113,10 @@ class Feed:
         """Moved to the device as stored, in few bytes, and augmented there."""
         image = image.to(self._device, non_blocking=True).float()
         labels = labels.to(self._device, non_blocking=True).long()
+        sagittal = self._sagittal[share].to(self._device)
         seed = seed_of(self._settings.seed, "augment", epoch, step, self._team.rank)
         generator = torch.Generator().manual_seed(seed)
-        image, labels = augment(image, labels, self._settings.augmentation, generator, self._context)
+        image, labels = augment(image, labels, self._settings.augmentation, generator, self._context, sagittal)
         return Batch(image, labels, tuple(self._names[index] for index in share.tolist()))
 
 

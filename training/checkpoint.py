@@ -19,6 +19,7 @@ from swinunet.files import write_whole
 from training.swin_unet import SwinUNet, SwinUNetConfig
 
 CONFIG_KEY = "swinunet_config"  # metadata: the SwinUNetConfig as JSON
+_OF_THE_DATA = ("patch_embed.proj.weight", "head.weight")
 
 _CONFIG: TypeAdapter[SwinUNetConfig] = TypeAdapter(SwinUNetConfig)
 
@@ -57,6 +58,25 @@ def load_checkpoint(path: Path) -> tuple[SwinUNet, ModelSpec | None]:
     model = SwinUNet(config)
     model.load_state_dict(weights)
     return model.eval(), spec
+
+
+def start_from(path: Path, network: SwinUNet) -> list[str]:
+    """Give `network` the weights of a checkpoint. Returns the names of tensors that stay as they are.
+
+    Only the patch embedding and the head may be of other shapes: those follow the data's channels and classes.
+    Raises CheckpointError if another tensor does not fit.
+    """
+    source, _ = load_checkpoint(path)
+    weights, own = source.state_dict(), network.state_dict()
+    other = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
+    wrong = sorted({name for name in other if name not in _OF_THE_DATA} | (weights.keys() - own.keys()))
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {len(wrong)} tensors do not fit the recipe's network, {wrong[0]} being the first; "
+            "start from a checkpoint of the same recipe"
+        )
+    network.load_state_dict({name: tensor for name, tensor in weights.items() if name not in other}, strict=False)
+    return other
 
 
 def sha256(path: Path) -> str:

@@ -19,11 +19,12 @@ from swinunet.errors import InputError
 class SpecChoices:
     """What the user decides; None leaves it to the data.
 
+    planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
     window: (low, high), or "zscore".
     """
 
-    plane: Plane | None = None
+    planes: tuple[Plane, ...] = ()
     context: int | None = None
     context_step_mm: float | None = None
     spacing: tuple[float, float] | Literal["stretch"] | None = None
@@ -35,7 +36,6 @@ class SpecChoices:
     def applied(self, spec: ModelSpec) -> ModelSpec:
         """`spec` with these choices instead of its own. Raises InputError for one that cannot be."""
         changes: dict[str, object] = {
-            "plane": self.plane,
             "context_slices": self.context,
             "context_step_mm": self.context_step_mm,
             "modality": self.modality,
@@ -43,6 +43,8 @@ class SpecChoices:
             "name": self.name,
         }
         changes = {key: value for key, value in changes.items() if value is not None}
+        if self.planes:
+            changes |= {"plane": self.planes[0], "further_planes": self.planes[1:]}
         if self.spacing is not None:
             changes["spacing_mm"] = None if self.spacing == "stretch" else self.spacing
         if self.window is not None:
@@ -53,7 +55,7 @@ class SpecChoices:
         """What of the spec is chosen, by the names of `Derived.reasons`."""
         values = {
             "modality": self.modality,
-            "plane": self.plane,
+            "plane": self.planes or None,
             "context": self.context or self.context_step_mm,
             "spacing": self.spacing,
             "intensity": self.window,
@@ -63,7 +65,7 @@ class SpecChoices:
     def as_options(self) -> list[str]:
         """The command line's options that make these choices."""
         values = {
-            "plane": self.plane,
+            "plane": _joined(self.planes or None),
             "context": self.context,
             "context-step": self.context_step_mm,
             "spacing": _joined(self.spacing),
@@ -87,10 +89,11 @@ class SpecChoices:
         window: str | None = None,
     ) -> SpecChoices:
         """Choices as they come from the command line. Raises InputError for what cannot be read."""
-        if plane is not None and plane not in get_args(Plane):
-            raise InputError(f"plane {plane!r}; expected one of {', '.join(get_args(Plane))}")
+        planes = plane.split(",") if plane is not None else []
+        if set(planes) - set(get_args(Plane)):
+            raise InputError(f"plane {plane!r}; expected one of {', '.join(get_args(Plane))}, or several with commas")
         return SpecChoices(
-            plane=cast("Plane | None", plane),
+            planes=cast("tuple[Plane, ...]", tuple(planes)),
             context=context,
             context_step_mm=context_step_mm,
             spacing="stretch" if spacing == "stretch" else _spacing(spacing),
@@ -130,7 +133,7 @@ def _window(text: str | None) -> tuple[float, float] | None:
     return values[0], values[1]
 
 
-def _joined(said: tuple[float, float] | str | None) -> str | None:
+def _joined(said: tuple[object, ...] | str | None) -> str | None:
     return ",".join(map(str, said)) if isinstance(said, tuple) else said
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import nn
 
-from imaging import ModelSpec
+from imaging import ModelSpec, StudySampler
 from swinunet.files import written_aside
 from training.dataset import Case
 from training.hardware import Precision
@@ -59,9 +59,10 @@ def draw_overlays(
         rank = " and ".join(name for name, ranked in ranks.items() if ranked == index)
         case = cases[index]
         predicted = predict_labels(model, case, precision)
+        sampler = StudySampler(case.study, spec)
         area = (case.labels > 0).sum(axis=(1, 2))
         for axes, at in zip(row, sorted(np.argsort(area)[-3:]), strict=False):
-            _overlay(axes, case, int(at), case.sampler.network_labels(predicted, int(at)), spec)
+            _overlay(axes, case, int(at), sampler.network_labels(predicted, int(at)), spec)
         row[0].set_title(f"{rank}: {case.name}, Dice {np.nanmean(scores[index]):.3f}", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set_axis_off()

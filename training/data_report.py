@@ -62,7 +62,7 @@ def _spec_table(derived: Derived) -> Table:
     spacing = "stretched to the input" if spec.spacing_mm is None else "{:g} x {:g} mm".format(*spec.spacing_mm)
     shown = {
         "modality": ", ".join((spec.modality, *spec.modalities)),
-        "plane": spec.plane,
+        "plane": ", ".join(spec.planes),
         "context": f"{spec.context_slices} slices, {spec.context_step_mm:g} mm apart",
         "spacing": spacing,
         "intensity": f"window {rule.low:g}..{rule.high:g}" if isinstance(rule, Window) else "z-score",

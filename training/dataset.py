@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imaging import ModelSpec, SliceSampler, Volume, read_labels, read_study
+from imaging import ModelSpec, StudySampler, Volume, read_labels, read_study
+from imaging.study_sampler import Output
 from swinunet.errors import InputError
 from training.folders import CasePaths
 
@@ -30,28 +31,30 @@ def split_cases(
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One case, preprocessed. images: float16 [S, C, H, W]; labels: uint8 [S, H, W], S native slices.
+    """One case, preprocessed. images: float16 [S, C, H, W]; labels: uint8 [S, H, W], S slices of all planes.
 
-    native_labels: the reference mask on the case's own grid; sampler: the way back to that grid.
+    sagittal: bool [S], whether a slice is. study: the images that predictions are made from, one for each modality.
+    native_labels: the reference mask on the case's own grid.
     """
 
     name: str
-    sampler: SliceSampler
+    spec: ModelSpec
+    study: tuple[Volume, ...]
     images: np.ndarray
     labels: np.ndarray
+    sagittal: np.ndarray
     native_labels: Volume
 
-    def predict(self, labels_of: Callable[[np.ndarray], np.ndarray], batch: int) -> np.ndarray:
+    def predict(self, ask: Callable[[np.ndarray, Output], np.ndarray], batch: int) -> np.ndarray:
         """A network's mask on the case's own grid, post-processed as the spec says: uint8 [I, J, K].
 
-        labels_of: image float16 [B, C, H, W] to labels uint8 [B, H, W], asked for `batch` slices at a time.
+        ask: image float16 [B, C, H, W] to labels [B, H, W] or probabilities [B, K, H, W], asked for `batch` slices at
+        a time.
         """
-        out = self.sampler.empty_labels()
+        sampler = StudySampler(self.study, self.spec)
         for start in range(0, len(self.images), batch):
-            for offset, labels in enumerate(labels_of(self.images[start : start + batch])):
-                self.sampler.restore(out, start + offset, labels)
-        self.sampler.finish(out)
-        return out
+            sampler.add(start, ask(self.images[start : start + batch], sampler.output))
+        return sampler.mask()
 
 
 def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
@@ -63,13 +66,20 @@ def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
         )
     if labels.voxels.max() >= spec.num_classes:
         raise InputError(f"{paths.name}: label {labels.voxels.max()} found, the spec has 0..{spec.num_classes - 1}")
+    return prepare_case(paths.name, study, labels, spec)
+
+
+def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: ModelSpec) -> Case:
+    """Preprocess one case. Raises InputError naming it if the spec does not allow its images."""
     try:
-        sampler = SliceSampler(study, spec)
+        sampler = StudySampler(study, spec)
     except InputError as error:
-        raise InputError(f"{paths.name}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
     slices = range(len(sampler))
+    images = np.concatenate([image for _, image in sampler.batches(len(sampler))])
     network_labels = np.stack([sampler.network_labels(labels.voxels, index) for index in slices])
-    return Case(paths.name, sampler, sampler.batch(0, len(sampler)), network_labels, labels)
+    sagittal = np.array([sampler.locate(index)[0].plane == "sagittal" for index in slices])
+    return Case(name, spec, study, images, network_labels, sagittal, labels)
 
 
 def load_cases(paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None) -> list[Case]:

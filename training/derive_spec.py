@@ -49,7 +49,7 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], choices: SpecCh
     choices = choices or SpecChoices()
     flat = all(min(case.size) == 1 for case in found.cases)
     modality, modality_why = _modality(found)
-    plane, plane_why = (choices.plane, "") if choices.plane else _plane(found, flat)
+    plane, plane_why = (choices.planes[0], "") if choices.planes else _plane(found, flat)
     context, context_why = _context(found, plane, flat)
     spacing, spacing_why = _spacing(found, plane, input_size)
     intensity, intensity_why = _intensity(found.cases, choices.modality or modality)
@@ -95,10 +95,11 @@ def too_large(found: Fingerprint, spec: ModelSpec) -> list[BrokenCase]:
     if spec.spacing_mm is None:
         return []
     view = " x ".join(f"{n * mm:.0f}" for n, mm in zip(spec.input_size, spec.spacing_mm, strict=True))
+    planes = " or ".join(spec.planes)
     return [
-        BrokenCase(case.name, f"its {spec.plane} slices do not fit the model's field of view of {view} mm")
+        BrokenCase(case.name, f"its {planes} slices do not fit the model's field of view of {view} mm")
         for case in found.cases
-        if not _fits(case, spec.plane, spec.spacing_mm, spec.input_size)
+        if not all(_fits(case, plane, spec.spacing_mm, spec.input_size) for plane in spec.planes)
     ]
 
 

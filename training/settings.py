@@ -18,8 +18,8 @@ class Augmentation:
     """Ranges to draw from, uniformly, for each slice on its own.
 
     probability: of each family (rotation, scale, shift, contrast, brightness, gamma, noise).
-    mirror_probability: of a mirror image through the slice plane (the neighbours in reverse order), which turns a left
-        organ into a right one.
+    mirror_probability: of a mirror image of the patient, left for right, which turns a left organ into a right one;
+        0 in a run whose labels name sides.
     flip_probability: of a flip upside down, and of one from left to right, in the plane. Off by default: slices reach
         the network in anatomical orientation, so a head that stands on its neck is nothing it will meet, and where
         left and right are two classes a flip contradicts its label.
@@ -47,6 +47,7 @@ class Augmentation:
 class TrainSettings:
     """How a run goes; stored in its folder, so that `--resume` needs no option twice.
 
+    weights: path of a checkpoint whose weights the network starts from; empty starts at random.
     batch_size: slices of one step over all processes together.
     empty_share: of the slices without any label, how many an epoch draws.
     patience: epochs without a better validation Dice after which the run stops; 0 goes on to the last.
@@ -61,6 +62,7 @@ class TrainSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     recipe: str = "small"
+    weights: str = ""
     epochs: int = 200
     batch_size: int = 16
     learning_rate: float = 5e-4

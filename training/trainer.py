@@ -12,6 +12,7 @@ What the run folder holds is said in training/run_folder.py. A run may be killed
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import time
 from contextlib import nullcontext
@@ -26,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from imaging import ModelSpec, Provenance
 from swinunet.errors import InputError, OutputError
 from training.batches import Batch, Feed, seed_of
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.choices import SpecChoices
 from training.curves import draw_curves, draw_overlays
 from training.dataset import Case, load_cases, split_cases
@@ -47,9 +48,9 @@ from training.run_folder import (
     read_log,
     read_run_folder,
 )
-from training.run_state import Identity, Position, load_state, save_state
+from training.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from training.settings import TrainSettings
-from training.swin_unet import SwinUNet
+from training.swin_unet import SwinUNet, SwinUNetConfig
 from training.validation import predict_labels, validate
 
 __all__ = ["TrainSettings", "predict_labels", "train", "validate"]
@@ -96,6 +97,7 @@ def train(
             f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
     config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
+    settings = _without_wrong_mirrors(settings, spec)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
     started = Started(data, spec, settings, options)
@@ -103,6 +105,7 @@ def train(
     with together(team, device), _progress(team) as progress:
         if prepared and team.leads:
             make_run_folder(run, started, prepared, names, held_out)
+        network = _network(run, config, settings, progress)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
         if not any(case.native_labels.voxels.any() for case in validation):
@@ -110,9 +113,8 @@ def train(
         feed = Feed(training, settings, device, spec.context_slices, team)
         del training  # the feed has copied its slices
         identity = Identity.of(config, spec, names, held_out, len(feed))
-        torch.manual_seed(settings.seed)
         learner = Learner(
-            SwinUNet(config),
+            network,
             settings,
             total_steps=settings.epochs * feed.steps,
             device=device,
@@ -233,6 +235,24 @@ class Trainer:
         scores = validate(best, self.validation, self.spec.num_classes, precision)
         draw_curves(self.run / "curves.png", read_log(self.run), self.spec)
         draw_overlays(self.run / "overlays.png", best, self.validation, scores, self.spec, precision)
+
+
+def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progress: Progress) -> SwinUNet:
+    """The network at its start. Once the run has a state, that replaces the weights it started from."""
+    torch.manual_seed(settings.seed)
+    network = SwinUNet(config)
+    if settings.weights and not (run / STATE_FILE).exists():
+        left = start_from(Path(settings.weights), network)
+        progress.print(f"starting from {settings.weights}; at random: {', '.join(left) or 'nothing'}")
+    return network
+
+
+def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec) -> TrainSettings:
+    """No mirror images, left for right, where labels name sides: there they would contradict their labels."""
+    sides = {"left", "right"}
+    if not any(sides & set(re.split(r"[^a-z]+", label.name.lower())) for label in spec.labels):
+        return settings
+    return settings.changed({"augment_mirror_probability": 0.0})
 
 
 def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from imaging.study_sampler import Output
 from training.dataset import Case
 from training.distributed import Team
 from training.hardware import FP32, Precision
@@ -16,15 +17,21 @@ PREDICT_BATCH = 32
 
 def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:
     """The model's label map of one case on its native grid, post-processed as its spec says: uint8 [I, J, K]."""
-    return case.predict(lambda images: predict_slices(model, images, precision), PREDICT_BATCH)
+    return case.predict(lambda images, output: predict_slices(model, images, output, precision), PREDICT_BATCH)
 
 
-def predict_slices(model: nn.Module, images: np.ndarray, precision: Precision = FP32) -> np.ndarray:
-    """images: float16 [B, C, H, W], normalised. Returns labels on the network's grid, uint8 [B, H, W]."""
+def predict_slices(
+    model: nn.Module, images: np.ndarray, output: Output = "labels", precision: Precision = FP32
+) -> np.ndarray:
+    """images: float16 [B, C, H, W], normalised.
+
+    Returns, on the network's grid, labels uint8 [B, H, W] or probabilities float32 [B, K, H, W].
+    """
     device = next(model.parameters()).device
     with torch.inference_mode(), precision.autocast():
         logits = model(torch.from_numpy(images).to(device).float())
-    return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    found = logits.argmax(dim=1).to(torch.uint8) if output == "labels" else logits.float().softmax(dim=1)
+    return found.cpu().numpy()
 
 
 def validate(

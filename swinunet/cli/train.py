@@ -44,6 +44,7 @@ def _train(
     ] = None,
     recipe: Annotated[str, typer.Option(help="network, see the table above")] = _S.recipe,
     spec: Annotated[Path | None, typer.Option(help="model spec (JSON), as in training/specs/")] = None,
+    weights: Annotated[str, typer.Option(help="checkpoint to start from (fine-tuning), as of `swinunet import`")] = "",
     epochs: Annotated[int, typer.Option(min=1, help="at most; the learning rate falls over all of them")] = _S.epochs,
     patience: Annotated[
         int, typer.Option(min=0, help="epochs without a better validation Dice before it stops; 0: never")
@@ -55,7 +56,9 @@ def _train(
     validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
     check: Annotated[bool, _option("look the data over and stop; exit status 1 if a case is broken", _DATA)] = False,
     skip_broken: Annotated[bool, _option("go on without broken cases; fingerprint.json lists them", _DATA)] = False,
-    plane: Annotated[str | None, _option("sagittal, coronal or axial", _DATA)] = None,
+    plane: Annotated[
+        str | None, _option("sagittal, coronal or axial; several with commas: their answers are averaged", _DATA)
+    ] = None,
     context_slices: Annotated[int | None, _option("neighbouring slices as channels, odd", _DATA, "--context")] = None,
     context_step: Annotated[float | None, _option("mm between these", _DATA)] = None,
     spacing: Annotated[str | None, _option("pixels in mm: MM, or ROW,COLUMN, or stretch", _DATA)] = None,
@@ -98,7 +101,7 @@ def _train(
         float, _option("of rotation, scale, shift and each change of intensity", _AUGMENTATION, min=0, max=1)
     ] = _A.probability,
     augment_mirror_probability: Annotated[
-        float, _option("of a mirror image through the slice plane", _AUGMENTATION, min=0, max=1)
+        float, _option("of a mirror image of the patient, left for right", _AUGMENTATION, min=0, max=1)
     ] = _A.mirror_probability,
     augment_flip_probability: Annotated[
         float, _option("of a flip in the plane, along either axis", _AUGMENTATION, min=0, max=1)

@@ -1,0 +1,89 @@
+"""A study in, its mask out: slices along each of the spec's planes, and the network's answers put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from imaging.components import keep_largest
+from imaging.slices import SliceSampler, plane_view
+from imaging.spec import ModelSpec, Plane
+from imaging.volume import Volume
+
+Output = Literal["labels", "probabilities"]
+
+
+class StudySampler:
+    """The slices of a study along every plane of its spec, numbered through, and the mask that answers make.
+
+    sampler = StudySampler(study, spec)
+    for start, image in sampler.batches(8):
+        sampler.add(start, ask(image))  # what `sampler.output` names
+    mask = sampler.mask()
+
+    restore: "labels" brings labels to the native grid by nearest neighbour; "probabilities" brings probabilities there,
+        linearly, and takes the largest. Several planes are always averaged as probabilities, which then costs
+        4 * K bytes a voxel; otherwise nothing is kept beside the mask.
+    Raises what SliceSampler raises, for the first plane that does.
+    """
+
+    def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, restore: Output = "labels") -> None:
+        self.views = tuple(SliceSampler(study, spec, plane) for plane in spec.planes)
+        self.output: Output = "probabilities" if len(self.views) > 1 else restore
+        volume = study if isinstance(study, Volume) else study[0]
+        self._affine, self._components = volume.affine, spec.components
+        self._labels = np.zeros(volume.shape, np.uint8)
+        shape = (spec.num_classes, *volume.shape)
+        self._sums = np.zeros(shape, np.float32) if len(self.views) > 1 else None
+
+    def __len__(self) -> int:
+        """Slices of all planes."""
+        return sum(len(view) for view in self.views)
+
+    def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(first slice, network inputs float16 [B, C, H, W]) with B up to `size`, all of one plane."""
+        first = 0
+        for view in self.views:
+            for start in range(0, len(view), size):
+                yield first + start, view.batch(start, min(start + size, len(view)))
+            first += len(view)
+
+    def locate(self, index: int) -> tuple[SliceSampler, int]:
+        """The plane that slice `index` belongs to, and its number there."""
+        for view in self.views:
+            if index < len(view):
+                return view, index
+            index -= len(view)
+        raise IndexError(index)
+
+    def network_labels(self, labels: np.ndarray, index: int) -> np.ndarray:
+        """Labels [I, J, K] of the study's grid at slice `index`, on the network's grid: uint8 [H, W]."""
+        view, at = self.locate(index)
+        return view.network_labels(labels, at)
+
+    def add(self, start: int, answer: np.ndarray) -> None:
+        """Take what the network says of slices from `start` on: labels [B, H, W] or probabilities [B, K, H, W]."""
+        for offset, said in enumerate(answer):
+            view, at = self.locate(start + offset)
+            if self.output == "labels":
+                view.restore(self._labels, at, said)
+                continue
+            restored = view.restore_probabilities(said)
+            if self._sums is None:
+                self._native(self._labels, view.plane)[at] = restored.argmax(axis=0)
+            else:
+                for total, share in zip(self._sums, restored, strict=True):
+                    self._native(total, view.plane)[at] += share
+
+    def mask(self) -> np.ndarray:
+        """The mask on the study's grid, post-processed as the spec says, once every slice is in: uint8 [I, J, K]."""
+        if self._sums is not None:
+            self._labels[...] = self._sums.argmax(axis=0)
+        if self._components == "largest":
+            keep_largest(self._labels)
+        return self._labels
+
+    def _native(self, voxels: np.ndarray, plane: Plane) -> np.ndarray:
+        return plane_view(voxels, self._affine, plane)
