@@ -199,7 +199,7 @@ def test_ct_gets_a_window_over_what_is_labelled(tmp_path: Path) -> None:
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
     root = write_msd(tmp_path, make_cases())
     choices = SpecChoices.parse(
-        planes=("coronal",),
+        plane="coronal,axial",
         context=5,
         context_step_mm=2.0,
         spacing="1.25,1.5",
@@ -212,7 +212,7 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
     brought = prepare(root, SIZE, spec=prepare(root, SIZE).spec, choices=choices)
     for prepared in (derived, brought):
         spec = prepared.spec
-        assert (spec.plane, spec.context_slices, spec.context_step_mm) == ("coronal", 5, 2.0)
+        assert (spec.planes, spec.context_slices, spec.context_step_mm) == (("coronal", "axial"), 5, 2.0)
         assert (spec.spacing_mm, spec.intensity) == ((1.25, 1.5), Window(-100, 300))
         assert (spec.modality, spec.body_part, spec.name) == ("CT", "LIVER", "mine")
         assert set(prepared.reasons.values()) == {"chosen"}
