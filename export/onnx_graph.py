@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.lean import lean
 from imaging import SPEC_KEY, ModelSpec
 from training.swin_unet import SwinUNet
 
@@ -33,13 +34,12 @@ class WireContract(nn.Module):
 
 def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
     """Write the served graph of `network` to `path` (ONNX, float32 inside, fixed H and W, dynamic batch)."""
-    network.eval()
     image = torch.zeros(2, network.config.in_channels, *network.config.input_size, dtype=torch.float16)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            WireContract(network),
+            WireContract(lean(network)),
             (image,),
             dynamo=True,
             opset_version=OPSET,
