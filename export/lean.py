@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from training.swin_blocks import PatchMerging, SwinBlock, WindowAttention, Windows
-from training.swin_unet import SwinUNet
+from training.swin_unet import DecoderStage, SwinUNet
 
 
 @torch.no_grad()
 def lean(network: SwinUNet) -> SwinUNet:
     """A copy of `network`, for inference only, that computes the same with constants folded."""
     folded = copy.deepcopy(network).eval()
-    for block in [module for module in folded.modules() if isinstance(module, SwinBlock)]:
-        _absorb(block.norm1, block.attn.qkv)
-        _absorb(block.norm2, block.mlp.fc1)
-        block.attn = FoldedAttention(block.attn, block.windows)
-        block.windows = GatheredWindows(block.windows)
-    for encode in folded.encoder:
-        if isinstance(encode.merge, PatchMerging):
-            _absorb(encode.merge.norm, encode.merge.reduction)
-    for decode in folded.decoder:
-        _absorb(decode.expand.norm, decode.fuse)
+    for module in list(folded.modules()):
+        if isinstance(module, SwinBlock):
+            _absorb(module.norm1, module.attn.qkv)
+            _absorb(module.norm2, module.mlp.fc1)
+            module.register_module("attn", FoldedAttention(module.attn, module.windows))
+            module.register_module("windows", GatheredWindows(module.windows))
+        elif isinstance(module, PatchMerging):
+            _absorb(module.norm, module.reduction)
+        elif isinstance(module, DecoderStage):
+            _absorb(module.expand.norm, module.fuse)
     _absorb(folded.final_expand.norm, folded.head)
     return folded
 
@@ -95,7 +95,7 @@ class FoldedAttention(nn.Module):
         self.register_buffer("key", key)
         self.register_buffer("value", value)
         self.proj = attention.proj
-        self.proj.bias += self.proj.weight @ value_bias
+        self.proj.bias.add_(self.proj.weight @ value_bias)
 
     def forward(self, windows: Tensor) -> Tensor:
         """windows: [B, H * W, C], window after window. Returns the same shape."""

@@ -1,6 +1,6 @@
 """TensorRT for RTX parses a graph and builds it ahead of time, on a machine without a GPU.
 
-It shares parser and builder with TensorRT, whose libraries are not on PyPI; what it takes is legal for TensorRT's parser.
+It shares parser and builder with TensorRT, whose libraries are not on PyPI: what it takes is legal for TensorRT too.
 It knows no server GPU (compute capabilities 7.5 to 8.9 and 12.x), so what it builds is proof, not what Triton serves.
 """
 
