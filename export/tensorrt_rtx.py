@@ -31,8 +31,10 @@ def build_ahead(graph: Path, max_batch: int = 16, compute_capability: str = "8.9
     """Build the ONNX file at `graph`, strongly typed, for batches 1 to `max_batch` and one kind of GPU.
 
     Raises EngineError with the first node that the parser refuses, or what the builder says; InputError for a compute
-    capability that TensorRT for RTX does not know; MissingExtraError if it is not installed.
+    capability that TensorRT for RTX does not know, or a batch below 1; MissingExtraError if it is not installed.
     """
+    if max_batch < 1:
+        raise InputError(f"the largest batch must be at least 1, found {max_batch}")
     try:
         import tensorrt_rtx as trt
     except ModuleNotFoundError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from small_model import SMALL_SPEC, write_small_repository
 
 from export.onnx_graph import export_onnx
@@ -58,12 +60,13 @@ def test_the_standard_network_builds_in_fp16(standard: Path, tmp_path: Path) -> 
 def test_an_operator_that_tensorrt_lacks_is_named(small: Path, tmp_path: Path) -> None:
     model = onnx.load(str(small))
     node = next(node for node in model.graph.node if node.op_type == "Softmax")
-    node.op_type, node.name = "Hardmax", "the_bad_one"
+    node.op_type, node.name = "Det", "the_bad_one"
+    del node.attribute[:]
     onnx.save(model, str(tmp_path / "sabotaged.onnx"))
     with pytest.raises(EngineError) as refused:
         build_ahead(tmp_path / "sabotaged.onnx")
     assert str(refused.value) == (
-        "sabotaged.onnx: TensorRT's parser refuses node 'the_bad_one', a Hardmax; export the graph without it"
+        "sabotaged.onnx: TensorRT's parser refuses node 'the_bad_one', a Det; export the graph without it"
     )
 
 
@@ -73,9 +76,22 @@ def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path) -> None:
         build_ahead(tmp_path / "broken.onnx")
 
 
-def test_a_graph_that_cannot_be_built_says_why(small: Path) -> None:
-    with pytest.raises(EngineError, match=r"^model\.onnx: TensorRT cannot build it: \S[^\n]*$"):
-        build_ahead(small, max_batch=-1)
+def test_a_graph_that_cannot_be_built_says_why(small: Path, tmp_path: Path) -> None:
+    """It parses, as the batch is not known yet; no batch fills maps of 31 x 31 with the numbers of 32 x 32."""
+    model = onnx.load(str(small))
+    node = next(node for node in model.graph.node if node.op_type == "Softmax")
+    node.op_type = "Reshape"
+    del node.attribute[:]
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 3, 31, 31]), "shape"))
+    node.input.append("shape")
+    onnx.save(model, str(tmp_path / "bad.onnx"))
+    with pytest.raises(EngineError, match=r"^bad\.onnx: TensorRT cannot build it: .*reshaping failed[^\n]*$"):
+        build_ahead(tmp_path / "bad.onnx")
+
+
+def test_a_batch_below_one_is_refused(small: Path) -> None:
+    with pytest.raises(InputError, match="largest batch must be at least 1, found 0"):
+        build_ahead(small, max_batch=0)
 
 
 def test_an_unknown_compute_capability_lists_the_known(small: Path) -> None:
