@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from export.lean import lean
 from imaging import SPEC_KEY, ModelSpec
 from training.swin_unet import SwinUNet
 
@@ -33,13 +34,12 @@ class WireContract(nn.Module):
 
 def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
     """Write the served graph of `network` to `path` (ONNX, float32 inside, fixed H and W, dynamic batch)."""
-    network.eval()
     image = torch.zeros(2, network.config.in_channels, *network.config.input_size, dtype=torch.float16)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            WireContract(network),
+            WireContract(lean(network)),
             (image,),
             dynamo=True,
             opset_version=OPSET,
@@ -59,10 +59,12 @@ def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
 
 
 def with_logits(path: Path, num_classes: int, input_size: tuple[int, int]) -> bytes:
-    """The graph at `path` with its inner logits as one more output (float32 [B, K, H, W]), serialised."""
+    """The graph at `path` with its inner logits as one more output ([B, K, H, W] in its precision), serialised."""
     model = onnx.load(str(path))
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    element = next(value.type.tensor_type.elem_type for value in known if value.name == LOGITS)
     shape: list[str | int | None] = ["batch", num_classes, *input_size]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, shape))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS, element, shape))
     return model.SerializeToString()
 
 

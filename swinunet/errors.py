@@ -6,6 +6,7 @@
     +-- SpecError             a ModelSpec that is broken, or too new for this software
     +-- CheckpointError       weights that do not fit, or cannot be read safely
     +-- ParityError           an exported graph that does not compute what its checkpoint computes
+    +-- EngineError           a graph that an engine cannot take
     +-- ServerError           Triton did not start, is not there, or answered wrongly
     +-- OutputError           a result that could not be written, or read back as it was meant
     +-- MissingExtraError     an optional part of this software that is not installed
@@ -37,6 +38,10 @@ class CheckpointError(SwinUNetError):
 
 class ParityError(SwinUNetError):
     """An exported graph that does not compute what its checkpoint computes."""
+
+
+class EngineError(SwinUNetError):
+    """A graph that an engine cannot take."""
 
 
 class ServerError(SwinUNetError):

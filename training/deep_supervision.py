@@ -24,8 +24,10 @@ class DeeplySupervised(nn.Module):
     def forward(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
         """image: float32 [B, C, H, W]. Returns the network's logits [B, K, H, W], then the stages', fine to coarse."""
         stages = self.network.decoded(image, recompute)
+        resolutions = [self.network.config.resolution(stage) for stage in reversed(range(len(self.heads)))]
         aside = [
-            head(stage).permute(0, 3, 1, 2) for head, stage in zip(self.heads, stages[: len(self.heads)], strict=True)
+            head(stage).transpose(1, 2).unflatten(2, resolution)
+            for head, stage, resolution in zip(self.heads, stages[: len(self.heads)], resolutions, strict=True)
         ]
         return [self.network.logits(stages[-1]), *reversed(aside)]
 

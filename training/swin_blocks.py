@@ -1,7 +1,7 @@
 """The parts of a Swin-UNet: windows, window attention, the Swin block, patch merging and patch expanding.
 
-Features stay channels-last, [B, H, W, C], from the patch embedding to the logits. H and W are fixed when a module is
-built and B is never computed in Python, so an exported graph is right at every batch, not only at the traced one.
+Features are tokens, [B, H * W, C], row-major, from the patch embedding to the logits. H and W are fixed when a module
+is built and B is never computed in Python, so an exported graph is right at every batch, not only at the traced one.
 
 Papers: Swin Transformer (Liu et al., arXiv 2103.14030) and Swin-Unet (Cao et al., arXiv 2105.05537).
 """
@@ -17,7 +17,7 @@ MASKED = -100.0  # added to masked attention logits: far enough for softmax, and
 def window_partition(features: Tensor, window_size: int, resolution: tuple[int, int]) -> Tensor:
     """Cut a map into windows.
 
-    features: [B, H, W, C]; resolution: (H, W), multiples of `window_size`.
+    features: [B, H * W, C], or any view of the same elements; resolution: (H, W), multiples of `window_size`.
     Returns [B * windows, window_size ** 2, C], windows in row-major order.
     """
     height, width = resolution
@@ -30,12 +30,12 @@ def window_reverse(windows: Tensor, window_size: int, resolution: tuple[int, int
     """Put windows together again: the inverse of `window_partition`.
 
     windows: [B * windows, window_size ** 2, C], or any view of the same elements; resolution: (H, W) of the result.
-    Returns [B, H, W, C].
+    Returns [B, H * W, C].
     """
     height, width = resolution
     ws, channels = window_size, windows.shape[-1]
     tiles = windows.view(-1, height // ws, width // ws, ws, ws, channels)
-    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height * width, channels)
 
 
 def relative_position_index(window_size: int) -> Tensor:
@@ -133,11 +133,35 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """branch: [B, H, W, C]. Returns the same shape."""
+        """branch: [B, H * W, C]. Returns the same shape."""
         if not self.training or self.rate == 0:
             return branch
-        kept = branch.new_empty(branch.shape[0], 1, 1, 1).bernoulli_(1 - self.rate)
+        kept = branch.new_empty(branch.shape[0], 1, 1).bernoulli_(1 - self.rate)
         return branch * (kept / (1 - self.rate))
+
+
+class Windows(nn.Module):
+    """The windows of a map, shifted cyclically by `shift_size` rows and columns (2103.14030, figure 4)."""
+
+    def __init__(self, *, resolution: tuple[int, int], window_size: int, shift_size: int) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.window_size = window_size
+        self.shift_size = shift_size
+
+    def cut(self, features: Tensor) -> Tensor:
+        """features: [B, H * W, C]. Returns [B * windows, N, C], N being the tokens of a window."""
+        return window_partition(self._roll(features, -self.shift_size), self.window_size, self.resolution)
+
+    def join(self, windows: Tensor) -> Tensor:
+        """The inverse of `cut`: [B * windows, N, C] to [B, H * W, C]."""
+        return self._roll(window_reverse(windows, self.window_size, self.resolution), self.shift_size)
+
+    def _roll(self, features: Tensor, shift: int) -> Tensor:
+        if not shift:
+            return features
+        grid = features.view(-1, *self.resolution, features.shape[-1])
+        return grid.roll((shift, shift), dims=(1, 2)).flatten(1, 2)
 
 
 class SwinBlock(nn.Module):
@@ -159,31 +183,21 @@ class SwinBlock(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
-        self.resolution = resolution
-        self.window_size = min(window_size, *resolution)
-        self.shift_size = window_size // 2 if shifted and window_size < min(resolution) else 0
-        mask = shift_mask(resolution, self.window_size, self.shift_size) if self.shift_size else None
+        window = min(window_size, *resolution)
+        shift = window_size // 2 if shifted and window_size < min(resolution) else 0
+        self.windows = Windows(resolution=resolution, window_size=window, shift_size=shift)
+        mask = shift_mask(resolution, window, shift) if shift else None
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(
-            dim=dim, num_heads=num_heads, window_size=self.window_size, qkv_bias=qkv_bias, mask=mask
-        )
+        self.attn = WindowAttention(dim=dim, num_heads=num_heads, window_size=window, qkv_bias=qkv_bias, mask=mask)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, H, W, C]. Returns the same shape."""
-        features = features + self.drop_path(self._attend(self.norm1(features)))
+        """features: [B, H * W, C]. Returns the same shape."""
+        attended = self.windows.join(self.attn(self.windows.cut(self.norm1(features))))
+        features = features + self.drop_path(attended)
         return features + self.drop_path(self.mlp(self.norm2(features)))
-
-    def _attend(self, features: Tensor) -> Tensor:
-        if self.shift_size:
-            features = features.roll((-self.shift_size, -self.shift_size), dims=(1, 2))
-        windows = self.attn(window_partition(features, self.window_size, self.resolution))
-        features = window_reverse(windows, self.window_size, self.resolution)
-        if self.shift_size:
-            features = features.roll((self.shift_size, self.shift_size), dims=(1, 2))
-        return features
 
 
 class PatchMerging(nn.Module):
@@ -197,11 +211,11 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, H, W, C]. Returns [B, H / 2, W / 2, 2 * C]."""
+        """features: [B, H * W, C]. Returns [B, H / 2 * W / 2, 2 * C]."""
         height, width = (side // 2 for side in self.resolution)
         quads = features.view(-1, height, 2, width, 2, self.dim)
         quads = quads.permute(0, 1, 3, 4, 2, 5)  # B, H / 2, W / 2, column, row, C: the order published weights expect
-        return self.reduction(self.norm(quads.reshape(-1, height, width, 4 * self.dim)))
+        return self.reduction(self.norm(quads.reshape(-1, height * width, 4 * self.dim)))
 
 
 class PatchExpand(nn.Module):
@@ -214,11 +228,15 @@ class PatchExpand(nn.Module):
         super().__init__()
         self.scale = scale
         self.out_dim = out_dim
+        self.tokens = resolution[0] * resolution[1] * scale**2
         self.out_resolution = (resolution[0] * scale, resolution[1] * scale)
         self.expand = nn.Linear(dim, scale**2 * out_dim, bias=False)
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, H, W, dim]. Returns [B, scale * H, scale * W, out_dim]."""
-        patches = self.expand(features).view(-1, self.scale**2, self.out_dim)
-        return self.norm(window_reverse(patches, self.scale, self.out_resolution))
+        """features: [B, H * W, dim]. Returns [B, scale * H * scale * W, out_dim]."""
+        return window_reverse(self.patches(features), self.scale, self.out_resolution)
+
+    def patches(self, features: Tensor) -> Tensor:
+        """The new tokens still in the order of those they came from: [B, H * W * scale ** 2, out_dim]."""
+        return self.norm(self.expand(features).view(-1, self.tokens, self.out_dim))

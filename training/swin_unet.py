@@ -117,14 +117,14 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(config.embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image: float32 [B, C, H, W]. Returns [B, H / patch, W / patch, embed_dim].
+        """image: float32 [B, C, H, W]. Returns [B, H / patch * W / patch, embed_dim].
 
         Raises InputError if the image is of another size than the network was built for.
         """
         if image.ndim != 4 or tuple(image.shape[1:]) != self.image_shape:
             found, expected = (" x ".join(map(str, shape)) for shape in (image.shape[1:], self.image_shape))
             raise InputError(f"the image is {found} (C x H x W), the network was built for {expected}")
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+        return self.norm(self.proj(image).flatten(2).transpose(1, 2))
 
 
 def _blocks(config: SwinUNetConfig, stage: int) -> nn.Sequential:
@@ -157,7 +157,7 @@ class EncoderStage(nn.Module):
             self.merge = PatchMerging(dim=config.dim(stage), resolution=config.resolution(stage))
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, H, W, C]. Returns [B, H / 2, W / 2, 2 * C], or the same shape from the bottleneck."""
+        """features: [B, H * W, C]. Returns [B, H / 2 * W / 2, 2 * C], or the same shape from the bottleneck."""
         return self.merge(self.blocks(features))
 
 
@@ -175,7 +175,7 @@ class DecoderStage(nn.Module):
         self.blocks = _blocks(config, stage)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """features: [B, H / 2, W / 2, 2 * C]; skip: [B, H, W, C]. Returns [B, H, W, C]."""
+        """features: [B, H / 2 * W / 2, 2 * C]; skip: [B, H * W, C]. Returns [B, H * W, C]."""
         return self.blocks(self.fuse(torch.cat([self.expand(features), skip], dim=-1)))
 
 
@@ -198,7 +198,7 @@ class SwinUNet(nn.Module):
         self.final_expand = PatchExpand(
             dim=config.embed_dim, out_dim=config.embed_dim, scale=config.patch_size, resolution=config.resolution(0)
         )
-        # The paper's 1x1 convolution, as a linear layer: K channels are turned to the front instead of embed_dim.
+        # The paper's 1x1 convolution, as a linear layer on tokens.
         self.head = nn.Linear(config.embed_dim, config.num_classes, bias=False)
         self.apply(_initialise)
         self.head.reset_parameters()
@@ -212,7 +212,7 @@ class SwinUNet(nn.Module):
         return self.logits(self.decoded(image, recompute)[-1])
 
     def decoded(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
-        """What each decoder stage gives, coarse to fine: `decoder[i]` [B, H_i, W_i, C_i].
+        """What each decoder stage gives, coarse to fine: `decoder[i]` [B, H_i * W_i, C_i].
 
         recompute: keep no activations within a stage, compute them again for the gradient (arXiv 1604.06174): less
             memory for about a third more time.
@@ -230,9 +230,12 @@ class SwinUNet(nn.Module):
         return stages or [features]
 
     def logits(self, features: Tensor) -> Tensor:
-        """features: the last decoder stage's, [B, H / patch, W / patch, embed_dim]. Returns [B, K, H, W]."""
-        pixels = self.final_expand(self.norm_up(features))  # B, H, W, embed_dim
-        return self.head(pixels).permute(0, 3, 1, 2)
+        """features: the last decoder stage's, [B, H / patch * W / patch, embed_dim]. Returns [B, K, H, W]."""
+        patch, height, width = self.config.patch_size, *self.config.resolution(0)
+        # Tokens become pixels after the head, in one move with the turn to the front: K numbers move, not embed_dim.
+        logits = self.head(self.final_expand.patches(self.norm_up(features)))  # B, H * W, K
+        logits = logits.view(-1, height, width, patch, patch, self.config.num_classes).permute(0, 5, 1, 3, 2, 4)
+        return logits.reshape(-1, self.config.num_classes, *self.config.input_size)
 
 
 def _initialise(module: nn.Module) -> None:
