@@ -1,0 +1,88 @@
+"""A recipe's network as a model version, without training: what speed is measured on when no weights are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.subject import Subject, find_subject
+from export.onnx_graph import export_onnx
+from export.repository import fill_version, staged_version
+from export.sample_slices import sample_slices
+from imaging import Code, Label, ModelSpec, ZScore
+from training.checkpoint import save_checkpoint
+from training.recipes import recipe
+from training.swin_unet import SwinUNet
+
+CLASSES = 9  # background and eight more, as in the paper's Synapse experiments (2105.05537, section 4.1)
+_SEED = 0
+_FITTED_SLICES = 4
+_RIDGE = 1e-2
+_COLOURS = ((230, 80, 60), (70, 150, 240), (80, 180, 90), (240, 180, 60), (160, 90, 200), (90, 200, 200))
+
+
+def standard_subject(name: str, repository: Path) -> Subject:
+    """Recipe `name` with seeded random weights, exported into `repository`.
+
+    Only its last layer is fitted, by least squares, to eight bands of brightness in the MNI152 brain: random logits
+    would be ties that any rounding turns, and labels could not be compared. Raises InputError for an unknown recipe.
+    """
+    size = recipe(name).build(1, CLASSES).input_size
+    spec = _spec(name, size)
+    slices = sample_slices(spec, None)
+    torch.manual_seed(_SEED)
+    network = SwinUNet(recipe(name).build(spec.in_channels, CLASSES)).eval()
+    _fit_head(network, slices)
+    repository.mkdir(parents=True, exist_ok=True)
+    checkpoint = repository / "checkpoint.safetensors"
+    save_checkpoint(checkpoint, network, spec)
+    with staged_version(repository, spec) as folder:
+        export_onnx(network, spec, folder / "model.onnx")
+        fill_version(folder, network, spec, checkpoint, slices)
+    return find_subject(repository, spec.name)
+
+
+def bands(slices: np.ndarray) -> np.ndarray:
+    """Eight bands of brightness, darkest first, over a background of zero: [N, 1, H, W] to labels uint8 [N, H, W]."""
+    image = slices[:, 0].astype(np.float32)
+    background = image.min()
+    edges = np.quantile(image[image > background], np.linspace(0, 1, CLASSES)[1:-1])
+    return np.where(image > background, 1 + np.digitize(image, edges), 0).astype(np.uint8)
+
+
+def _fit_head(network: SwinUNet, slices: np.ndarray) -> None:
+    """Least squares, ridged, from the decoder's features of a few slices to the bands."""
+    middle = np.linspace(0, len(slices) - 1, _FITTED_SLICES + 2).astype(int)[1:-1]
+    labels = torch.from_numpy(bands(slices)[middle]).long().flatten()
+    features: list[torch.Tensor] = []
+    watch = network.head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].double()))
+    with torch.inference_mode():
+        network(torch.from_numpy(slices[middle]).float())
+    watch.remove()
+    found = features[0].flatten(0, -2)  # pixels, embed_dim
+    wanted = torch.nn.functional.one_hot(labels, CLASSES).double()
+    gram = found.T @ found
+    gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.linalg.solve(gram, found.T @ wanted).T)
+
+
+def _spec(name: str, size: tuple[int, int]) -> ModelSpec:
+    names = [f"band {index}" for index in range(1, CLASSES)]
+    code = Code("85756007", "SCT", "Tissue")
+    labels = [Label(index, each, _COLOURS[index % len(_COLOURS)], code) for index, each in enumerate(names, 1)]
+    return ModelSpec(
+        name=name.replace("-", "_"),
+        version=1,
+        modality="MR",
+        body_part="BRAIN",
+        plane="axial",
+        context_slices=1,
+        context_step_mm=1.0,
+        input_size=size,
+        spacing_mm=None,
+        intensity=ZScore(),
+        labels=tuple(labels),
+    )
