@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,9 +77,7 @@ class CallerWorker:
         return np.asarray(shared_memory.get_contents_as_numpy(self._labels, np.uint8, self._labels_shape))
 
     def _infer(self, tensor: grpcclient.InferInput, output: grpcclient.InferRequestedOutput) -> grpcclient.InferResult:
-        return self._client.infer(
-            self._model, [tensor], self._version, outputs=[output], client_timeout=_TIMEOUT_S
-        )
+        return self._client.infer(self._model, [tensor], self._version, outputs=[output], client_timeout=_TIMEOUT_S)
 
     def _share(self, region: str, headers: dict[str, str]) -> None:
         """Register a region for the image and one for the labels."""
@@ -93,8 +90,7 @@ class CallerWorker:
                 self._client.register_system_shared_memory(name, f"/{name}", size, headers=headers)
             finally:
                 # Both sides have mapped it: without its name nothing stays behind, however this process ends.
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"/dev/shm/{name}")
+                Path("/dev/shm", name).unlink(missing_ok=True)
         self._image, self._labels = handles
 
 

@@ -91,7 +91,7 @@ class ChainResult:
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
-        return {"error": self.error, "slices": self.slices, "volume_mib": self.volume_mib, "jobs": list(map(asdict, self.jobs))}
+        return asdict(self)
 
 
 class Chain:

@@ -28,9 +28,7 @@ class WatchedModel(TritonModel):
 
     spans: dict[str, list[Interval]]
 
-    def predict(
-        self, batches: Iterable[tuple[int, np.ndarray]], *options: Any, **named: Any
-    ) -> Iterator[ServedBatch]:
+    def predict(self, batches: Iterable[tuple[int, np.ndarray]], *options: Any, **named: Any) -> Iterator[ServedBatch]:
         """As TritonModel's."""
         self.spans = {"preprocess": [], "wait": [], "restore": []}
         answers = super().predict(self._watched(batches), *options, **named)
@@ -65,9 +63,7 @@ class WatchedModel(TritonModel):
 class ChainWorker:
     """One client, job after job."""
 
-    def run(
-        self, *, url: str, model: str, series: str, out: str, rois: list[str], trace_id: str
-    ) -> dict[str, Any]:
+    def run(self, *, url: str, model: str, series: str, out: str, rois: list[str], trace_id: str) -> dict[str, Any]:
         """The whole job, as `swinunet segment` does it. Replies with wall seconds, stages, spans and peak memory."""
         seconds: dict[str, float] = {}
         began = time.perf_counter()

@@ -12,10 +12,14 @@ import numpy as np
 from benchmarks.children import obey
 from benchmarks.figures import Tally, sample
 from benchmarks.machine import peak_mib
-from export.engines import Loaded, load_engine
+from export.engines import LOADERS, Loaded, load_engine
+from imaging import ModelSpec
+from swinunet.errors import InputError
 
-_WARM_UP = 2  # untimed runs before each measurement: the caches were another engine's
-_LEAST = 3  # timed runs at least, however short the time
+_WARM_UP = 2  # untimed runs at most before each measurement: the caches were another engine's
+_WARM_UP_S = 0.3  # and no second one if the first took as long
+_DICE_CASES = 10  # labelled cases at most, the first by name
+_DICE_BATCH = 8  # slices
 
 
 class EngineWorker:
@@ -26,6 +30,8 @@ class EngineWorker:
 
     def load(self, *, loader: str, precision: str, folder: str, threads: int, slices: str) -> dict[str, Any]:
         """Load the engine up to its first answer."""
+        if loader not in LOADERS:
+            raise InputError(f"no engine {loader!r} here; there is {', '.join(LOADERS)}")
         before = peak_mib()
         self.slices = np.load(slices)
         began = time.perf_counter()
@@ -45,18 +51,34 @@ class EngineWorker:
         np.save(path, np.concatenate(found))
         return {}
 
+    def dice(self, *, data: str, spec: str) -> dict[str, Any]:
+        """Mean Dice over classes and the first labelled cases of a folder, on the cases' own grids."""
+        from training.dataset import load_case
+        from training.folders import DataFolder
+        from training.metrics import dice
+
+        read = ModelSpec.from_json(spec, "the model")
+        scores = []
+        for paths in DataFolder.open(Path(data)).cases[:_DICE_CASES]:
+            case = load_case(paths, read)
+            mask = case.predict(lambda image: self.engine.run(image).labels, _DICE_BATCH)
+            scores.append(dice(mask, case.native_labels.voxels, read.num_classes))
+        return {"dice": float(np.nanmean(scores))}
+
     def measure(self, *, batch: int, seconds: float, reference: str | None) -> dict[str, Any]:
         """Run for `seconds` at one batch, and compare every answer with the reference, outside the timed part."""
         expected = None if reference is None else np.load(reference)
         parts = _parts(len(self.slices), batch)
         images = [np.ascontiguousarray(self.slices[part]) for part in parts]
         wanted = [None if expected is None else expected[part] for part in parts]
+        began = time.perf_counter()
         for turn in range(_WARM_UP):
-            self.engine.run(images[turn % len(images)])
+            if time.perf_counter() - began < _WARM_UP_S:
+                self.engine.run(images[turn % len(images)])
         latencies_s: list[float] = []
         tally = Tally()
         end = time.perf_counter() + seconds
-        while len(latencies_s) < _LEAST or time.perf_counter() < end:
+        while not latencies_s or time.perf_counter() < end:
             turn = len(latencies_s) % len(images)
             began = time.perf_counter()
             labels = self.engine.run(images[turn]).labels
@@ -74,4 +96,4 @@ def _parts(slices: int, batch: int) -> list[np.ndarray]:
 
 if __name__ == "__main__":
     worker = EngineWorker()
-    obey({"load": worker.load, "labels": worker.labels, "measure": worker.measure})
+    obey({"load": worker.load, "labels": worker.labels, "dice": worker.dice, "measure": worker.measure})

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 _SPREADS = (
     "p50_ms",
     "p95_ms",
@@ -132,6 +131,11 @@ class Row:
     load_s: float | None = None
     dice: float | None = None
 
+    def add(self, sample: Sample, tally: Tally) -> None:
+        """Take in one round."""
+        self.samples.append(sample)
+        self.tally.merge(tally)
+
     @property
     def measured(self) -> bool:
         """Whether every round went well."""
@@ -157,11 +161,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Everything about the row but its ratios."""
-        spreads = {
-            name: spread.to_json()
-            for name in _SPREADS
-            if (spread := self.spread(attrgetter(name))) is not None
-        }
+        spreads = {name: spread.to_json() for name in _SPREADS if (spread := self.spread(attrgetter(name))) is not None}
         return {
             "title": self.title,
             "description": self.description,

@@ -59,7 +59,7 @@ def _add_torch(found: dict[str, dict[str, Multiply]], threads: int) -> None:
 
 
 def _add_openvino(found: dict[str, dict[str, Multiply]], threads: int) -> None:
-    """OpenVINO: oneDNN or MLAS, by its own choice; int8 by quantising the operand first, as a quantised network does."""
+    """OpenVINO: oneDNN or MLAS, by its own choice; for int8 one operand is quantised first, as in a network."""
     import openvino
     from openvino import opset13 as ops
 

@@ -99,7 +99,18 @@ def _fetch(cache: Path) -> None:
     """Fill the cache folder: the binary, and links to the libraries of the nvidia-pytriton wheel."""
     libraries = {name: _library(begin) for name, begin in _LIBRARIES.items()}
     with tempfile.TemporaryDirectory(prefix="swinunet-perf-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", _WHEEL, "-d", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary=:all:",
+            _WHEEL,
+            "-d",
+            folder,
+        ]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_FETCH_S)
         except (OSError, subprocess.SubprocessError):

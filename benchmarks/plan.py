@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from swinunet.errors import InputError
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -22,13 +24,27 @@ class Engine:
         """Name and precision, as a row is headed."""
         return f"{self.name} {self.precision}"
 
+    @property
+    def key(self) -> str:
+        """As the command line names it."""
+        return f"{self.loader}-{self.precision}"
+
 
 BASELINE = Engine("PyTorch eager", "pytorch", "fp32")  # ratios and label agreement are against it
 ENGINES = (
     BASELINE,
+    Engine("PyTorch eager", "pytorch", "bf16"),
+    Engine("torch.compile", "torch-compile", "fp32"),
+    Engine("torch.compile", "torch-compile", "bf16"),
+    Engine("TorchScript", "torchscript", "fp32"),
     Engine("ONNX Runtime", "onnxruntime", "fp32"),
+    Engine("ONNX Runtime", "onnxruntime", "fp16"),
+    Engine("ONNX Runtime", "onnxruntime", "int8"),
     Engine("OpenVINO", "openvino", "f32"),
     Engine("OpenVINO", "openvino", "bf16"),
+    Engine("OpenVINO", "openvino", "int8"),
+    Engine("ONNX Runtime CUDA", "onnxruntime-cuda", "fp16"),
+    Engine("TensorRT", "tensorrt", "fp16"),
 )
 BATCHES = (1, 2, 4, 8, 16, 32)  # slices; ascending, because the peak memory of a process never falls
 CALLERS = (1, 2, 4, 8, 16)  # at once on Triton, each waiting for its answer before it asks again; ascending too
@@ -65,6 +81,30 @@ def calls(callers: tuple[int, ...] = CALLERS, compared: tuple[int, ...] = (1, 4,
         *(Calls(number, transport="shared memory") for number in compared),
         *(Calls(number, generator="perf_analyzer") for number in compared),
     )
+
+
+def choose_engines(names: str) -> tuple[Engine, ...]:
+    """Engines by their keys, separated by commas, in the table's order; the baseline always among them.
+
+    Raises InputError for a name that is not in the table.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = {engine.key: engine for engine in ENGINES}
+    unknown = next((name for name in wanted if name not in known), None)
+    if unknown is not None or not wanted:
+        raise InputError(f"--engines: there is no engine {unknown or ''!r}; choose from {', '.join(known)}")
+    return tuple(engine for engine in ENGINES if engine == BASELINE or engine.key in wanted)
+
+
+def choose_sizes(text: str, option: str, limit: int = 64) -> tuple[int, ...]:
+    """Whole numbers separated by commas, ascending. Raises InputError for others, or outside 1 to `limit`."""
+    try:
+        sizes = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        sizes = ()
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= limit:
+        raise InputError(f"{option} is {text!r}; expected numbers from 1 to {limit}, as 1,8")
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Counters:
-    """Triton's own, of one model version: slices inferred, batches executed for them, requests and their time queued."""
+    """Triton's own, of a model version: slices inferred, batches executed for them, requests and their time queued."""
 
     slices: int
     executions: int
@@ -68,9 +68,10 @@ class Counters:
         """Slices computed at once, on average."""
         return self.slices / self.executions if self.executions else None
 
-    def figures(self) -> dict[str, float | None]:
-        """As a Sample names them."""
-        return {"mean_batch": self.mean_batch, "queue_ms": self.queue_ns / self.requests / 1e6 if self.requests else None}
+    @property
+    def queue_ms(self) -> float | None:
+        """Of a request, on average."""
+        return self.queue_ns / self.requests / 1e6 if self.requests else None
 
 
 class Load:
@@ -133,7 +134,8 @@ class Load:
             tally.merge(Tally(**reply["tally"]))
         found = sample(latencies_s, len(latencies_s), wall_s, self._peak_mib())
         cpu_s = sum(reply["cpu_s"] for reply in replies)
-        return replace(found, **counted.figures(), caller_cpu=cpu_s / wall_s / physical_cores()), tally
+        busy = cpu_s / wall_s / physical_cores()
+        return replace(found, mean_batch=counted.mean_batch, queue_ms=counted.queue_ms, caller_cpu=busy), tally
 
     def measure_with(self, tool: PerfAnalyzer, callers: int, seconds: float) -> tuple[Sample, Tally]:
         """The same with NVIDIA's load generator, which compares no labels. Raises PerfAnalyzerError."""
