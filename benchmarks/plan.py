@@ -132,4 +132,6 @@ class Plan:
     def short(seconds: float = 0.1) -> Plan:
         """Two short rounds: shows that everything runs and computes the same, not how fast it is."""
         triton = calls((1, 4), compared=(4,))
-        return Plan(batches=(1, 4), triton=triton, rounds=2, seconds=seconds, budget_s=90.0, quick=True)
+        return Plan(
+            batches=(1, 4), triton=triton, chain_slices=20, rounds=2, seconds=seconds, budget_s=90.0, quick=True
+        )
