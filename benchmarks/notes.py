@@ -66,7 +66,7 @@ def _triton(result: Result) -> str:
         "slice at a time; mean batch and queue time are Triton's statistics. The share is of the slices/s of the bare "
         f"engine ({bare}) run right after each row at the nearest batch. Memory is "
         "the sum over tritonserver and its stubs; the callers run on the same cores. perf_analyzer is NVIDIA's load "
-        "generator, in one process; it measures until three windows agree and compares no labels."
+        "generator, in one process; it means three windows and compares no labels."
     )
 
 

@@ -28,6 +28,7 @@ _WHEEL = "tritonclient==2.50.0"
 _BINARY = "perf_analyzer"
 _LIBRARIES = {"libb64.so.0d": "libb64", "libcudart.so.12": "libcudart"}  # name wanted: how the wheel's begins
 _FETCH_S, _RUN_S = 300.0, 300.0
+_WINDOW_S = 0.5
 
 
 class PerfAnalyzerError(SwinUNetError):
@@ -44,8 +45,8 @@ class PerfAnalyzer:
     def run(self, url: str, model: str, version: str, callers: int, seconds: float, image: np.ndarray) -> Sample:
         """`callers` requests of one slice in flight. image: float16 [1, C, H, W]. Raises PerfAnalyzerError.
 
-        It measures windows of `seconds` until three agree within 10 %, at most five. Its memory is not Triton's, so
-        the sample has none.
+        It takes the mean of three windows of `seconds` each, half a second at least: of shorter ones it refuses some.
+        Its memory is not Triton's, so the sample has none.
         """
         with tempfile.TemporaryDirectory(prefix="swinunet-perf-") as name:
             folder, report = Path(name), Path(name) / "report.csv"
@@ -56,17 +57,18 @@ class PerfAnalyzer:
                 "-u": url,
                 "-i": "grpc",
                 "--concurrency-range": str(callers),
-                "--measurement-interval": str(max(100, round(seconds * 1e3))),
-                "--max-trials": "5",
+                "--measurement-interval": str(round(1e3 * max(seconds, _WINDOW_S))),
+                "--max-trials": "3",
+                "--stability-percentage": "999",  # else it goes on until windows agree, or gives up without a figure
                 "--input-data": name,
                 "--percentile": "95",
                 "-f": str(report),
             }
             done = self._call([part for option in options.items() for part in option])
             if not report.is_file():
-                raise PerfAnalyzerError(f"perf_analyzer measured nothing: {_last_line(done)}")
+                raise PerfAnalyzerError(f"perf_analyzer measured nothing: {_reason(done)}")
             with report.open() as file:
-                return _sample(next(csv.DictReader(file)), callers * seconds)
+                return _sample(next(csv.DictReader(file)), 3 * max(seconds, _WINDOW_S))
 
     def _call(self, arguments: list[str]) -> str:
         paths = [str(self.libraries or ""), os.environ.get("LD_LIBRARY_PATH", "")]
@@ -141,16 +143,18 @@ def _library(begin: str) -> Path:
     raise PerfAnalyzerError(f"perf_analyzer wants {begin}, which comes with nvidia-pytriton; install that first")
 
 
-def _sample(row: dict[str, str], requests: float) -> Sample:
-    """A row of its report: latencies are in microseconds there."""
+def _sample(row: dict[str, str], seconds: float) -> Sample:
+    """A row of its report: latencies are in microseconds there. seconds: measured, together."""
     p50, p95, p99 = (float(row[f"p{percent} latency"]) / 1e3 for percent in (50, 95, 99))
     speed, queue_ms = float(row["Inferences/Second"]), float(row["Server Queue"]) / 1e3
-    return Sample(p50, p95, p99, speed, round(requests), peak_mib=0.0, queue_ms=queue_ms)
+    return Sample(p50, p95, p99, speed, round(speed * seconds), peak_mib=0.0, queue_ms=queue_ms)
 
 
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip()[:200] if lines else "it said nothing"
+def _reason(text: str) -> str:
+    """The line in which it says what failed, or its last one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    failed = [line for line in lines if "fail" in line.lower() or "error" in line.lower()]
+    return (failed or lines or ["it said nothing"])[-1][:200]
 
 
 if __name__ == "__main__":

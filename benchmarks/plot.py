@@ -28,7 +28,6 @@ _COLOURS = {
 }
 _OTHER = "#9b5fc0"
 _STYLES = {"bf16": "--", "fp16": "-.", "int8": ":"}
-_TRITON = {True: "#76b900", False: "#3b6fb6"}
 _STAGE_COLOURS = {
     "read": "#b7c9e2",
     "decode": "#7fa3d1",
@@ -42,7 +41,8 @@ _STAGE_COLOURS = {
     "overlay": "#dcc4e6",
     "other": "#cfcfcf",
 }
-_NARROW = 0.035  # share of the bar below which a stage's name would not fit
+_DARK = ("preprocess", "restore", "seg")
+_NARROW = 0.05  # share of the bar below which a stage's name would not fit
 
 
 def plot_engines(result: Result, path: Path) -> None:
@@ -58,9 +58,9 @@ def plot_engines(result: Result, path: Path) -> None:
         axes.set_ylim(len(measured) - 0.4, -0.6)
     latency.set_yticks(range(len(measured)), [_label(each) for each in measured], fontsize=9)
     memory.set_yticks([])
-    _dress(latency, "Latency, one slice", "ms; p50 (bar), p95 and p99 (ticks)", grid="x")
-    _dress(throughput, "Throughput", "batch; slices per second, median and range of the rounds", grid="both")
-    _dress(memory, "Peak memory, one slice", "MiB resident", grid="x")
+    _dress(latency, "Latency of one slice, ms", "p50 (bar, figure), p95 and p99 (ticks)", grid="x")
+    _dress(throughput, "Throughput, slices per second", "batch; median and range of the rounds", grid="both")
+    _dress(memory, "Peak memory, one slice, MiB", "resident", grid="x")
     _powers_of_two(throughput, result.plan.batches)
     throughput.set_ylim(0, throughput.get_ylim()[1])
     for axes in (latency, memory):
@@ -92,7 +92,7 @@ def plot_triton(result: Result, path: Path) -> None:
         if row.measured:
             groups.setdefault(row.calls.title, []).append(row)
     for title, rows in groups.items():
-        colour, style = _TRITON[rows[0].calls.batching], _calls_style(rows[0].calls)
+        colour, style = _calls_style(rows[0].calls)
         _line(throughput, rows, colour, style, title)
         _line(latency, rows, colour, style, title, "p50_ms")
         if rows[0].samples[0].queue_ms is not None:
@@ -100,9 +100,9 @@ def plot_triton(result: Result, path: Path) -> None:
     bare = [row for row in result.triton if row.measured and row.calls == Calls(row.size)]
     if bare and bare[0].samples[0].bare_slices_per_s:
         _line(throughput, bare, "#333333", ":", "bare engine at the batch formed", "bare_slices_per_s")
-    _dress(throughput, "Throughput", "callers; slices per second", grid="both")
-    _dress(latency, "Latency of a request", "callers; p50, ms", grid="both")
-    _dress(queue, "In Triton's queue", "callers; mean of a request, ms", grid="both")
+    _dress(throughput, "Throughput, slices per second", "callers", grid="both")
+    _dress(latency, "Latency of a request, p50, ms", "callers", grid="both")
+    _dress(queue, "Time in Triton's queue, mean, ms", "callers", grid="both")
     sizes = sorted({row.size for row in result.triton})
     for axes in (throughput, latency, queue):
         _powers_of_two(axes, sizes)
@@ -113,10 +113,13 @@ def plot_triton(result: Result, path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def _calls_style(calls: Calls) -> str:
+def _calls_style(calls: Calls) -> tuple[str, str]:
+    """Colour and line style."""
     if calls.generator != "ours":
-        return "-."
-    return "-" if calls.transport == "gRPC" else "--"
+        return "#9b5fc0", "-."
+    if calls.transport != "gRPC":
+        return "#e07b39", "--"
+    return ("#76b900", "-") if calls.batching else ("#3b6fb6", "-")
 
 
 def plot_chain(result: Result, path: Path) -> None:
@@ -149,7 +152,8 @@ def _stack(axes: Axes, chain: ChainResult, y: int) -> None:
         axes.barh(y, seconds, 0.66, left=left, color=_STAGE_COLOURS[stage], label=stage)
         if seconds > _NARROW * job.wall_s:
             at = (left + seconds / 2, y)
-            axes.annotate(f"{stage}\n{seconds:.2f}", at, ha="center", va="center", fontsize=8)
+            ink = "white" if stage in _DARK else "black"
+            axes.annotate(f"{stage}\n{seconds:.2f}", at, ha="center", va="center", fontsize=8, color=ink)
         left += seconds
 
 
@@ -170,7 +174,7 @@ def _figure(result: Result, size: tuple[float, float]) -> Figure:
     FigureCanvasAgg(figure)
     machine = result.machine
     figure.suptitle(
-        f"{result.subject.title}, {result.rounds} interleaved rounds, threads: {result.threads}, "
+        f"{result.subject.title}, interleaved rounds: {result.rounds}, threads: {result.threads}, "
         f"{machine.started[:10]}\n{machine.cpu}",
         fontsize=10,
     )

@@ -24,17 +24,8 @@ _COLOURS = ((230, 80, 60), (70, 150, 240), (80, 180, 90), (240, 180, 60), (160, 
 
 
 def standard_subject(name: str, repository: Path) -> Subject:
-    """Recipe `name` with seeded random weights, exported into `repository`.
-
-    Only its last layer is fitted, by least squares, to eight bands of brightness in the MNI152 brain: random logits
-    would be ties that any rounding turns, and labels could not be compared. Raises InputError for an unknown recipe.
-    """
-    size = recipe(name).build(1, CLASSES).input_size
-    spec = _spec(name, size)
-    slices = sample_slices(spec, None)
-    torch.manual_seed(_SEED)
-    network = SwinUNet(recipe(name).build(spec.in_channels, CLASSES)).eval()
-    _fit_head(network, slices)
+    """`standard_network`, exported into `repository`. Raises InputError for an unknown recipe."""
+    network, spec, slices = standard_network(name)
     repository.mkdir(parents=True, exist_ok=True)
     checkpoint = repository / "checkpoint.safetensors"
     save_checkpoint(checkpoint, network, spec)
@@ -42,6 +33,21 @@ def standard_subject(name: str, repository: Path) -> Subject:
         export_onnx(network, spec, folder / "model.onnx")
         fill_version(folder, network, spec, checkpoint, slices)
     return find_subject(repository, spec.name)
+
+
+def standard_network(name: str) -> tuple[SwinUNet, ModelSpec, np.ndarray]:
+    """Recipe `name` with seeded random weights, its spec, and slices of the MNI152 brain, float16 [N, 1, H, W].
+
+    Only the last layer is fitted, by least squares, to eight bands of brightness in the brain: random logits would be
+    ties that any rounding turns, and labels could not be compared. Raises InputError for an unknown recipe.
+    """
+    config = recipe(name).build(1, CLASSES)
+    spec = _spec(name, config.input_size)
+    slices = sample_slices(spec, None)
+    torch.manual_seed(_SEED)
+    network = SwinUNet(config).eval()
+    _fit_head(network, slices)
+    return network, spec, slices
 
 
 def bands(slices: np.ndarray) -> np.ndarray:
