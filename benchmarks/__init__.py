@@ -8,7 +8,7 @@ subject   the model version, its spec and the real slices; standard: a recipe's 
 children  worker processes: started, told what to do, gone with their parent
 runner    the rounds; stations: what a round visits, each in processes of its own
           engines (engine_worker), matrix-multiply peaks (gemm_worker), Triton (served, caller_worker, perf_analyzer,
-          wire), the whole chain from DICOM to SEG (chain, chain_worker)
+          wire), a GPU where there is one (gpu, gpu_worker), the whole chain from DICOM to SEG (chain, chain_worker)
 result    what was found; figures: rounds into spreads; verdict: which goals it reaches
 report    report.md, report.json, from tables and notes; plot: the pictures
 """

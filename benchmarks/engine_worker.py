@@ -87,7 +87,7 @@ class EngineWorker:
         return {"sample": asdict(measured), "tally": asdict(tally)}
 
     def _warm_up(self, images: list[np.ndarray]) -> None:
-        """Untimed: the whole batch when it is new to the engine, then two slices, as the caches were another engine's."""
+        """Untimed: the batch if it is new to the engine, then two slices, as the caches were another engine's."""
         if len(images[0]) not in self._met:
             self._met.add(len(images[0]))
             self.engine.run(images[0])

@@ -15,6 +15,7 @@ def notes(result: Result) -> list[str]:
         found.append(_triton(result))
     if result.chain:
         found.append(_chain(result))
+    found.append(_gpu(result))
     if note := busy_note(result.machine):
         found.append(note)
     if plan.quick:
@@ -80,6 +81,20 @@ def _chain(result: Result) -> str:
         "The whole chain: moments in which the network computes count as compute, whatever else goes on; the wire is "
         "what else the client waits for. The server's times are from its trace, by the identifiers that the client "
         f"sent: {ids}. The client's peak is {chain.peak_mib:.0f} MiB; its volume has {chain.volume_mib:.0f} MiB."
+    )
+
+
+def _gpu(result: Result) -> str:
+    if result.gpu.reason:
+        return f"GPU: not measured: {result.gpu.reason}."
+    peaks = ", ".join(
+        f"{name} {each['gflop_per_s']:,.0f} GFLOP/s and {each['gb_per_s']:,.0f} GB/s"
+        for name, each in result.gpu.peaks.items()
+    )
+    return (
+        f"GPU: the roofline is the longer of the operations at the measured peak of matrix products and the bytes at "
+        f"that of a copy ({peaks}); bytes are the weights and the inputs and outputs of every layer, so that an engine "
+        "that fuses layers can be faster than it. Images are on the GPU; labels stay there."
     )
 
 

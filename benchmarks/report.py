@@ -105,6 +105,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "triton": [_triton(row) for row in result.triton],
         "wire_bytes": asdict(result.wire) if result.wire else None,
         "chain": result.chain.to_json() if result.chain else None,
+        "gpu": asdict(result.gpu),
         "notes": notes(result),
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.chain import ChainResult
 from benchmarks.children import Child
 from benchmarks.figures import Row, Spread
+from benchmarks.gpu import GpuResult
 from benchmarks.machine import Machine
 from benchmarks.plan import BASELINE, Calls, Engine, Plan
 from benchmarks.served import ServedModel
@@ -80,6 +81,7 @@ class Result:
     peaks_error: str | None = None
     wire: WireBytes | None = None
     chain: ChainResult | None = None
+    gpu: GpuResult = field(default_factory=GpuResult)
     served: ServedModel | None = None
     process_mib: float | None = None
     seconds: float = 0.0

@@ -16,6 +16,8 @@ from typing import Protocol
 from benchmarks.chain import Chain
 from benchmarks.children import Child, ChildError
 from benchmarks.figures import Sample, Tally
+from benchmarks.gpu import BATCHES as GPU_BATCHES
+from benchmarks.gpu import MODES, Gpu, GpuRow
 from benchmarks.perf_analyzer import PerfAnalyzer, PerfAnalyzerError, find_perf_analyzer
 from benchmarks.plan import BASELINE
 from benchmarks.result import CallsRow, EngineRows, Result
@@ -237,6 +239,28 @@ class Triton:
         return run_engine(self._place, bare, max(1, round(mean_batch)))[0].slices_per_s
 
 
+class GpuStation:
+    """The network on a GPU, where there is one."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._result = place, place.result.gpu
+        self._gpu = Gpu(self._result, place.result.subject.folder, place.slices)
+        self.steps = (1, 1)
+
+    def load(self) -> None:
+        """Look for a GPU."""
+        self._place.step("looking for a GPU")
+        self._gpu.load(self._place.stack)
+        if self._result.reason is None:
+            self._result.rows = [GpuRow(*mode, batch) for mode in MODES for batch in GPU_BATCHES]
+
+    def measure(self, label: str) -> None:
+        """Every way at every batch."""
+        self._place.step(f"{label}: GPU")
+        for row in self._result.rows:
+            self._gpu.measure(row, self._place.result.plan.seconds)
+
+
 class WholeChain:
     """A series through the client and Triton to DICOM SEG."""
 
@@ -282,7 +306,7 @@ class WholeChain:
 
 def stations(place: Place) -> list[Station]:
     """Those of the plan, in their order."""
-    found: list[Station] = [Engines(place), Peaks(place)]
+    found: list[Station] = [Engines(place), Peaks(place), GpuStation(place)]
     if place.result.triton:
         found.append(Triton(place))
     if place.result.chain:

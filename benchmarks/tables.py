@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from benchmarks.chain import STAGES, ChainResult
 from benchmarks.figures import Row, Spread
+from benchmarks.gpu import GpuResult
 from benchmarks.result import CallsRow, EngineRows, Result
 from benchmarks.verdict import Goal, goals
 from serving.canary import MIN_AGREEMENT, MIN_FOREGROUND_AGREEMENT
@@ -31,6 +32,8 @@ def tables(result: Result) -> list[Table]:
     found = [_verdict(goals(result)), _engines(result, rows), _peaks(result)]
     if result.triton:
         found.append(_triton(result.triton))
+    if result.gpu.rows:
+        found.append(_gpu(result.gpu))
     if result.wire:
         found.append(_wire(result))
     if result.chain and result.chain.jobs:
@@ -51,6 +54,18 @@ def _peaks(result: Result) -> Table:
         for peak in result.peaks.values()
     ]
     return Table("Matrix-multiply peak of this machine (1024 x 1024 x 1024)", heads, rows)
+
+
+def _gpu(gpu: GpuResult) -> Table:
+    heads = ("how", "batch", "p50 ms", "slices/s", "roofline ms", "bound by", "of the roofline", "GFLOP", "GB")
+    rows = []
+    for row in gpu.rows:
+        spread = Spread(tuple(row.p50_ms)) if row.p50_ms else None
+        speed = Spread(tuple(1e3 * row.batch / each for each in row.p50_ms)) if row.p50_ms else None
+        share = Spread(tuple(row.roofline_ms / each for each in row.p50_ms)) if row.p50_ms else None
+        figures = (spread_text(spread), spread_text(speed), number(row.roofline_ms), row.bound, percent_text(share))
+        rows.append((row.title, str(row.batch), *figures, number(row.gflop), number(row.gb)))
+    return Table(f"On the GPU: {gpu.description}", heads, rows)
 
 
 def _wire(result: Result) -> Table:

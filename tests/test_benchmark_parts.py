@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.chain import STAGES, job_of, read_trace, union, without, write_chain_series
 from benchmarks.figures import Row, Sample, Tally
+from benchmarks.gpu import Gpu, GpuResult, GpuRow, take_in
 from benchmarks.machine import Machine
 from benchmarks.perf_analyzer import PerfAnalyzerError, find_perf_analyzer
 from benchmarks.plan import BASELINE, ENGINES, Plan, choose_engines, choose_sizes
@@ -23,6 +25,7 @@ from benchmarks.subject import Subject, find_subject
 from benchmarks.verdict import goals
 from client.dicom import read_volume, scan_folder, select_series
 from swinunet.errors import InputError
+from training.checkpoint import load_checkpoint
 
 S = 1_000_000_000  # ns
 
@@ -102,6 +105,35 @@ def test_the_standard_network_is_the_same_every_time_and_sees_more_than_backgrou
         assert np.array_equal(labels, canary["labels"])
     assert len(np.unique(labels)) > 3
     assert standard.spec.num_classes == spec.num_classes == 9
+
+
+def test_the_gpus_part_runs_and_the_roofline_is_the_longer_of_two(standard: Subject, tmp_path: Path) -> None:
+    slices = tmp_path / "slices.npy"
+    with np.load(standard.folder / "canary.npz") as canary:
+        np.save(slices, canary["image"])
+    found, row = GpuResult(), GpuRow("fp32", compiled=False, batch=3)
+    with ExitStack() as stack:
+        gpu = Gpu(found, standard.folder, slices, device="cpu")
+        gpu.load(stack, size=64, copied=2**16)
+        gpu.measure(row, 0.01)
+    assert found.reason is None
+    assert len(row.p50_ms) == 1
+    weights = sum(
+        weight.nbytes for weight in load_checkpoint(standard.folder / "checkpoint.safetensors")[0].parameters()
+    )
+    assert row.gb * 1e9 > weights + 3 * 9 * 32 * 32 * 4  # the logits are written too
+    take_in(row, {"latencies_s": [1.0], "gflop": 10.0, "gb": 1.0}, {"gflop_per_s": 100.0, "gb_per_s": 20.0})
+    assert (row.roofline_ms, row.bound) == (100.0, "operations")
+    take_in(row, {"latencies_s": [1.0], "gflop": 10.0, "gb": 1.0}, {"gflop_per_s": 1000.0, "gb_per_s": 20.0})
+    assert (row.roofline_ms, row.bound) == (50.0, "bytes")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_without_a_gpu_it_says_so(standard: Subject, tmp_path: Path) -> None:
+    found = GpuResult()
+    with ExitStack() as stack:
+        Gpu(found, standard.folder, tmp_path / "slices.npy").load(stack)
+    assert "no GPU that torch" in (found.reason or "")
 
 
 def test_a_version_folder_names_a_model(standard: Subject) -> None:
