@@ -16,8 +16,9 @@ from benchmarks.figures import Row
 from benchmarks.machine import CpuWatch, describe_machine, physical_cores
 from benchmarks.plan import Plan
 from benchmarks.result import CallsRow, EngineRows, Result
-from benchmarks.stations import Place, Station, WholeChain, stations
+from benchmarks.stations import Engines, GpuStation, Peaks, Place, Station, WholeChain
 from benchmarks.subject import Subject, gflop, real_slices
+from benchmarks.triton_station import Triton
 
 Progress = Callable[[int, int, str], None]  # steps done, steps in all, what comes now
 
@@ -64,7 +65,7 @@ class _Run:
         self._result, self._plan, self._progress = result, result.plan, progress
         place = Place(result, folder, stack, self._step)
         np.save(place.slices, slices)
-        self._stations: list[Station] = stations(place)
+        self._stations: list[Station] = _stations(place)
         self._done = 0
         self._steps = sum(loading + self._plan.rounds * each for loading, each in (s.steps for s in self._stations))
 
@@ -88,3 +89,13 @@ class _Run:
     def _step(self, text: str) -> None:
         self._progress(self._done, self._steps, text)
         self._done += 1
+
+
+def _stations(place: Place) -> list[Station]:
+    """Those of the plan, in their order."""
+    found: list[Station] = [Engines(place), Peaks(place), GpuStation(place)]
+    if place.result.triton:
+        found.append(Triton(place))
+    if place.result.chain:
+        found.append(WholeChain(place))
+    return found

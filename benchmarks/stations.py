@@ -1,4 +1,4 @@
-"""What a run visits in every round: the bare engines, the matrix-multiply peaks, Triton, the whole chain.
+"""What a run visits in every round: bare engines, matrix-multiply peaks, a GPU, the chain (Triton: triton_station).
 
 Each is loaded once, then measured row by row; a row that cannot be measured says why, and the others go on.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -18,11 +18,8 @@ from benchmarks.children import Child, ChildError
 from benchmarks.figures import Sample, Tally
 from benchmarks.gpu import BATCHES as GPU_BATCHES
 from benchmarks.gpu import MODES, Gpu, GpuRow
-from benchmarks.perf_analyzer import PerfAnalyzer, PerfAnalyzerError, find_perf_analyzer
 from benchmarks.plan import BASELINE
-from benchmarks.result import CallsRow, EngineRows, Result
-from benchmarks.served import Load, without_batching
-from benchmarks.wire import wire_bytes
+from benchmarks.result import EngineRows, Result
 from serving import ServingError
 from swinunet.errors import SwinUNetError
 
@@ -30,8 +27,8 @@ Measured = tuple[Sample, Tally]
 Step = Callable[[str], None]  # says what comes now
 
 _PATIENCE_S = 600.0
-_SETTLE_S = 0.05  # thread pools spin for a moment after their last run
-_REASONS = (ServingError, ChildError, SwinUNetError)  # why a row has no figures, in one line
+SETTLE_S = 0.05  # thread pools spin for a moment after their last run
+REASONS = (ServingError, ChildError, SwinUNetError)  # why a row has no figures, in one line
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Engines:
                 row = each.rows[index]
                 self._place.step(f"{label}: {row.title}, batch {batch}")
                 if row.error is None:
-                    time.sleep(_SETTLE_S)
+                    time.sleep(SETTLE_S)
                     try:
                         row.add(*run_engine(self._place, each, batch))
                     except ChildError as error:
@@ -157,86 +154,11 @@ class Peaks:
             return
         try:
             for peak in self._result.peaks.values():
-                time.sleep(_SETTLE_S)
+                time.sleep(SETTLE_S)
                 seconds = self._result.plan.seconds
                 peak.rounds.append(self._child.ask("measure", _PATIENCE_S, precision=peak.precision, seconds=seconds))
         except ChildError as error:
             self._result.peaks_error = str(error)
-
-
-class Triton:
-    """The served model under every load of the plan, with dynamic batching and without: two servers, one at a time."""
-
-    def __init__(self, place: Place) -> None:
-        self._place, self._result = place, place.result
-        self._rows = self._result.triton
-        self._loads: dict[bool, Load] = {}
-        self._tool: PerfAnalyzer | None = None
-        self.steps = (2, len(self._rows))
-
-    def load(self) -> None:
-        """Start both servers and their callers."""
-        for batching in (True, False):
-            self._place.step(f"starting Triton, batching {'on' if batching else 'off'}")
-            rows = [row for row in self._rows if row.calls.batching is batching]
-            if rows:
-                self._start(batching, rows)
-        self._find_tool()
-
-    def _start(self, batching: bool, rows: list[CallsRow]) -> None:
-        subject = self._result.subject
-        most = max(row.calls.callers for row in rows)
-        try:
-            repository = subject.repository if batching else without_batching(subject, self._place.folder / "single")
-            load = self._place.stack.enter_context(Load(subject, most, self._place.slices, repository))
-        except _REASONS as error:
-            for row in rows:
-                row.error = str(error)
-            return
-        self._loads[batching] = load
-        self._result.served = self._result.served or load.model
-        for row in rows:
-            row.description, row.load_s = f"{load.model.server}, running {load.model.description}", load.model.start_s
-        if batching:
-            self._result.wire = wire_bytes(load.url, subject, self._place.slices)
-
-    def _find_tool(self) -> None:
-        rows = [row for row in self._rows if row.calls.generator == "perf_analyzer" and row.error is None]
-        if not rows:
-            return
-        try:
-            self._tool = find_perf_analyzer(self._result.plan.perf_analyzer)
-        except PerfAnalyzerError as error:
-            for row in rows:
-                row.error = str(error)
-
-    def measure(self, label: str) -> None:
-        """Every load, and after each the bare engine at the batch that Triton formed."""
-        for row in self._rows:
-            self._place.step(f"{label}: Triton, {row.calls.title}, {row.calls.callers} callers")
-            if row.error is not None:
-                continue
-            time.sleep(_SETTLE_S)
-            try:
-                found, tally = self._run(row)
-                row.add(replace(found, bare_slices_per_s=self._bare(found.mean_batch)), tally)
-            except _REASONS as error:
-                row.error = str(error)
-
-    def _run(self, row: CallsRow) -> Measured:
-        calls, seconds = row.calls, self._result.plan.seconds
-        load = self._loads[calls.batching]
-        if calls.generator == "ours":
-            return load.measure(calls, seconds, self._place.reference)
-        assert self._tool is not None
-        return load.measure_with(self._tool, calls.callers, seconds)
-
-    def _bare(self, mean_batch: float | None) -> float | None:
-        """Slices a second of the engine that Triton runs, by itself, at the nearest batch; None if it has no row."""
-        bare = self._result.bare_engine
-        if bare is None or bare.child is None or mean_batch is None or not bare.rows[0].measured:
-            return None
-        return run_engine(self._place, bare, max(1, round(mean_batch)))[0].slices_per_s
 
 
 class GpuStation:
@@ -300,15 +222,5 @@ class WholeChain:
             return
         try:
             what()
-        except _REASONS as error:
+        except REASONS as error:
             self._result.error = str(error)
-
-
-def stations(place: Place) -> list[Station]:
-    """Those of the plan, in their order."""
-    found: list[Station] = [Engines(place), Peaks(place), GpuStation(place)]
-    if place.result.triton:
-        found.append(Triton(place))
-    if place.result.chain:
-        found.append(WholeChain(place))
-    return found

@@ -86,6 +86,8 @@ def test_quick_run_measures_every_row_and_every_label_is_right(
     assert [(row["key"], row["batch"]) for row in report["engines"]] == [
         (key, batch) for key in (BASELINE.key, *CHOSEN) for batch in (1, 3)
     ]
+    rounds = report["plan"]["rounds"]
+    assert rounds in (1, 2)  # one where the machine is too slow for two within the time of a quick run
     for row in report["engines"]:
         if row["error"]:
             assert row["key"] in ("openvino-bf16", "tensorrt-fp16")
@@ -95,11 +97,11 @@ def test_quick_run_measures_every_row_and_every_label_is_right(
         assert row["agreement"] >= 0.999
         assert row["foreground_agreement"] >= 0.95
         assert row["load_s"] > 0
-        assert len(row["speed_ratio"]["rounds"]) == len(row["share_of_peak"]["rounds"]) == 2
-        check_spreads(row, rounds=2)
+        assert len(row["speed_ratio"]["rounds"]) == len(row["share_of_peak"]["rounds"]) == rounds
+        check_spreads(row, rounds)
         assert f"| {row['title']} | {row['batch']} |" in text
-    check_triton(report["triton"])
-    check_chain(report["chain"])
+    check_triton(report["triton"], rounds)
+    check_chain(report["chain"], rounds)
     assert report["wire_bytes"]["request"] > 7 * 64 * 64 * 2 > report["wire_bytes"]["shared_request"]
     assert report["wire_bytes"]["labels"] < report["wire_bytes"]["probabilities"]
     assert {goal["reached"] for goal in report["verdict"]} <= {True, False}
@@ -107,7 +109,7 @@ def test_quick_run_measures_every_row_and_every_label_is_right(
     assert BASELINE.title in out
 
 
-def check_triton(rows: list[dict[str, Any]]) -> None:
+def check_triton(rows: list[dict[str, Any]], rounds: int) -> None:
     assert {(row["callers"], row["batching"]) for row in rows} == {(1, True), (4, True), (1, False), (4, False)}
     for row in rows:
         if row["generator"] == "perf_analyzer" and row["error"]:
@@ -117,16 +119,16 @@ def check_triton(rows: list[dict[str, Any]]) -> None:
         assert row["mean_batch"]["min"] >= 1
         assert row["queue_ms"]["min"] >= 0
         assert row["share_of_bare"]["min"] > 0
-        check_spreads(row, rounds=2)
+        check_spreads(row, rounds)
         if row["generator"] == "ours":
             assert row["foreground_agreement"] >= 0.95
         if row["callers"] == 1 or not row["batching"]:
             assert row["mean_batch"]["max"] == 1
 
 
-def check_chain(chain: dict[str, Any]) -> None:
+def check_chain(chain: dict[str, Any], rounds: int) -> None:
     assert chain["error"] is None
-    assert len(chain["jobs"]) == len({job["trace_id"] for job in chain["jobs"]}) == 2
+    assert len(chain["jobs"]) == len({job["trace_id"] for job in chain["jobs"]}) == rounds
     for job in chain["jobs"]:
         assert job["requests"] > 0
         assert tuple(job["exposed_s"]) == STAGES
