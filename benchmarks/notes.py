@@ -15,7 +15,8 @@ def notes(result: Result) -> list[str]:
         found.append(_triton(result))
     if result.chain:
         found.append(_chain(result))
-    found.append(_gpu(result))
+    if plan.hardware:
+        found.append(_gpu(result))
     if note := busy_note(result.machine):
         found.append(note)
     if plan.quick:
@@ -39,8 +40,8 @@ def _weights(result: Result) -> str:
         return f"{network}The weights are a trained model's."
     return (
         f"{network}The weights are not trained: seeded random ones, the last layer fitted to bands of brightness "
-        "so that labels are no ties. Speed does not depend on it; agreement of labels is harder to keep than a trained "
-        "model's."
+        "so that labels are no ties. Speed does not depend on it, but agreement of labels is harder to keep than a "
+        "trained model's, and the chain writes at its worst: every class in nearly every slice."
     )
 
 

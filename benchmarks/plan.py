@@ -112,6 +112,7 @@ class Plan:
     """One run: `rounds` times through all rows, each row for `seconds` s at a time.
 
     triton: loads on the server. chain_slices: of the series that goes through the whole chain; 0 leaves it out.
+    hardware: measure the matrix-multiply peaks too, and the network on a GPU where there is one.
     threads: of each engine; None is the physical cores that this process may use.
     budget_s: no round begins that would end later than this after the start, by the length of the one before it.
     perf_analyzer: fetch NVIDIA's load generator where it is not there yet.
@@ -121,6 +122,7 @@ class Plan:
     batches: tuple[int, ...] = BATCHES
     triton: tuple[Calls, ...] = calls()
     chain_slices: int = 200
+    hardware: bool = True
     rounds: int = 5
     seconds: float = 0.7
     threads: int | None = None

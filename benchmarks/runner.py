@@ -93,7 +93,9 @@ class _Run:
 
 def _stations(place: Place) -> list[Station]:
     """Those of the plan, in their order."""
-    found: list[Station] = [Engines(place), Peaks(place), GpuStation(place)]
+    found: list[Station] = [Engines(place)]
+    if place.result.plan.hardware:
+        found += [Peaks(place), GpuStation(place)]
     if place.result.triton:
         found.append(Triton(place))
     if place.result.chain:

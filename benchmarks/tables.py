@@ -29,7 +29,9 @@ class Table:
 def tables(result: Result) -> list[Table]:
     """The verdict, then everything it rests on."""
     rows = [(each, row) for each in result.engines for row in each.rows]
-    found = [_verdict(goals(result)), _engines(result, rows), _peaks(result)]
+    found = [_verdict(goals(result)), _engines(result, rows)]
+    if result.plan.hardware:
+        found.append(_peaks(result))
     if result.triton:
         found.append(_triton(result.triton))
     if result.gpu.rows:
