@@ -18,6 +18,7 @@ from training.swin_unet import SwinUNet
 
 CLASSES = 9  # background and eight more, as in the paper's Synapse experiments (2105.05537, section 4.1)
 _SEED = 0
+_SLICES = 64
 _FITTED_SLICES = 4
 _RIDGE = 1e-2
 _COLOURS = ((230, 80, 60), (70, 150, 240), (80, 180, 90), (240, 180, 60), (160, 90, 200), (90, 200, 200))
@@ -43,7 +44,7 @@ def standard_network(name: str) -> tuple[SwinUNet, ModelSpec, np.ndarray]:
     """
     config = recipe(name).build(1, CLASSES)
     spec = _spec(name, config.input_size)
-    slices = sample_slices(spec, None)
+    slices = _spread(sample_slices(spec, None), _SLICES)
     torch.manual_seed(_SEED)
     network = SwinUNet(config).eval()
     _fit_head(network, slices)
@@ -60,12 +61,12 @@ def bands(slices: np.ndarray) -> np.ndarray:
 
 def _fit_head(network: SwinUNet, slices: np.ndarray) -> None:
     """Least squares, ridged, from the decoder's features of a few slices to the bands."""
-    middle = np.linspace(0, len(slices) - 1, _FITTED_SLICES + 2).astype(int)[1:-1]
-    labels = torch.from_numpy(bands(slices)[middle]).long().flatten()
+    chosen = _spread(slices, _FITTED_SLICES)
+    labels = torch.from_numpy(bands(chosen)).long().flatten()
     features: list[torch.Tensor] = []
     watch = network.head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].double()))
     with torch.inference_mode():
-        network(torch.from_numpy(slices[middle]).float())
+        network(torch.from_numpy(chosen).float())
     watch.remove()
     found = features[0].flatten(0, -2)  # pixels, embed_dim
     wanted = torch.nn.functional.one_hot(labels, CLASSES).double()
@@ -73,6 +74,11 @@ def _fit_head(network: SwinUNet, slices: np.ndarray) -> None:
     gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     with torch.no_grad():
         network.head.weight.copy_(torch.linalg.solve(gram, found.T @ wanted).T)
+
+
+def _spread(slices: np.ndarray, wanted: int) -> np.ndarray:
+    """`wanted` slices spread evenly, the outermost left out."""
+    return slices[np.linspace(0, len(slices) - 1, wanted + 2).astype(int)[1:-1]]
 
 
 def _spec(name: str, size: tuple[int, int]) -> ModelSpec:
