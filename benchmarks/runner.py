@@ -70,12 +70,12 @@ class _Run:
         self._steps = sum(loading + self._plan.rounds * each for loading, each in (s.steps for s in self._stations))
 
     def go(self) -> None:
-        """Load everything, one after the other, then measure round by round, as many as the budget has room for."""
+        """Load everything, one after the other, then measure round by round, as many as the budget has room for, one at least."""
         end = time.monotonic() + self._plan.budget_s
         for station in self._stations:
             station.load()
         took = 0.0
-        while self._result.rounds < self._plan.rounds and time.monotonic() + took < end:
+        while not self._result.rounds or (self._result.rounds < self._plan.rounds and time.monotonic() + took < end):
             began = time.monotonic()
             self._result.rounds += 1
             for station in self._stations:
