@@ -114,7 +114,8 @@ class Plan:
     triton: loads on the server. chain_slices: of the series that goes through the whole chain; 0 leaves it out.
     hardware: measure the matrix-multiply peaks too, and the network on a GPU where there is one.
     threads: of each engine; None is the physical cores that this process may use.
-    budget_s: no second round begins, nor a later one, that would end later than this after the start, by the length of the one before it.
+    budget_s: no round but the first begins that would end later than this after the start, by the length of the one
+        before it.
     perf_analyzer: fetch NVIDIA's load generator where it is not there yet.
     """
 
