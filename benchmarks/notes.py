@@ -55,7 +55,8 @@ def _memory(result: Result) -> str:
 
 
 def _slices(result: Result) -> str:
-    return (
+    scored = "Dice: mean over classes and the first ten cases of the folder given, on their own grids. "
+    return (scored if result.data else "") + (
         f"Slices: {result.origin}. Every timed answer's labels are compared with PyTorch's, at one slice a batch: all "
         "pixels / pixels that are foreground in either."
     )

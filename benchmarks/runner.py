@@ -70,7 +70,7 @@ class _Run:
         self._steps = sum(loading + self._plan.rounds * each for loading, each in (s.steps for s in self._stations))
 
     def go(self) -> None:
-        """Load everything, one after the other, then measure round by round: one, and more while the budget has room."""
+        """Load everything, one after the other, then measure: one round, and more while the budget has room."""
         end = time.monotonic() + self._plan.budget_s
         for station in self._stations:
             station.load()

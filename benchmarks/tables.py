@@ -138,6 +138,10 @@ def _labels(row: Row) -> str:
     return f"{_agreement(row.tally.agreement)} / {_agreement(row.tally.foreground_agreement)}"
 
 
+def _dice(row: Row) -> str:
+    return NONE if row.dice is None else f"{row.dice:.4f}"
+
+
 def _loading(row: Row) -> str:
     return NONE if row.load_s is None else f"{_seconds(row.import_s)} + {_seconds(row.load_s)}"
 
@@ -173,7 +177,7 @@ def _engines(result: Result, rows: list[tuple[EngineRows, Row]]) -> Table:
                 percent_text(result.peak_share(each.engine, row)),
                 _loading(row),
                 _memory(row),
-                number(row.dice) if result.data else _labels(row),
+                _dice(row) if result.data else _labels(row),
                 remark(row),
             )
         )
