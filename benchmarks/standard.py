@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.subject import Subject, find_subject
+from benchmarks.subject import Subject, find_subject, spec_name
 from export.onnx_graph import export_onnx
 from export.repository import fill_version, staged_version
 from export.sample_slices import sample_slices
@@ -86,7 +86,7 @@ def _spec(name: str, size: tuple[int, int]) -> ModelSpec:
     code = Code("85756007", "SCT", "Tissue")
     labels = [Label(index, each, _COLOURS[index % len(_COLOURS)], code) for index, each in enumerate(names, 1)]
     return ModelSpec(
-        name=name.replace("-", "_"),
+        name=spec_name(name),
         version=1,
         modality="MR",
         body_part="BRAIN",

@@ -12,6 +12,7 @@ from imaging import SPEC_KEY, ModelSpec
 from swinunet.errors import CheckpointError, InputError, MissingExtraError
 
 SLICES = 16  # different ones, taken in turn
+STANDARD = "swin-unet"  # the recipe that the goals are stated for
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Subject:
     def title(self) -> str:
         """Name and version."""
         return f"{self.spec.name} version {self.folder.name}"
+
+
+def spec_name(recipe: str) -> str:
+    """What a recipe's untrained network is called as a model."""
+    return recipe.replace("-", "_")
 
 
 def find_subject(repository: Path, name: str | None) -> Subject:
