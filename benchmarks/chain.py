@@ -25,11 +25,11 @@ from benchmarks.subject import Subject
 from demo.mni152 import HIPPOCAMPUS_BOXES, read_mni152, write_series
 from imaging import ModelSpec, Volume
 from imaging.resample import AxisMap
-from serving import TritonServer
+from serving import ServingError, TritonServer
 
 Interval = tuple[int, int]  # ns, monotonic clock
 
-# In the order they run. The outputs of a job are written one after the other, so their times are their own.
+# As a job goes on. Its outputs are written one after the other, so their times are their own.
 STAGES = ("read", "decode", "preprocess", "wire", "queue", "compute", "restore", "seg", "nifti", "overlay", "other")
 OUTPUTS = ("seg", "nifti", "overlay")
 _PIXELS = 512  # rows and columns of the series: what a CT has
@@ -134,6 +134,8 @@ class Chain:
         self._stack.close()
         served = read_trace(self._trace) if self._replies else {}
         for trace_id, reply in self._replies.items():
+            if trace_id not in served:
+                raise ServingError(f"Triton's trace has no request of the job {trace_id}")
             result.volume_mib = reply["volume_mib"]
             result.jobs.append(job_of(trace_id, reply, served[trace_id]))
 
@@ -166,10 +168,17 @@ def write_chain_series(folder: Path, slices: int) -> Path:
 
 
 def read_trace(path: Path) -> dict[str, list[dict[str, int]]]:
-    """Requests of each job in Triton's trace file: times in ns by name (as QUEUE_START), by trace identifier."""
+    """Requests of each job in Triton's trace file: times in ns by name (as QUEUE_START), by trace identifier.
+
+    Raises ServingError if Triton wrote none.
+    """
     names: dict[int, str] = {}
     times: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for entry in json.loads(path.read_text()):
+    try:
+        entries = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ServingError(f"Triton left no readable trace in {path.name}") from None
+    for entry in entries:
         if "/" in entry.get("request_id", ""):
             names[entry["id"]] = entry["request_id"].rpartition("/")[0]
         for stamp in entry.get("timestamps", ()):

@@ -90,7 +90,7 @@ def find_perf_analyzer(fetch: bool) -> PerfAnalyzer:
     if found := shutil.which(_BINARY):
         return PerfAnalyzer(Path(found), None)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "swinunet" / "perf_analyzer"
-    if not (cache / _BINARY).is_file():
+    if not all((cache / name).exists() for name in (_BINARY, *_LIBRARIES)):  # links die with their environment
         if not fetch:
             raise PerfAnalyzerError("perf_analyzer is not installed; fetch it with --perf-analyzer (14 MB)")
         _fetch(cache)

@@ -37,6 +37,8 @@ class Triton:
         try:
             repository = subject.repository if batching else without_batching(subject, self._place.folder / "single")
             load = self._place.stack.enter_context(Load(subject, most, self._place.slices, repository))
+            if batching:
+                self._result.wire = wire_bytes(load.url, subject, self._place.slices)
         except REASONS as error:
             for row in rows:
                 row.error = str(error)
@@ -45,8 +47,6 @@ class Triton:
         self._result.served = self._result.served or load.model
         for row in rows:
             row.description, row.load_s = f"{load.model.server}, running {load.model.description}", load.model.start_s
-        if batching:
-            self._result.wire = wire_bytes(load.url, subject, self._place.slices)
 
     def _find_tool(self) -> None:
         rows = [row for row in self._rows if row.calls.generator == "perf_analyzer" and row.error is None]

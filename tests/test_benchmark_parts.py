@@ -24,6 +24,7 @@ from benchmarks.standard import standard_network, standard_subject
 from benchmarks.subject import Subject, find_subject
 from benchmarks.verdict import goals
 from client.dicom import read_volume, scan_folder, select_series
+from serving import ServingError
 from swinunet.errors import InputError
 from training.checkpoint import load_checkpoint
 
@@ -80,6 +81,15 @@ def test_a_trace_is_read_by_job(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     path.write_text(json.dumps(entries))
     assert read_trace(path) == {"job-1": [{"QUEUE_START": 5, "COMPUTE_START": 7}]}
+
+
+def test_a_trace_that_was_not_written_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    for text in (None, "[{"):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(ServingError, match="no readable trace"):
+            read_trace(path)
 
 
 def test_the_chain_series_is_the_brain_on_another_grid(tmp_path: Path) -> None:
