@@ -200,6 +200,13 @@ def test_the_verdict_is_the_runs(
     assert [goal.verdict for goal in found[3:]] == ["not measured"] * 3
 
 
+def test_untrained_labels_need_only_be_recognisably_the_same(standard: Subject) -> None:
+    for agreement, reached in ((0.95, True), (0.85, None)):
+        result = a_result(standard, a_row("OpenVINO", 50, 400, agreement))
+        result.trained = False
+        assert goals(result)[0].reached is reached
+
+
 def test_tritons_goal_is_the_best_load_of_four_callers(standard: Subject) -> None:
     result = a_result(standard, a_row("OpenVINO", 50, 400))
     for calls in Plan().triton:
