@@ -119,13 +119,12 @@ def _fastest(result: Result) -> tuple[Row, Spread] | None:
     """
     baseline = _first(result, BASELINE)
     least = 1 - LABEL_LOSS if result.trained else MIN_FOREGROUND_AGREEMENT
+    rows = [row for each in result.engines if each.engine != BASELINE and (row := _first(result, each.engine))]
     found = [
         (row, ratio)
-        for each in result.engines
-        if each.engine != BASELINE
-        and (row := _first(result, each.engine)) is not None
-        and _keeps_labels(row, baseline, least)
-        if (ratio := row.ratio(baseline, lambda sample: sample.slices_per_s)) is not None
+        for row in rows
+        if _keeps_labels(row, baseline, least)
+        and (ratio := row.ratio(baseline, lambda sample: sample.slices_per_s)) is not None
     ]
     return max(found, key=lambda each: each[1].median, default=None)
 
