@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_model import SMALL_SPEC
 
 from benchmarks.chain import STAGES, job_of, read_trace, union, without, write_chain_series
 from benchmarks.figures import Row, Sample, Tally
@@ -174,10 +175,11 @@ def a_row(title: str, speed: float, peak_mib: float, agreement: float = 1.0) -> 
     return row
 
 
-def a_result(subject: Subject, fast: Row) -> Result:
+def a_result(fast: Row) -> Result:
     machine = Machine("cpu", 2, 2, (), 1.0, "Linux", "3", {}, "now", 0.0)
     openvino = next(engine for engine in ENGINES if engine.key == "openvino-f32")
     rows = [EngineRows(BASELINE, [a_row("PyTorch", 10, 800)]), EngineRows(openvino, [fast])]
+    subject = Subject(Path(), Path("1"), SMALL_SPEC)
     result = Result(subject, Plan(), machine, 2, "slices", rows, [], gflop=2.0)
     result.peaks["f32"].rounds.append({"torch": 100.0, "openvino": 150.0})
     return result
@@ -193,22 +195,22 @@ def a_result(subject: Subject, fast: Row) -> Result:
     ],
 )
 def test_the_verdict_is_the_runs(
-    standard: Subject, speed: float, peak_mib: float, agreement: float, reached: tuple[bool | None, ...]
+    speed: float, peak_mib: float, agreement: float, reached: tuple[bool | None, ...]
 ) -> None:
-    found = goals(a_result(standard, a_row("OpenVINO", speed, peak_mib, agreement)))
+    found = goals(a_result(a_row("OpenVINO", speed, peak_mib, agreement)))
     assert tuple(goal.reached for goal in found[:3]) == reached
     assert [goal.verdict for goal in found[3:]] == ["not measured"] * 3
 
 
-def test_untrained_labels_need_only_be_recognisably_the_same(standard: Subject) -> None:
+def test_untrained_labels_need_only_be_recognisably_the_same() -> None:
     for agreement, reached in ((0.95, True), (0.85, None)):
-        result = a_result(standard, a_row("OpenVINO", 50, 400, agreement))
+        result = a_result(a_row("OpenVINO", 50, 400, agreement))
         result.trained = False
         assert goals(result)[0].reached is reached
 
 
-def test_tritons_goal_is_the_best_load_of_four_callers(standard: Subject) -> None:
-    result = a_result(standard, a_row("OpenVINO", 50, 400))
+def test_tritons_goal_is_the_best_load_of_four_callers() -> None:
+    result = a_result(a_row("OpenVINO", 50, 400))
     for calls in Plan().triton:
         row = CallsRow("Triton", calls.callers, calls=calls)
         share = 0.96 if calls.callers == 4 and not calls.batching else 0.9
