@@ -66,7 +66,8 @@ class PerfAnalyzer:
             }
             done = self._call([part for option in options.items() for part in option])
             if not report.is_file():
-                raise PerfAnalyzerError(f"perf_analyzer measured nothing: {_reason(done)}")
+                window_s = max(seconds, _WINDOW_S)
+                raise PerfAnalyzerError(f"perf_analyzer has no figure in windows of {window_s:g} s: {_reason(done)}")
             with report.open() as file:
                 return _sample(next(csv.DictReader(file)), 3 * max(seconds, _WINDOW_S))
 
