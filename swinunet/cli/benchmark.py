@@ -78,7 +78,8 @@ def _benchmark(
     if what == "training":
         if any((repository, model, recipe, data, engines, batches, perf_analyzer)):
             raise InputError(
-                "of these options `swinunet benchmark training` takes --recipes, --seconds, --quick, --output"
+                "--repository and --model are of `swinunet benchmark serving`, like --recipe, --data, --engines, "
+                "--batches and --perf-analyzer; leave them out here"
             )
         _training(recipes, output, seconds, quick)
         return
