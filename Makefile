@@ -43,8 +43,8 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 debian: ## Debian packages for tests that skip without them (root): dciodvfy, the DICOM validator
 	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 
-benchmark: $(VENV)/dev.stamp ## latency, throughput and memory of the shipped model, every engine in one run
-	$(BIN)/swinunet benchmark --output benchmark_output
+benchmark: $(VENV)/dev.stamp ## every engine, Triton and the whole chain on the paper's network, in one run of 12 minutes
+	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --output benchmark_output
 
 clean: ## remove the environment and everything made by the other targets
 	rm -rf $(VENV) demo_output benchmark_output

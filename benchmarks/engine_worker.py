@@ -12,10 +12,13 @@ import numpy as np
 from benchmarks.children import obey
 from benchmarks.figures import Tally, sample
 from benchmarks.machine import peak_mib
-from export.engines import Loaded, load_engine
+from export.engines import LOADERS, Loaded, load_engine
+from imaging import ModelSpec
+from imaging.study_sampler import Output
+from swinunet.errors import InputError
 
-_WARM_UP = 2  # untimed runs before each measurement: the caches were another engine's
-_LEAST = 3  # timed runs at least, however short the time
+_DICE_CASES = 10  # labelled cases at most, the first by name
+_DICE_BATCH = 8  # slices
 
 
 class EngineWorker:
@@ -24,8 +27,13 @@ class EngineWorker:
     engine: Loaded
     slices: np.ndarray
 
+    def __init__(self) -> None:
+        self._met: set[int] = set()  # batches that the engine has run: it compiles for a new one
+
     def load(self, *, loader: str, precision: str, folder: str, threads: int, slices: str) -> dict[str, Any]:
         """Load the engine up to its first answer."""
+        if loader not in LOADERS:
+            raise InputError(f"no engine {loader!r} here; there is {', '.join(LOADERS)}")
         before = peak_mib()
         self.slices = np.load(slices)
         began = time.perf_counter()
@@ -45,18 +53,38 @@ class EngineWorker:
         np.save(path, np.concatenate(found))
         return {}
 
+    def dice(self, *, data: str, spec: str, split: str | None) -> dict[str, Any]:
+        """Mean Dice over classes and the first labelled cases of a folder, on the cases' own grids.
+
+        A model that knows its split is judged on validation cases only.
+        """
+        from training.dataset import load_case
+        from training.evaluation.selection import select_cases
+        from training.metrics import dice
+
+        read = ModelSpec.from_json(spec, "the model")
+        scores = []
+        for paths in select_cases(Path(data), Path(split) if split else None).cases[:_DICE_CASES]:
+            case = load_case(paths, read)
+            mask = case.predict(self._ask, _DICE_BATCH)
+            scores.append(dice(mask, case.native_labels.voxels, read.num_classes))
+        return {"dice": float(np.nanmean(scores))}
+
+    def _ask(self, image: np.ndarray, output: Output) -> np.ndarray:
+        found: np.ndarray = getattr(self.engine.run(image), output)
+        return found
+
     def measure(self, *, batch: int, seconds: float, reference: str | None) -> dict[str, Any]:
         """Run for `seconds` at one batch, and compare every answer with the reference, outside the timed part."""
         expected = None if reference is None else np.load(reference)
         parts = _parts(len(self.slices), batch)
         images = [np.ascontiguousarray(self.slices[part]) for part in parts]
         wanted = [None if expected is None else expected[part] for part in parts]
-        for turn in range(_WARM_UP):
-            self.engine.run(images[turn % len(images)])
+        self._warm_up(images)
         latencies_s: list[float] = []
         tally = Tally()
         end = time.perf_counter() + seconds
-        while len(latencies_s) < _LEAST or time.perf_counter() < end:
+        while not latencies_s or time.perf_counter() < end:
             turn = len(latencies_s) % len(images)
             began = time.perf_counter()
             labels = self.engine.run(images[turn]).labels
@@ -66,6 +94,14 @@ class EngineWorker:
         measured = sample(latencies_s, batch * len(latencies_s), sum(latencies_s), peak_mib())
         return {"sample": asdict(measured), "tally": asdict(tally)}
 
+    def _warm_up(self, images: list[np.ndarray]) -> None:
+        """Untimed: the batch if it is new to the engine, then two slices, as the caches were another engine's."""
+        if len(images[0]) not in self._met:
+            self._met.add(len(images[0]))
+            self.engine.run(images[0])
+        for index in range(2):
+            self.engine.run(self.slices[index % len(self.slices)][None])
+
 
 def _parts(slices: int, batch: int) -> list[np.ndarray]:
     """Indices of the slices in each batch: all slices in turn, going round where they do not divide."""
@@ -74,4 +110,4 @@ def _parts(slices: int, batch: int) -> list[np.ndarray]:
 
 if __name__ == "__main__":
     worker = EngineWorker()
-    obey({"load": worker.load, "labels": worker.labels, "measure": worker.measure})
+    obey({"load": worker.load, "labels": worker.labels, "dice": worker.dice, "measure": worker.measure})

@@ -10,6 +10,18 @@ from typing import Any
 
 import numpy as np
 
+_SPREADS = (
+    "p50_ms",
+    "p95_ms",
+    "p99_ms",
+    "slices_per_s",
+    "mean_batch",
+    "queue_ms",
+    "caller_cpu",
+    "bare_slices_per_s",
+    "share_of_bare",
+)
+
 
 @dataclass
 class Tally:
@@ -53,16 +65,26 @@ class Tally:
 class Sample:
     """One row in one round. Latencies in ms, of one request; peak_mib: peak RSS so far of the process or processes.
 
-    mean_batch: requests that Triton computed at once, on average. caller_cpu: share of all cores that the callers took.
+    mean_batch: requests that Triton computed at once, on average. queue_ms: in Triton's queue, mean of a request.
+    caller_cpu: share of all cores that the callers took. bare_slices_per_s: of the engine by itself, run just after
+    this row at the batch nearest to the mean.
     """
 
     p50_ms: float
     p95_ms: float
+    p99_ms: float
     slices_per_s: float
     requests: int
     peak_mib: float
     mean_batch: float | None = None
+    queue_ms: float | None = None
     caller_cpu: float | None = None
+    bare_slices_per_s: float | None = None
+
+    @property
+    def share_of_bare(self) -> float | None:
+        """Slices a second over the bare engine's at the same batch."""
+        return self.slices_per_s / self.bare_slices_per_s if self.bare_slices_per_s else None
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,7 @@ class Row:
     """A row of the report: an engine at a batch, or Triton at a number of callers.
 
     size: the batch, or the callers. samples: one a round. error: why there are no more. load_s: model file to first
-    answer, s; import_s: the engine's library before that, s.
+    answer, s; import_s: the engine's library before that, s. dice: mean over the labelled cases, where there are some.
     """
 
     title: str
@@ -107,6 +129,12 @@ class Row:
     description: str = ""
     import_s: float | None = None
     load_s: float | None = None
+    dice: float | None = None
+
+    def add(self, sample: Sample, tally: Tally) -> None:
+        """Take in one round."""
+        self.samples.append(sample)
+        self.tally.merge(tally)
 
     @property
     def measured(self) -> bool:
@@ -133,11 +161,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Everything about the row but its ratios."""
-        spreads = {
-            name: spread.to_json()
-            for name in ("p50_ms", "p95_ms", "slices_per_s", "mean_batch", "caller_cpu")
-            if (spread := self.spread(attrgetter(name))) is not None
-        }
+        spreads = {name: spread.to_json() for name in _SPREADS if (spread := self.spread(attrgetter(name))) is not None}
         return {
             "title": self.title,
             "description": self.description,
@@ -145,6 +169,7 @@ class Row:
             "requests": sum(sample.requests for sample in self.samples),
             "import_s": self.import_s,
             "load_s": self.load_s,
+            "dice": self.dice,
             "peak_mib": self.peak_mib if self.samples else None,
             **spreads,
             "agreement": self.tally.agreement,
@@ -155,5 +180,5 @@ class Row:
 
 def sample(latencies_s: Sequence[float], slices: int, busy_s: float, peak_mib: float) -> Sample:
     """A sample from the latencies of one round (s), the slices done and the seconds they took together."""
-    p50, p95 = np.percentile(np.asarray(latencies_s) * 1e3, [50, 95])
-    return Sample(float(p50), float(p95), slices / busy_s, len(latencies_s), peak_mib)
+    p50, p95, p99 = np.percentile(np.asarray(latencies_s) * 1e3, [50, 95, 99])
+    return Sample(float(p50), float(p95), float(p99), slices / busy_s, len(latencies_s), peak_mib)

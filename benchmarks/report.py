@@ -13,13 +13,15 @@ from typing import Any
 
 from benchmarks.figures import Row
 from benchmarks.machine import Machine
-from benchmarks.plot import plot
-from benchmarks.runner import Result
-from benchmarks.tables import Table, notes, remark, tables
+from benchmarks.notes import notes
+from benchmarks.plot import plot_chain, plot_engines, plot_triton
+from benchmarks.result import CallsRow, EngineRows, Result
+from benchmarks.tables import Table, remark, tables
+from benchmarks.verdict import goals
 from swinunet.errors import OutputError
 
-SCHEMA_VERSION = 1
-FILES = ("report.md", "report.json", "latency.png")
+SCHEMA_VERSION = 2
+FILES = ("report.md", "report.json", "engines.png", "triton.png", "chain.png")
 
 
 def prepare_folder(folder: Path) -> None:
@@ -33,10 +35,11 @@ def prepare_folder(folder: Path) -> None:
 
 def write_report(result: Result, folder: Path) -> list[Path]:
     """Write FILES into `folder`, each whole or not at all, in place of an earlier report. Raises OutputError."""
-    with staged_files(folder, FILES) as (report, figures, picture):
+    with staged_files(folder, FILES) as (report, figures, *pictures):
         report.write_text(markdown(result))
         figures.write_text(json.dumps(as_json(result), indent=1) + "\n")
-        plot(result, picture)
+        for plot, path in zip((plot_engines, plot_triton, plot_chain), pictures, strict=True):
+            plot(result, path)
     return [folder / name for name in FILES]
 
 
@@ -64,9 +67,9 @@ def markdown(result: Result) -> str:
         f"Input {spec.in_channels} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
         f"{machine.started}, {result.seconds:.0f} s, by `swinunet benchmark`.",
         *machine_lines(machine),
-        "![latency and throughput](latency.png)",
     ]
     parts = [markdown_table(table) for table in tables(result)]
+    parts += [f"![{name.removesuffix('.png')}]({name})" for name in FILES if name.endswith(".png")]
     tail = ["How each computes:", _descriptions(result), "Notes:", markdown_list(notes(result))]
     return "\n\n".join([*head, *parts, *tail]) + "\n"
 
@@ -89,32 +92,41 @@ def as_json(result: Result) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "model": {"name": result.subject.spec.name, "version": result.subject.folder.name},
         "machine": asdict(result.machine),
-        "plan": {"rounds": plan.rounds, "seconds": plan.seconds, "threads": result.threads, "quick": plan.quick},
+        "plan": {"rounds": result.rounds, "seconds": plan.seconds, "threads": result.threads, "quick": plan.quick},
+        "verdict": [asdict(goal) for goal in goals(result)],
+        "gflop": result.gflop or None,
+        "trained": result.trained,
         "slices": result.origin,
         "process_mib": result.process_mib,
         "seconds": result.seconds,
         "served": asdict(result.served) if result.served else None,
-        "engines": [
-            {"engine": each.engine.name, "precision": each.engine.precision, "batch": row.size, **_engine(result, row)}
-            for each in result.engines
-            for row in each.rows
-        ],
-        "triton": [{"callers": row.size, **_triton(result, row)} for row in result.triton],
+        "engines": [_engine(result, each, row) for each in result.engines for row in each.rows],
+        "peaks": {name: {"gflop_per_s": each.rounds} for name, each in result.peaks.items()},
+        "triton": [_triton(row) for row in result.triton],
+        "wire_bytes": asdict(result.wire) if result.wire else None,
+        "chain": result.chain.to_json() if result.chain else None,
+        "gpu": asdict(result.gpu),
         "notes": notes(result),
     }
 
 
-def _engine(result: Result, row: Row) -> dict[str, Any]:
+def _engine(result: Result, each: EngineRows, row: Row) -> dict[str, Any]:
     ratio = row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)
-    return {**row.to_json(), "remark": remark(row), "speed_ratio": ratio.to_json() if ratio else None}
+    share = result.peak_share(each.engine, row)
+    return {
+        "engine": each.engine.name,
+        "precision": each.engine.precision,
+        "key": each.engine.key,
+        "batch": row.size,
+        **row.to_json(),
+        "remark": remark(row),
+        "speed_ratio": ratio.to_json() if ratio else None,
+        "share_of_peak": share.to_json() if share else None,
+    }
 
 
-def _triton(result: Result, row: Row) -> dict[str, Any]:
-    bare = result.bare(row.size)
-    share = row.ratio(bare, lambda sample: sample.slices_per_s)
-    against = {"title": bare.title, "batch": bare.size} if bare else None
-    share_of_bare = share.to_json() if share else None
-    return {**row.to_json(), "remark": remark(row), "bare_engine": against, "share_of_bare": share_of_bare}
+def _triton(row: CallsRow) -> dict[str, Any]:
+    return {**asdict(row.calls), **row.to_json(), "remark": remark(row)}
 
 
 def markdown_table(table: Table) -> str:
@@ -129,7 +141,7 @@ def _cell(text: str) -> str:
 
 def _descriptions(result: Result) -> str:
     """One line an engine, and one for Triton."""
-    rows = [each.rows[0] for each in result.engines] + result.triton[:1]
+    rows = [each.rows[0] for each in result.engines] + list(result.triton[:1])
     return markdown_list([f"{row.title}: {row.description or remark(row)}" for row in rows])
 
 

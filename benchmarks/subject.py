@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 
 from imaging import SPEC_KEY, ModelSpec
-from swinunet.errors import InputError, MissingExtraError
+from swinunet.errors import CheckpointError, InputError, MissingExtraError
 
 SLICES = 16  # different ones, taken in turn
+STANDARD = "swin-unet"  # the recipe that the goals are stated for
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,18 @@ class Subject:
         return f"{self.spec.name} version {self.folder.name}"
 
 
+def spec_name(recipe: str) -> str:
+    """What a recipe's untrained network is called as a model."""
+    return recipe.replace("-", "_")
+
+
 def find_subject(repository: Path, name: str | None) -> Subject:
-    """The newest version of model `name`; None takes the only model there.
+    """The newest version of model `name` of a repository, or the version folder `name`; None takes the only model.
 
     Raises InputError if the repository, the model or its ONNX file is not there, SpecError for an unreadable spec.
     """
+    if name is not None and (version := Path(name)).is_dir() and version.resolve().name.isdigit():
+        return _subject(version.resolve())
     models = _models(repository)
     listed = ", ".join(sorted(models)) or "none"
     if name is None and len(models) > 1:
@@ -40,7 +48,11 @@ def find_subject(repository: Path, name: str | None) -> Subject:
     if not models or (name is not None and name not in models):
         wanted = f"model {name!r}" if name else "model"
         raise InputError(f"{repository} has no {wanted} (there is: {listed}); make one with `swinunet export`")
-    folder = models[name or next(iter(models))]
+    return _subject(models[name or next(iter(models))])
+
+
+def _subject(folder: Path) -> Subject:
+    """A version folder, <repository>/<name>/<version>."""
     path = folder / "model.onnx"
     try:
         properties = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
@@ -48,7 +60,19 @@ def find_subject(repository: Path, name: str | None) -> Subject:
         raise InputError(f"{path} is missing; export the model again") from None
     except Exception as error:  # protobuf raises its own
         raise InputError(f"{path} is not a readable ONNX file ({type(error).__name__}); export it again") from None
-    return Subject(repository, folder, ModelSpec.from_json(properties.get(SPEC_KEY, ""), str(path)))
+    return Subject(folder.parent.parent, folder, ModelSpec.from_json(properties.get(SPEC_KEY, ""), str(path)))
+
+
+def gflop(subject: Subject) -> float:
+    """GFLOP of one slice, as `training.recipes.gflop` counts them; 0 where the checkpoint is missing or broken."""
+    from training.checkpoint import load_checkpoint
+    from training.recipes import gflop as count
+
+    try:
+        network, _ = load_checkpoint(subject.folder / "checkpoint.safetensors")
+    except CheckpointError:
+        return 0.0
+    return count(network.config)
 
 
 def real_slices(subject: Subject) -> tuple[np.ndarray, str]:

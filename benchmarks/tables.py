@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
+from benchmarks.chain import STAGES, ChainResult
 from benchmarks.figures import Row, Spread
-from benchmarks.machine import Machine
-from benchmarks.runner import Result
-from serving.canary import MIN_AGREEMENT, MIN_FOREGROUND_AGREEMENT
+from benchmarks.gpu import GpuResult
+from benchmarks.result import CallsRow, EngineRows, Result
+from benchmarks.subject import STANDARD, spec_name
+from benchmarks.verdict import goals
+from serving.canary import MIN_FOREGROUND_AGREEMENT
 
 NONE = "-"
-Column = tuple[str, Callable[[Result, Row], str]]
 
 
 @dataclass(frozen=True)
@@ -21,69 +24,87 @@ class Table:
 
     title: str
     heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def tables(result: Result) -> list[Table]:
-    """The engines, and Triton where it was asked for."""
-    engine_rows = [row for each in result.engines for row in each.rows]
-    found = [_table("Engines", _ENGINE, result, engine_rows)]
+    """The verdict, then everything it rests on."""
+    rows = [(each, row) for each in result.engines for row in each.rows]
+    found = [_verdict(result), _engines(result, rows)]
+    if result.plan.hardware:
+        found.append(_peaks(result))
     if result.triton:
-        found.append(_table("Through Triton (gRPC)", _TRITON, result, result.triton))
+        found.append(_triton(result.triton))
+    if result.gpu.rows:
+        found.append(_gpu(result.gpu))
+    if result.wire:
+        found.append(_wire(result))
+    if result.chain and result.chain.jobs:
+        found.append(_chain(result.chain))
     return found
 
 
-def notes(result: Result) -> list[str]:
-    """What a reader of the tables must know, a sentence or two each."""
-    plan, machine = result.plan, result.machine
-    found = [
-        f"Figures are the median of {plan.rounds} rounds (lowest to highest). Each round runs every row in turn for "
-        f"{plan.seconds:g} s while all others are idle; ratios and shares are taken within a round.",
-        f"Every engine has a process of its own; threads of each: {result.threads}. Peak memory is that process's peak "
-        f"RSS (VmHWM) once this batch has run, smaller batches before it; {number(result.process_mib)} MiB of it were "
-        "there before the engine was. Load is from the model file to the first answer, the library's import apart; "
-        "both are measured once.",
-        f"Slices: {result.origin}. Every timed answer's labels are compared with PyTorch's, at one slice a batch: all "
-        "pixels / pixels that are foreground in either.",
+def _verdict(result: Result) -> Table:
+    standard = result.subject.spec.name == spec_name(STANDARD)
+    title = "Verdict" if standard else f"Verdict (the goals are those of the recipe {STANDARD}, not of this network)"
+    rows = [(each.text, each.found, each.verdict) for each in goals(result)]
+    return Table(title, ("goal", "found", "reached"), rows)
+
+
+def _peaks(result: Result) -> Table:
+    heads = ("precision", "GFLOP/s", "library")
+    rows = [
+        (peak.precision, spread_text(peak.spread), peak.library)
+        if peak.spread
+        else (peak.precision, NONE, f"not measured: {result.peaks_error}")
+        for peak in result.peaks.values()
     ]
-    if result.triton:
-        bare = next((row for row in map(result.bare, plan.callers) if row), None)
-        found.append(
-            "Triton: each caller is a process of its own (no shared Python interpreter lock), with one request of one "
-            "slice at a time; mean batch is nv_inference_count / nv_inference_exec_count. Its share is of the bare "
-            f"engine's slices/s ({bare.title if bare else 'not measured'}) at the largest measured batch that so many "
-            "callers can form. Memory is the sum over tritonserver and its stubs; the callers run on the same cores."
-        )
-    if note := busy_note(machine):
-        found.append(note)
-    if plan.quick:
-        found.append("A quick run: it shows that everything works, not how fast it is.")
-    return found
+    return Table("Matrix-multiply peak of this machine (1024 x 1024 x 1024)", heads, rows)
 
 
-def busy_note(machine: Machine) -> str | None:
-    """What other programs took meanwhile; None if it cannot be known."""
-    if machine.others_cpu is None:
-        return None
-    busy = f"Other programs took {machine.others_cpu:.0%} of these cores' time during the run"
-    return f"{busy}: these figures are not the machine's best." if machine.others_cpu > 0.05 else f"{busy}."
+def _gpu(gpu: GpuResult) -> Table:
+    heads = ("how", "batch", "p50 ms", "slices/s", "roofline ms", "bound by", "of the roofline", "GFLOP", "GB")
+    rows = []
+    for row in gpu.rows:
+        spread = Spread(tuple(row.p50_ms)) if row.p50_ms else None
+        speed = Spread(tuple(1e3 * row.batch / each for each in row.p50_ms)) if row.p50_ms else None
+        share = Spread(tuple(row.roofline_ms / each for each in row.p50_ms)) if row.p50_ms else None
+        figures = (spread_text(spread), spread_text(speed), number(row.roofline_ms), row.bound, percent_text(share))
+        rows.append((row.title, str(row.batch), *figures, number(row.gflop), number(row.gb)))
+    return Table(f"On the GPU: {gpu.description}", heads, rows)
+
+
+def _wire(result: Result) -> Table:
+    wire = result.wire
+    assert wire is not None
+    cells = [
+        ("gRPC, labels alone", f"{wire.request:,}", f"{wire.labels:,}"),
+        ("gRPC, labels and probabilities", f"{wire.request:,}", f"{wire.probabilities:,}"),
+        ("system shared memory, labels alone", f"{wire.shared_request:,}", f"{wire.shared_answer:,}"),
+    ]
+    return Table("Bytes on the wire for a slice", ("how", "request", "answer"), cells)
+
+
+def _chain(chain: ChainResult) -> Table:
+    rows = []
+    for stage in STAGES:
+        spread, own = chain.spread(stage), chain.own(stage)
+        share = Spread(tuple(job.exposed_s[stage] / job.wall_s for job in chain.jobs))
+        rows.append((stage, spread_text(spread), percent_text(share), spread_text(own)))
+    rows.append(("all", spread_text(chain.wall), "100%", NONE))
+    title = f"The whole chain: {chain.slices} DICOM slices of 512 x 512 to SEG, NIfTI, PNG and JSON"
+    return Table(title, ("stage", "s of the wall time", "share", "s by itself"), rows)
 
 
 def remark(row: Row) -> str:
     """Why a row has no figures, or why its figures are worth nothing; else an empty text."""
     if row.error is not None:
         return f"not measured: {row.error}"
-    agreement, foreground = row.tally.agreement, row.tally.foreground_agreement
-    low = agreement is not None and agreement < MIN_AGREEMENT
-    if low or (foreground is not None and foreground < MIN_FOREGROUND_AGREEMENT):
+    # Labels that differ are foreground in one of the two, so this counts every difference, however much is background.
+    foreground = row.tally.foreground_agreement
+    if foreground is not None and foreground < MIN_FOREGROUND_AGREEMENT:
         return "WRONG: its labels are not PyTorch's"
     return ""
-
-
-def _table(title: str, columns: tuple[Column, ...], result: Result, rows: list[Row]) -> Table:
-    shown = columns if any(map(remark, rows)) else columns[:-1]
-    cells = [tuple(text(result, row) for _, text in shown) for row in rows]
-    return Table(title, tuple(head for head, _ in shown), cells)
 
 
 def number(value: float | None) -> str:
@@ -115,53 +136,82 @@ def _agreement(share: float | None) -> str:
     return NONE if share is None else f"{math.floor(share * 1e5) / 1e3:g}"
 
 
-def _labels(result: Result, row: Row) -> str:
+def _labels(row: Row) -> str:
     if not row.measured or not row.tally.pixels:
         return NONE
     return f"{_agreement(row.tally.agreement)} / {_agreement(row.tally.foreground_agreement)}"
 
 
-def _loading(result: Result, row: Row) -> str:
+def _dice(row: Row) -> str:
+    return NONE if row.dice is None else f"{row.dice:.4f}"
+
+
+def _loading(row: Row) -> str:
     return NONE if row.load_s is None else f"{_seconds(row.import_s)} + {_seconds(row.load_s)}"
 
 
-def _memory(result: Result, row: Row) -> str:
+def _memory(row: Row) -> str:
     return f"{row.peak_mib:.0f}" if row.measured else NONE
 
 
-_LATENCY: tuple[Column, ...] = (
-    ("p50 ms", lambda result, row: spread_text(row.spread(lambda sample: sample.p50_ms))),
-    ("p95 ms", lambda result, row: spread_text(row.spread(lambda sample: sample.p95_ms))),
-    ("slices/s", lambda result, row: spread_text(row.spread(lambda sample: sample.slices_per_s))),
-)
-_LAST: tuple[Column, ...] = (
-    ("peak MiB", _memory),
-    ("labels = PyTorch's, %", _labels),
-    ("remark", lambda result, row: remark(row)),
-)
-_ENGINE: tuple[Column, ...] = (
-    ("engine", lambda result, row: row.title),
-    ("batch", lambda result, row: str(row.size)),
-    *_LATENCY,
-    (
-        "x PyTorch",
-        lambda result, row: spread_text(row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)),
-    ),
-    ("import + load s", _loading),
-    *_LAST,
-)
-_TRITON: tuple[Column, ...] = (
-    ("callers", lambda result, row: str(row.size)),
-    *_LATENCY,
-    (
-        "mean batch",
-        lambda result, row: spread_text(row.spread(lambda sample: sample.mean_batch)),
-    ),
-    (
-        "share of bare engine",
-        lambda result, row: percent_text(row.ratio(result.bare(row.size), lambda sample: sample.slices_per_s)),
-    ),
-    ("callers' CPU", lambda result, row: percent_text(row.spread(lambda sample: sample.caller_cpu))),
-    ("start s", lambda result, row: _seconds(row.load_s)),
-    *_LAST,
-)
+def _latency(row: Row) -> tuple[str, ...]:
+    figures = (attrgetter(name) for name in ("p50_ms", "p95_ms", "p99_ms", "slices_per_s"))
+    return tuple(spread_text(row.spread(figure)) for figure in figures)
+
+
+_LATENCY = ("p50 ms", "p95 ms", "p99 ms", "slices/s")
+
+
+def _engines(result: Result, rows: list[tuple[EngineRows, Row]]) -> Table:
+    """An engine that did not run has one row, with the reason."""
+    scored = "Dice" if result.data else "labels = PyTorch's, %"
+    heads = ("engine", "batch", *_LATENCY, "x PyTorch", "of the peak", "import + load s", "peak MiB", scored, "remark")
+    cells = []
+    for each, row in rows:
+        if each.rows[0].error is not None and row is not each.rows[0]:
+            continue
+        batch = NONE if each.rows[0].error is not None else str(row.size)
+        ratio = row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)
+        cells.append(
+            (
+                row.title,
+                batch,
+                *_latency(row),
+                spread_text(ratio),
+                percent_text(result.peak_share(each.engine, row)),
+                _loading(row),
+                _memory(row),
+                _dice(row) if result.data else _labels(row),
+                remark(row),
+            )
+        )
+    return _without_empty_remarks(Table("Engines", heads, cells))
+
+
+def _triton(rows: list[CallsRow]) -> Table:
+    heads = ("load", "callers", *_LATENCY, "mean batch", "queue ms", "share of bare engine", "callers' CPU", "peak MiB")
+    cells = []
+    for row in rows:
+        mean_batch, queue, cpu = (row.spread(attrgetter(name)) for name in ("mean_batch", "queue_ms", "caller_cpu"))
+        share = percent_text(row.spread(attrgetter("share_of_bare")))
+        cells.append(
+            (
+                row.calls.title,
+                str(row.size),
+                *_latency(row),
+                spread_text(mean_batch),
+                spread_text(queue),
+                share,
+                percent_text(cpu),
+                _memory(row),
+                _labels(row),
+                remark(row),
+            )
+        )
+    return _without_empty_remarks(Table("Through Triton", (*heads, "labels = PyTorch's, %", "remark"), cells))
+
+
+def _without_empty_remarks(table: Table) -> Table:
+    if any(row[-1] for row in table.rows):
+        return table
+    return Table(table.title, table.heads[:-1], [row[:-1] for row in table.rows])

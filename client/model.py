@@ -40,13 +40,15 @@ class TritonModel:
 
     spec: what the server's model config says the model expects. Every request names its version, so a job never mixes
     two. url: "HOST:PORT" of Triton's gRPC. name: None takes the only model there with a spec of ours.
+    trace_id: requests are called `<trace_id>/<number>` in Triton's traces and log; none is given without it.
     Raises ServerError if nobody answers, the model is not there or not ready; SpecError if its spec cannot be read.
     """
 
-    def __init__(self, url: str, name: str | None = None) -> None:
+    def __init__(self, url: str, name: str | None = None, trace_id: str | None = None) -> None:
         if not _is_address(url):
             raise ServerError(f"{url!r} is no gRPC address; expected HOST:PORT, such as localhost:8001")
         self.url = url
+        self._trace_id, self._sent = trace_id, 0
         self._client = grpcclient.InferenceServerClient(url, channel_args=_channel_args())
         try:
             self.name, self.spec, self.max_batch_size = self._find(name)
@@ -96,8 +98,15 @@ class TritonModel:
                 answer.set_result(result.as_numpy(output))
 
         outputs = [grpcclient.InferRequestedOutput(output)]
+        self._sent += 1
         self._client.async_infer(
-            self.name, [tensor], done, self.version, outputs=outputs, client_timeout=REQUEST_TIMEOUT_S
+            self.name,
+            [tensor],
+            done,
+            self.version,
+            outputs=outputs,
+            request_id=f"{self._trace_id}/{self._sent}" if self._trace_id else "",
+            client_timeout=REQUEST_TIMEOUT_S,
         )
         return answer
 

@@ -59,7 +59,11 @@ def write_mni152_series(folder: Path) -> Path:
     Explicit VR little endian, 16 bits allocated, 12 stored, values 0..255, UIDs the same on every run: writing again
     gives the same files. Returns `folder`. Raises OutputError if it cannot be written.
     """
-    volume = read_mni152()
+    return write_series(read_mni152(), folder)
+
+
+def write_series(volume: Volume, folder: Path) -> Path:
+    """The same of the template on another grid: values 0..255, axes along LPS."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for index in range(volume.shape[2]):

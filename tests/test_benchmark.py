@@ -22,9 +22,10 @@ from onnx import helper, numpy_helper
 from server_traces import eventually
 from small_model import SMALL_SPEC
 
+from benchmarks.chain import STAGES
 from benchmarks.children import Child, ChildError
 from benchmarks.figures import Row, Sample, Spread, Tally
-from benchmarks.plan import BASELINE, ENGINES, Engine, Plan
+from benchmarks.plan import BASELINE, Calls, Engine, Plan
 from benchmarks.report import FILES, as_json, markdown, write_report
 from benchmarks.runner import run_benchmark
 from benchmarks.subject import SLICES, Subject, find_subject, real_slices
@@ -32,7 +33,8 @@ from benchmarks.tables import remark
 from imaging import SPEC_KEY
 from swinunet.errors import InputError
 
-FIGURES = ("p50_ms", "p95_ms", "slices_per_s")
+FIGURES = ("p50_ms", "p95_ms", "p99_ms", "slices_per_s")
+CHOSEN = ("onnxruntime-fp32", "openvino-f32", "openvino-bf16", "tensorrt-fp16")
 
 
 @pytest.fixture
@@ -54,6 +56,9 @@ def small(small_repository: Path) -> Path:
     return small_repository
 
 
+TWO = (Calls(1), Calls(1, batching=False))
+
+
 def check_spreads(row: dict[str, Any], rounds: int) -> None:
     for name in FIGURES:
         spread = row[name]
@@ -66,44 +71,84 @@ def check_spreads(row: dict[str, Any], rounds: int) -> None:
 def test_quick_run_measures_every_row_and_every_label_is_right(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, out, err = run_main(capfd, monkeypatch, "--quick", "--seconds", "0.1", "-o", str(tmp_path / "report"))
+    chosen = ["--engines", ",".join(CHOSEN), "--batches", "1,3"]
+    status, out, err = run_main(
+        capfd, monkeypatch, "--quick", "--seconds", "0.05", *chosen, "-o", str(tmp_path / "report")
+    )
     assert status == 0, err
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     text = (tmp_path / "report" / "report.md").read_text()
-    assert (tmp_path / "report" / "latency.png").read_bytes().startswith(b"\x89PNG")
+    for picture in (name for name in FILES if name.endswith(".png")):
+        assert (tmp_path / "report" / picture).read_bytes().startswith(b"\x89PNG")
+        assert f"]({picture})" in text
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
 
-    found = [(row["engine"], row["precision"], row["batch"]) for row in report["engines"]]
-    assert found == [(engine.name, engine.precision, batch) for engine in ENGINES for batch in (1, 8)]
+    assert [(row["key"], row["batch"]) for row in report["engines"]] == [
+        (key, batch) for key in (BASELINE.key, *CHOSEN) for batch in (1, 3)
+    ]
+    rounds = report["plan"]["rounds"]
+    assert rounds in (1, 2)  # one where the machine is too slow for two within the time of a quick run
     for row in report["engines"]:
-        if row["precision"] == "bf16" and row["error"]:
-            assert "no bf16 instructions" in row["error"]
+        if row["error"]:
+            assert row["key"] in ("openvino-bf16", "tensorrt-fp16")
+            assert "no " in row["error"]
             continue
-        assert row["error"] is None
         assert row["remark"] == ""
         assert row["agreement"] >= 0.999
         assert row["foreground_agreement"] >= 0.95
         assert row["load_s"] > 0
-        assert len(row["speed_ratio"]["rounds"]) == 2
-        check_spreads(row, rounds=2)
+        assert len(row["speed_ratio"]["rounds"]) == len(row["share_of_peak"]["rounds"]) == rounds
+        check_spreads(row, rounds)
         assert f"| {row['title']} | {row['batch']} |" in text
-    assert [row["callers"] for row in report["triton"]] == [1, 8]
-    for row in report["triton"]:
-        assert row["error"] is None
-        assert row["foreground_agreement"] >= 0.95
-        assert row["mean_batch"]["min"] >= 1
-        assert row["share_of_bare"]["min"] > 0
-        check_spreads(row, rounds=2)
-    assert report["triton"][0]["mean_batch"]["max"] == 1
-    assert report["triton"][1]["bare_engine"]["batch"] == 8
+    check_triton(report["triton"], rounds)
+    check_chain(report["chain"], rounds)
+    assert report["wire_bytes"]["request"] > 7 * 64 * 64 * 2 > report["wire_bytes"]["shared_request"]
+    assert report["wire_bytes"]["labels"] < report["wire_bytes"]["probabilities"]
+    assert {goal["reached"] for goal in report["verdict"]} <= {True, False}
     assert "AVX" in text or "NEON" in text
-    assert all(engine.title in out for engine in ENGINES)
+    assert BASELINE.title in out
+
+
+def check_triton(rows: list[dict[str, Any]], rounds: int) -> None:
+    assert {(row["callers"], row["batching"]) for row in rows} == {(1, True), (4, True), (1, False), (4, False)}
+    for row in rows:
+        if row["generator"] == "perf_analyzer" and row["error"]:
+            assert "fetch it with --perf-analyzer" in row["error"]
+            continue
+        assert row["error"] is None
+        assert row["mean_batch"]["min"] >= 1
+        assert row["queue_ms"]["min"] >= 0
+        assert row["share_of_bare"]["min"] > 0
+        check_spreads(row, rounds)
+        if row["generator"] == "ours":
+            assert row["foreground_agreement"] >= 0.95
+        if row["callers"] == 1 or not row["batching"]:
+            assert row["mean_batch"]["max"] == 1
+
+
+def check_chain(chain: dict[str, Any], rounds: int) -> None:
+    assert chain["error"] is None
+    assert len(chain["jobs"]) == len({job["trace_id"] for job in chain["jobs"]}) == rounds
+    for job in chain["jobs"]:
+        assert job["requests"] > 0
+        assert tuple(job["exposed_s"]) == STAGES
+        assert sum(job["exposed_s"].values()) == pytest.approx(job["wall_s"], rel=0.01)
+        assert all(job["own_s"][stage] > 0 for stage in ("read", "decode", "preprocess", "compute", "seg"))
 
 
 def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path) -> None:
-    plan = Plan(engines=(BASELINE, Engine("ONNX Runtime", "onnxruntime", "fp32")), batches=(1, 3), callers=(), rounds=1)
+    plan = Plan(
+        engines=(BASELINE, Engine("ONNX Runtime", "onnxruntime", "fp32")),
+        batches=(1, 3),
+        triton=(),
+        chain_slices=0,
+        hardware=False,
+        seconds=0.05,
+        budget_s=0.0,
+    )
     result = run_benchmark(find_subject(small, None), plan)
-    pytorch, onnxruntime = as_json(result)["engines"][0], as_json(result)["engines"][3]
+    assert result.rounds == 1  # of the plan's five: the time was up
+    pytorch, onnxruntime = as_json(result)["engines"][0], as_json(result)["engines"][2]
     assert "checkpoint.safetensors: no such file" in pytorch["error"]
     assert onnxruntime["error"] is None
     assert onnxruntime["speed_ratio"] is None
@@ -113,9 +158,15 @@ def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path)
 
 def test_triton_that_does_not_start_says_why(small: Path, tmp_path: Path) -> None:
     shutil.rmtree(small / SMALL_SPEC.name / "configs")
-    plan = Plan(engines=(Engine("ONNX Runtime", "onnxruntime", "fp32"),), batches=(1,), rounds=1, seconds=0.05)
+    onnxruntime = Engine("ONNX Runtime", "onnxruntime", "fp32")
+    plan = Plan(
+        engines=(onnxruntime,), batches=(1,), triton=TWO, chain_slices=4, hardware=False, rounds=1, seconds=0.05
+    )
     result = run_benchmark(find_subject(small, "small"), plan)
-    assert all("has the config 'cpu'" in remark(row) for row in result.triton)
+    assert "has the config 'cpu'" in remark(result.triton[0])
+    assert "no readable model config" in remark(result.triton[1])
+    assert result.chain is not None
+    assert "has the config 'cpu'" in (result.chain.error or "")
     assert result.engines[0].rows[0].measured
     assert len(write_report(result, tmp_path)) == len(FILES)  # a report, a plot too, of what there is
 
@@ -133,7 +184,10 @@ def swap_classes(path: Path) -> None:
 def test_a_fast_wrong_engine_shows(subject: Subject, tmp_path: Path) -> None:
     copy = shutil.copytree(subject.repository, tmp_path / "repository")
     swap_classes(copy / subject.spec.name / subject.folder.name / "model.onnx")
-    plan = Plan(engines=ENGINES[:2], batches=(2,), callers=(1,), rounds=1, seconds=0.1)
+    engines = (BASELINE, Engine("ONNX Runtime", "onnxruntime", "fp32"))
+    plan = Plan(
+        engines=engines, batches=(2,), triton=(Calls(1),), chain_slices=0, hardware=False, rounds=1, seconds=0.1
+    )
     result = run_benchmark(find_subject(copy, None), plan)
     right, wrong = (each.rows[0] for each in result.engines)
     assert remark(right) == ""
@@ -146,9 +200,19 @@ def test_a_fast_wrong_engine_shows(subject: Subject, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tritonserver")
 def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from swinunet.cli import main; main()", "benchmark", "--seconds", "60"]
+    command = [sys.executable, "-c", "from swinunet.cli import main; main()", "benchmark", "--quick"]
     run = subprocess.Popen(
-        [*command, "--repository", str(small), "-o", str(tmp_path / "report")],
+        [
+            *command,
+            "--seconds",
+            "60",
+            "--engines",
+            "openvino-f32",
+            "--repository",
+            str(small),
+            "-o",
+            str(tmp_path / "report"),
+        ],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -163,7 +227,7 @@ def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path)
                     found += "benchmarks.caller_worker" in process.cmdline()
             return found
 
-        assert eventually(lambda: run.poll() is not None or callers() == 8, 120)
+        assert eventually(lambda: run.poll() is not None or callers() == 2 * 4, 120)
         assert run.poll() is None
         started = benchmark.children(recursive=True)
         assert any(process.name() == "tritonserver" for process in started)
@@ -220,8 +284,8 @@ def test_tally_looks_at_the_foreground_by_itself() -> None:
 def test_ratios_are_taken_within_each_round() -> None:
     slow, fast = Row("slow", 1), Row("fast", 1)
     for speed in (10.0, 20.0):  # the machine was busy in the first round
-        slow.samples.append(Sample(1, 1, speed, 1, 1))
-        fast.samples.append(Sample(1, 1, 3 * speed, 1, 1))
+        slow.add(Sample(1, 1, 1, speed, 1, 1), Tally())
+        fast.add(Sample(1, 1, 1, 3 * speed, 1, 1), Tally())
     assert fast.ratio(slow, lambda sample: sample.slices_per_s) == Spread((3.0, 3.0))
     slow.error = "died in the second round"
     assert fast.ratio(slow, lambda sample: sample.slices_per_s) is None
@@ -260,6 +324,22 @@ def not_a_time(_repository: Path) -> list[str]:
     return ["--seconds", "nan"]
 
 
+def unknown_engine(_repository: Path) -> list[str]:
+    return ["--engines", "openvino-f32,openvino-f31"]
+
+
+def unknown_recipe(_repository: Path) -> list[str]:
+    return ["--recipe", "swin"]
+
+
+def no_batch(_repository: Path) -> list[str]:
+    return ["--batches", "0,1"]
+
+
+def not_labelled(repository: Path) -> list[str]:
+    return ["--data", str(repository / "nowhere")]
+
+
 def output_is_a_file(repository: Path) -> list[str]:
     return ["-o", str(repository / SMALL_SPEC.name / "config.pbtxt")]
 
@@ -273,6 +353,10 @@ REFUSED: dict[Callable[[Path], list[str]], str] = {
     unknown_model: "has no model 'liver' (there is: small)",
     no_time: "--seconds is 0; expected more than 0",
     not_a_time: "--seconds is nan; expected more than 0",
+    unknown_engine: "there is no engine 'openvino-f31'; choose from pytorch-fp32,",
+    unknown_recipe: "--recipe makes its own model",
+    no_batch: "--batches is '0,1'; expected numbers from 1 to 64",
+    not_labelled: "nowhere",
     output_is_a_file: "cannot write the report here",
 }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table as Grid
 
     from benchmarks.machine import Machine
+    from benchmarks.plan import Plan
     from benchmarks.runner import Progress
     from benchmarks.tables import Table
 
@@ -32,25 +33,40 @@ def _benchmark(
     repository: Annotated[
         Path | None, typer.Option(help="model repository", show_default="model_repository/ of the checkout")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="model name, where the repository has several")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the report")] = Path("benchmark_output"),
-    seconds: Annotated[
-        float | None, typer.Option(help="time for each row in each round", show_default="2, or 0.2 with --quick")
+    model: Annotated[
+        str | None, typer.Option(help="model name, where the repository has several; or a version folder")
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="instead of a model: this recipe's network, as swin-unet, untrained")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for the report")] = Path("benchmark_output"),
+    data: Annotated[Path | None, typer.Option(help="labelled cases: score each engine's Dice on the first ten")] = None,
+    engines: Annotated[
+        str | None, typer.Option(help="engines to measure, as openvino-f32,openvino-bf16", show_default="all")
+    ] = None,
+    batches: Annotated[str | None, typer.Option(help="batches to measure", show_default="1,2,4,8,16,32")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="time for each row in each round", show_default="0.7, or 0.1 with --quick")
+    ] = None,
+    perf_analyzer: Annotated[
+        bool, typer.Option("--perf-analyzer", help="fetch NVIDIA's load generator if it is not there (14 MB)")
+    ] = False,
     recipes: Annotated[
         str | None, typer.Option(help="training: recipes to measure, as small,tiny", show_default="all")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="two short rounds, to see that everything works")] = False,
 ) -> None:
-    """Measure latency, throughput and memory of every engine, bare and through Triton, in one interleaved run.
+    """Measure every engine, Triton and the whole chain from DICOM to SEG, in one interleaved run.
 
-    Writes report.md, report.json and latency.png. Every answer's labels are compared with PyTorch's. Takes about two
-    minutes; leave the machine alone meanwhile.
+    Writes report.md, report.json, engines.png, triton.png and chain.png: latency, throughput, memory, labels, the share
+    of this machine's matrix-multiply peak, and which goals were reached. Takes up to twelve minutes, about two with
+    --quick; leave the machine alone meanwhile.
 
     `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
     A step of a large recipe takes about half a minute on one core; choose with --recipes.
 
-    Examples: `swinunet benchmark -o benchmark_output`, `swinunet benchmark training --recipes small,tiny`
+    Examples: `swinunet benchmark --recipe swin-unet`, `swinunet benchmark --quick --engines openvino-f32`,
+    `swinunet benchmark training --recipes small,tiny`
     """
     from swinunet.errors import InputError
 
@@ -60,28 +76,59 @@ def _benchmark(
     if seconds is not None and not 0 < seconds <= 600:
         raise InputError(f"--seconds is {seconds:g}; expected more than 0 and at most 600")
     if what == "training":
-        if repository or model:
-            raise InputError("--repository and --model are of `swinunet benchmark serving`; leave them out here")
+        if any((repository, model, recipe, data, engines, batches, perf_analyzer)):
+            raise InputError(
+                "--repository and --model are of `swinunet benchmark serving`, like --recipe, --data, --engines, "
+                "--batches and --perf-analyzer; leave them out here"
+            )
         _training(recipes, output, seconds, quick)
         return
     if recipes is not None:
         raise InputError("--recipes is of `swinunet benchmark training`; leave it out here")
-    _serving(repository, model, output, seconds, quick)
+    if recipe is not None and (repository or model or data):
+        raise InputError("--recipe makes its own model; leave out --repository, --model and --data")
+    plan = _plan(engines, batches, seconds, perf_analyzer, quick)
+    _serving(plan, repository, model, recipe, output, data)
 
 
-def _serving(repository: Path | None, model: str | None, output: Path, seconds: float | None, quick: bool) -> None:
-    from benchmarks.plan import Plan
+def _plan(engines: str | None, batches: str | None, seconds: float | None, perf_analyzer: bool, quick: bool) -> Plan:
+    from dataclasses import replace
+
+    from benchmarks.plan import Plan, choose_engines, choose_sizes
+
+    plan = Plan.short() if quick else Plan()
+    if engines is not None:
+        plan = replace(plan, engines=choose_engines(engines))
+    if batches is not None:
+        plan = replace(plan, batches=choose_sizes(batches, "--batches"))
+    return replace(plan, seconds=seconds or plan.seconds, perf_analyzer=perf_analyzer)
+
+
+def _serving(
+    plan: Plan, repository: Path | None, model: str | None, recipe: str | None, output: Path, data: Path | None
+) -> None:
+    from tempfile import TemporaryDirectory
+
+    from benchmarks.notes import notes
     from benchmarks.report import prepare_folder, write_report
     from benchmarks.runner import run_benchmark
     from benchmarks.subject import find_subject
-    from benchmarks.tables import notes, tables
+    from benchmarks.tables import tables
     from swinunet.paths import default_repository
+    from training.folders import DataFolder
 
-    subject = find_subject(repository or default_repository(), model)
-    prepare_folder(output)
-    plan = Plan.short(seconds or 0.2) if quick else Plan(seconds=seconds or 2.0)
-    with _stopped_by_sigterm(), _bar() as progress:
-        result = run_benchmark(subject, plan, progress)
+    if data is not None:
+        DataFolder.open(data)  # refuse it now, not in every engine
+    with TemporaryDirectory(prefix="swinunet-benchmark-") as made, _stopped_by_sigterm():
+        if recipe is not None:
+            from benchmarks.standard import standard_subject
+
+            subject = standard_subject(recipe, Path(made))
+        else:
+            subject = find_subject(repository or default_repository(), model)
+        prepare_folder(output)
+        with _bar() as progress:
+            result = run_benchmark(subject, plan, progress, data=data, trained=recipe is None)
     files = write_report(result, output)
     _show(result.subject.title, result.machine, tables(result), notes(result))
     print(f"{output}: {', '.join(path.name for path in files)}")

@@ -1,0 +1,220 @@
+"""The parts of `swinunet benchmark`: what is computed from what was measured."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_model import SMALL_SPEC
+
+from benchmarks.chain import STAGES, job_of, read_trace, union, without, write_chain_series
+from benchmarks.figures import Row, Sample, Tally
+from benchmarks.gpu import Gpu, GpuResult, GpuRow, take_in
+from benchmarks.machine import Machine
+from benchmarks.perf_analyzer import PerfAnalyzerError, find_perf_analyzer
+from benchmarks.plan import BASELINE, ENGINES, Plan, choose_engines, choose_sizes
+from benchmarks.result import CallsRow, EngineRows, Result
+from benchmarks.standard import standard_network, standard_subject
+from benchmarks.subject import Subject, find_subject
+from benchmarks.verdict import goals
+from client.dicom import read_volume, scan_folder, select_series
+from serving import ServingError
+from swinunet.errors import InputError
+from training.checkpoint import load_checkpoint
+
+S = 1_000_000_000  # ns
+
+moments = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda pair: (min(pair), max(pair))))
+
+
+@given(moments, moments)
+def test_intervals_are_sets_of_moments(some: list[tuple[int, int]], taken: list[tuple[int, int]]) -> None:
+    def as_set(intervals: list[tuple[int, int]]) -> set[int]:
+        return set(itertools.chain.from_iterable(range(*each) for each in intervals))
+
+    joined = union(some)
+    assert as_set(joined) == as_set(some)
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(joined))
+    assert as_set(without(joined, union(taken))) == as_set(some) - as_set(taken)
+
+
+def test_a_job_counts_each_moment_once() -> None:
+    # One request: sent at 1 s, queued at 2, computing 3 to 7, answered at 8. The client makes slices meanwhile, 4 to 5.
+    seconds = dict.fromkeys(("read", "decode", "nifti", "seg", "overlay"), 0.1)
+    spans = {
+        "preprocess": [(0, S), (4 * S, 5 * S)],
+        "wait": [(S, 4 * S), (5 * S, 8 * S)],
+        "restore": [(8 * S, 8 * S + S // 2)],
+    }
+    reply = {
+        "wall_s": 10.0,
+        "seconds": {**seconds, "preprocess": 2.0, "restore": 0.5},
+        "spans": spans,
+        "peak_mib": 100.0,
+    }
+    request = {"QUEUE_START": 2 * S, "COMPUTE_START": 3 * S, "COMPUTE_INPUT_END": 3 * S, "COMPUTE_OUTPUT_START": 7 * S}
+    job = job_of("a", reply, [request])
+    assert job.exposed_s["compute"] == pytest.approx(4)
+    assert job.exposed_s["preprocess"] == pytest.approx(1)
+    assert job.exposed_s["queue"] == pytest.approx(1)
+    assert job.exposed_s["wire"] == pytest.approx(2)
+    assert job.exposed_s["restore"] == pytest.approx(0.5)
+    assert tuple(job.exposed_s) == STAGES
+    assert sum(job.exposed_s.values()) == pytest.approx(10)
+    assert job.compute_share == pytest.approx(0.4)
+
+
+def test_a_trace_is_read_by_job(tmp_path: Path) -> None:
+    entries = [
+        {"id": 1, "model_name": "m"},  # the canary has no identifier
+        {"id": 1, "timestamps": [{"name": "QUEUE_START", "ns": 1}]},
+        {"id": 2, "model_name": "m", "request_id": "job-1/1"},
+        {"id": 2, "timestamps": [{"name": "QUEUE_START", "ns": 5}]},
+        {"id": 2, "timestamps": [{"name": "COMPUTE_START", "ns": 7}]},
+    ]
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps(entries))
+    assert read_trace(path) == {"job-1": [{"QUEUE_START": 5, "COMPUTE_START": 7}]}
+
+
+def test_a_trace_that_was_not_written_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    for text in (None, "[{"):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(ServingError, match="no readable trace"):
+            read_trace(path)
+
+
+def test_the_chain_series_is_the_brain_on_another_grid(tmp_path: Path) -> None:
+    volume = read_volume(select_series(scan_folder(write_chain_series(tmp_path / "series", 5)), modality="MR")).volume
+    assert volume.shape == (512, 512, 5)
+    assert volume.spacing_mm == pytest.approx((233 / 512, 233 / 512, 189 / 5), rel=1e-4)
+    assert volume.voxels.max() > 150
+    # The brain's middle stays where it is: within a slice of the template's own centre of mass.
+    centre = np.argwhere(volume.voxels > 50).mean(axis=0)
+    found = (volume.affine @ [*centre, 1])[:3]
+    assert found == pytest.approx([0, 19, 10], abs=15)
+
+
+@pytest.fixture(scope="module")
+def standard(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return standard_subject("tiny", tmp_path_factory.mktemp("standard") / "repository")
+
+
+def test_the_standard_network_is_the_same_every_time_and_sees_more_than_background(standard: Subject) -> None:
+    network, spec, _ = standard_network("tiny")
+    with np.load(standard.folder / "canary.npz") as canary, torch.inference_mode():
+        labels = network(torch.from_numpy(canary["image"]).float()).argmax(1).byte().numpy()
+        assert np.array_equal(labels, canary["labels"])
+    assert len(np.unique(labels)) > 3
+    assert standard.spec.num_classes == spec.num_classes == 9
+
+
+def test_the_gpus_part_runs_and_the_roofline_is_the_longer_of_two(standard: Subject, tmp_path: Path) -> None:
+    slices = tmp_path / "slices.npy"
+    with np.load(standard.folder / "canary.npz") as canary:
+        np.save(slices, canary["image"])
+    found, row = GpuResult(), GpuRow("fp32", compiled=False, batch=3)
+    with ExitStack() as stack:
+        gpu = Gpu(found, standard.folder, slices, device="cpu")
+        gpu.load(stack, size=64, copied=2**16)
+        gpu.measure(row, 0.01)
+    assert found.reason is None
+    assert len(row.p50_ms) == 1
+    weights = sum(
+        weight.nbytes for weight in load_checkpoint(standard.folder / "checkpoint.safetensors")[0].parameters()
+    )
+    assert row.gb * 1e9 > weights + 3 * 9 * 32 * 32 * 4  # the logits are written too
+    take_in(row, {"latencies_s": [1.0], "gflop": 10.0, "gb": 1.0}, {"gflop_per_s": 100.0, "gb_per_s": 20.0})
+    assert (row.roofline_ms, row.bound) == (100.0, "operations")
+    take_in(row, {"latencies_s": [1.0], "gflop": 10.0, "gb": 1.0}, {"gflop_per_s": 1000.0, "gb_per_s": 20.0})
+    assert (row.roofline_ms, row.bound) == (50.0, "bytes")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_without_a_gpu_it_says_so(standard: Subject, tmp_path: Path) -> None:
+    found = GpuResult()
+    with ExitStack() as stack:
+        Gpu(found, standard.folder, tmp_path / "slices.npy").load(stack)
+    assert "no GPU that torch" in (found.reason or "")
+
+
+def test_a_version_folder_names_a_model(standard: Subject) -> None:
+    assert find_subject(Path("nowhere"), str(standard.folder)).folder == standard.folder
+
+
+def test_choices() -> None:
+    assert choose_engines("openvino-bf16") == (BASELINE, *(e for e in ENGINES if e.key == "openvino-bf16"))
+    assert choose_sizes("8,1,8", "--batches") == (1, 8)
+    for wrong in ("", "a", "1.5", "65", "-1"):
+        with pytest.raises(InputError, match="--batches"):
+            choose_sizes(wrong, "--batches")
+    with pytest.raises(InputError, match="--engines"):
+        choose_engines(" , ")
+
+
+def test_perf_analyzer_is_fetched_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PerfAnalyzerError, match="fetch it with --perf-analyzer"):
+        find_perf_analyzer(fetch=False)
+    assert not any(tmp_path.iterdir())
+
+
+def a_row(title: str, speed: float, peak_mib: float, agreement: float = 1.0) -> Row:
+    row = Row(title, 1)
+    row.add(Sample(1, 1, 1, speed, 5, peak_mib), Tally(1000, 0, 1000, round(1000 * (1 - agreement))))
+    return row
+
+
+def a_result(fast: Row) -> Result:
+    machine = Machine("cpu", 2, 2, (), 1.0, "Linux", "3", {}, "now", 0.0)
+    openvino = next(engine for engine in ENGINES if engine.key == "openvino-f32")
+    rows = [EngineRows(BASELINE, [a_row("PyTorch", 10, 800)]), EngineRows(openvino, [fast])]
+    subject = Subject(Path(), Path("1"), SMALL_SPEC)
+    result = Result(subject, Plan(), machine, 2, "slices", rows, [], gflop=2.0)
+    result.peaks["f32"].rounds.append({"torch": 100.0, "openvino": 150.0})
+    return result
+
+
+@pytest.mark.parametrize(
+    ("speed", "peak_mib", "agreement", "reached"),
+    [
+        (50, 400, 1.0, (True, True, True)),
+        (49, 401, 1.0, (False, True, False)),
+        (44, 400, 1.0, (False, False, True)),
+        (50, 400, 0.99, (None, True, None)),  # fast and wrong does not count as fast
+    ],
+)
+def test_the_verdict_is_the_runs(
+    speed: float, peak_mib: float, agreement: float, reached: tuple[bool | None, ...]
+) -> None:
+    found = goals(a_result(a_row("OpenVINO", speed, peak_mib, agreement)))
+    assert tuple(goal.reached for goal in found[:3]) == reached
+    assert [goal.verdict for goal in found[3:]] == ["not measured"] * 3
+
+
+def test_untrained_labels_need_only_be_recognisably_the_same() -> None:
+    for agreement, reached in ((0.95, True), (0.85, None)):
+        result = a_result(a_row("OpenVINO", 50, 400, agreement))
+        result.trained = False
+        assert goals(result)[0].reached is reached
+
+
+def test_tritons_goal_is_the_best_load_of_four_callers() -> None:
+    result = a_result(a_row("OpenVINO", 50, 400))
+    for calls in Plan().triton:
+        row = CallsRow("Triton", calls.callers, calls=calls)
+        share = 0.96 if calls.callers == 4 and not calls.batching else 0.9
+        row.add(Sample(1, 1, 1, share * 100, 5, 1, bare_slices_per_s=100), Tally())
+        result.triton.append(row)
+    assert goals(result)[3].reached
+    assert "batching off" in goals(result)[3].found
