@@ -10,12 +10,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from export.parity import check_parity
 from onnx import numpy_helper
 from small_model import SMALL_SPEC
 
 from export import parity
 from export.onnx_graph import export_onnx, read_spec
-from export.parity import check_parity
 from export.pipeline import check_version, export_checkpoint
 from export.sample_slices import sample_slices
 from imaging import ModelSpec, Volume, write_nifti
