@@ -49,8 +49,8 @@ def export_checkpoint(
     """Export `checkpoint` into `repository`; see `export.repository` for what is written.
 
     version: None takes the spec's. data: what to judge on, see `export.gate.evidence`. serve_with: the row that the CPU
-    config runs. Raises CheckpointError for a checkpoint without a spec, InputError for unknown engines or unusable data,
-    OutputError for a version that exists or a repository that cannot be written, GateError for a version that failed.
+    config runs. Raises CheckpointError for one without a spec, InputError for unknown engines or unusable data,
+    OutputError for a version that exists or a repository that cannot be written, GateError for one that failed.
     """
     asked = choose_rows(options.engines)
     network, spec = read_checkpoint(checkpoint, version)

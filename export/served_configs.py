@@ -26,7 +26,7 @@ class Configs:
     row: Row
 
     def write(self, model: Path) -> None:
-        """Write both below a model's folder; each appears whole, and names the version it serves. Raises OutputError."""
+        """Write both into a model's folder, each whole; each names the version it serves. Raises OutputError."""
         (model / CPU_CONFIG).parent.mkdir(parents=True, exist_ok=True)
         write_whole(model / GPU_CONFIG, self.gpu.encode())
         write_whole(model / CPU_CONFIG, self.cpu.encode())

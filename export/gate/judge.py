@@ -102,7 +102,7 @@ class _Opened:
     describe: Callable[[], str]
 
 
-class _NotHere(Exception):
+class _NotHereError(Exception):
     """An engine that this machine cannot run; nothing is said against it."""
 
 
@@ -161,7 +161,7 @@ class _Subject:
             opened = open_engine()
             figures = tuple(compare(run(opened.runner, self._feeds), self._expected))
             description = opened.describe()
-        except _NotHere as error:
+        except _NotHereError as error:
             return _Trial(replace(blank, status="not run", reasons=(str(error),)), None)
         except Exception as error:  # each engine raises its own
             return _Trial(replace(blank, status="failed", reasons=(_reason(error),)), None)
@@ -181,11 +181,11 @@ class _Subject:
         if row.artefact.endswith(".onnx"):
             require_contract(self._folder / row.artefact, self._spec, row.stored)
         if row.loader not in LOADERS:
-            raise _NotHere(f"this software cannot run {row.loader} yet")
+            raise _NotHereError(f"this software cannot run {row.loader} yet")
         try:
             loaded = load_engine(row.loader, self._folder, row.precision, torch.get_num_threads())
         except (InputError, MissingExtraError) as error:
-            raise _NotHere(str(error)) from None
+            raise _NotHereError(str(error)) from None
         runner: BaseRunner = WireRunner(row.name, lambda image: loaded.run(image)._asdict())
         if row.name == "onnxruntime-fp32":  # the one engine that can show the graph's logits
             runner = OnnxrtRunner(self._session_with_logits(self._folder / row.artefact), name=row.name)
@@ -205,11 +205,11 @@ class _Subject:
             from export.gate.served import served_model
             from serving import ServingError, find_tritonserver
         except ModuleNotFoundError as error:
-            raise _NotHere(f"{error.name} is not installed; pip install 'swinunet[server]'") from None
+            raise _NotHereError(f"{error.name} is not installed; pip install 'swinunet[server]'") from None
         try:
             find_tritonserver()
         except ServingError as error:
-            raise _NotHere(str(error)) from None
+            raise _NotHereError(str(error)) from None
         configs = self._question.configs
         infer = stack.enter_context(served_model(self._folder, self._spec.name, self._spec.version, configs))
         said = f"Triton over gRPC, {configs.row.name}"

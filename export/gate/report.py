@@ -107,7 +107,18 @@ class Report:
         lines = [f"{each.engine} FAILED: {'; '.join(each.reasons)}" for each in self.failed]
         lines += [each.drift for each in self.failed if each.drift]
         lines += [f"not proven: {each.engine} ({'; '.join(each.reasons)})" for each in self.unproven]
-        return lines or ["Every engine passed."]
+        if not self.labelled:
+            lines.append("not judged: Dice against labels (give a labelled folder with --data)")
+        absent = {
+            each.name
+            for verdict in self.verdicts
+            if verdict.clinic
+            for each in verdict.clinic.structures
+            if each.volume_change is None
+        }
+        if absent:
+            lines.append(f"not judged: {', '.join(sorted(absent))}, which the checkpoint finds in none of the cases")
+        return lines if self.failed or self.unproven else ["Every engine passed.", *lines]
 
     def tables(self) -> tuple[Table, ...]:
         """The two halves: tensors, and the clinic with a row for each engine and structure."""
@@ -175,7 +186,7 @@ def _clinic_table(verdicts: Sequence[Verdict], cases: str, labelled: bool) -> Ta
 
 
 def _clinic_rows(engine: str, clinic: ClinicFigures) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in clinic.structures:
         change = each.dice_change
         spread = "" if change.low is None else f" ({change.low:+.4f} to {change.high:+.4f})"

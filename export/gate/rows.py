@@ -10,7 +10,9 @@ from swinunet.errors import InputError
 
 REFERENCE = "pytorch-fp32"
 SERVED = "served"  # the verdict on the version in a real Triton
-MAX_LOGIT_ERROR = 1e-3  # where an engine shows its logits, float32 only
+# Where an engine shows its logits, float32 only. Of the shipped model's 162 weights, each off by 5 %, this finds the 155
+# that change its output: masks of -100 do not, nor do the three matrices right before a LayerNorm. Noise is 5e-6.
+MAX_LOGIT_ERROR = 1e-3
 TIE_MARGIN = 2e-3  # two classes closer than this in probability are a tie, and either label is right
 MAX_DICE_DROP = 0.002  # of any structure's mean over the cases
 MAX_VOLUME_CHANGE = 0.01  # of any structure: summed absolute change of the cases over their summed volume
@@ -29,13 +31,14 @@ class Tolerance:
     differing_labels: float
 
 
-# fp32: float16 probabilities from 0.5 to 1 are 4.9e-4 apart, so two steps; engines only sum in another order.
-# The others: PRECISION_TABLE
+# fp32: engines only sum in another order, and float16 probabilities above 0.5 are 4.9e-4 apart: two steps.
+# bf16: the shipped model on its validation cases shows 0.031, 3.4e-5 and 2.6e-5; larger networks drift more.
+# fp16 has three bits more than bf16. int8 moves borders: this only finds a broken one, the clinic judges the rest.
 TOLERANCES = {
     "fp32": Tolerance(1e-3, 1e-4, 0.0),
-    "fp16": Tolerance(0.02, 1e-3, 0.001),
-    "bf16": Tolerance(0.15, 2e-3, 0.003),
-    "int8": Tolerance(0.5, 1e-2, 0.01),
+    "fp16": Tolerance(0.02, 1e-4, 3e-4),
+    "bf16": Tolerance(0.1, 3e-4, 1e-3),
+    "int8": Tolerance(0.5, 2e-3, 5e-3),
 }
 
 

@@ -23,7 +23,7 @@ _TIMEOUT_S = 120.0
 def served_model(folder: Path, name: str, version: int, configs: Configs) -> Iterator[Callable[[np.ndarray], Outputs]]:
     """Serve the version in `folder` from a repository of its own, and infer through it (image float16 [B, C, H, W]).
 
-    `folder` is only read. Raises ServingError if Triton is not installed, does not start, or answers its canary wrongly.
+    `folder` is only read. Raises ServingError if Triton is not installed, does not start, or fails its canary.
     """
     with tempfile.TemporaryDirectory(prefix="swinunet-gate-") as made:
         model = Path(made) / name

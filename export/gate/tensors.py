@@ -112,7 +112,8 @@ def compare(found: list[IterationResult], expected: list[IterationResult]) -> li
         _require_contract(ours, theirs)
     both = RunResults([("engine", found), (REFERENCE, expected)])
     errors_of = CompareFunc.simple(check_error_stat="max")
-    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+    # Polygraphy computes relative errors, too, and NumPy warns of every zero.
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL), np.errstate(all="ignore"):
         errors, labels = Comparator.compare_accuracy(both, compare_func=[errors_of, _compare_labels])
     ((_, by_batch),) = errors.items()
     ((_, labels_by_batch),) = labels.items()
