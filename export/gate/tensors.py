@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
-from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults
+from polygraphy.comparator import Comparator, IterationResult, RunResults, SimpleCompareFunc
 from polygraphy.logger import G_LOGGER
 
 from export.gate.rows import MAX_LOGIT_ERROR, REFERENCE, TIE_MARGIN, Tolerance
@@ -63,7 +63,7 @@ class BatchFigures:
         ]
 
 
-class WireRunner(BaseRunner):  # type: ignore[misc]  # Polygraphy has no types
+class WireRunner(BaseRunner):
     """Anything that computes the wire contract, as Polygraphy runs it. infer: image float16 [B, C, H, W] to tensors."""
 
     def __init__(self, name: str, infer: Callable[[np.ndarray], Tensors]) -> None:
@@ -111,7 +111,7 @@ def compare(found: list[IterationResult], expected: list[IterationResult]) -> li
     for ours, theirs in zip(found, expected, strict=True):
         _require_contract(ours, theirs)
     both = RunResults([("engine", found), (REFERENCE, expected)])
-    errors_of = CompareFunc.simple(check_error_stat="max")
+    errors_of = SimpleCompareFunc(check_error_stat="max")
     # Polygraphy computes relative errors, too, and NumPy warns of every zero.
     with G_LOGGER.verbosity(G_LOGGER.CRITICAL), np.errstate(all="ignore"):
         errors, labels = Comparator.compare_accuracy(both, compare_func=[errors_of, _compare_labels])
