@@ -11,7 +11,8 @@
 
 Each config names the version it serves, so a version folder beside it changes nothing until the config is replaced:
 whenever an export is killed, Triton serves what it served. Triton takes every folder at the top of a repository for a
-model, and stops at one without a config; so a model's first version is written beside the repository, with its configs.
+model, and stops at one without a config; so a model's first version is written beside the repository, with its configs
+(inside it where the repository is a volume of its own: there, do not start Triton while the first export is at work).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,25 +90,28 @@ def versions(model: Path) -> list[int]:
 def staged_version(repository: Path, spec: ModelSpec, configs: Configs) -> Iterator[Path]:
     """A folder to fill, which is served when the block ends well and is gone when it does not. Wants `locked`."""
     target = version_folder(repository, spec)
-    first = not target.parent.is_dir()
+    model = target.parent
+    whole = not model.is_dir() and _can_rename_from_beside(repository)
     try:
-        aside = _first_aside(repository) if first else Path(_made_aside(target.parent, spec.version))
+        aside = _made_beside(repository) if whole else _made_inside(model, spec.version)
     except OSError as error:
         raise _cannot_write(repository, error) from None
     try:
-        folder = aside / str(spec.version) if first else aside
+        folder = aside / target.name if whole else aside
         folder.mkdir(exist_ok=True)
         yield folder
         folder.chmod(0o755)
-        if first:
+        if whole:
             configs.write(aside)
             aside.chmod(0o755)
-            aside.rename(target.parent)
+            aside.rename(model)
         else:
             aside.rename(target)
-            configs.write(target.parent)
+            configs.write(model)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            model.rmdir()  # only an empty one goes: Triton would stop at it
 
 
 def roll_back(repository: Path, name: str | None) -> Withdrawn:
@@ -167,15 +171,23 @@ def _left_behind(repository: Path) -> list[Path]:
     return [path for path in inside if _ASIDE.fullmatch(path.name)] + list(beside)
 
 
-def _made_aside(model: Path, version: int) -> str:
-    return tempfile.mkdtemp(prefix=f".{version}.", dir=model)
+def _can_rename_from_beside(repository: Path) -> bool:
+    """Whether a folder beside the repository can be made and renamed into it: not so where it is a mounted volume."""
+    place = repository.resolve()
+    return os.access(place.parent, os.W_OK) and place.parent.stat().st_dev == place.stat().st_dev
 
 
-def _first_aside(repository: Path) -> Path:
-    """A folder beside the repository, to become a model in it by one rename."""
+def _made_beside(repository: Path) -> Path:
+    """A folder that becomes a model by one rename."""
     place = repository.resolve()
     tempfile.TemporaryFile(dir=place).close()  # find out now whether the rename at the end will be allowed
     return Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_SUFFIX, dir=place.parent))
+
+
+def _made_inside(model: Path, version: int) -> Path:
+    """A folder that becomes a version by one rename."""
+    model.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{version}.", dir=model))
 
 
 def _free(path: Path) -> Path:

@@ -43,6 +43,7 @@ def proven(tritonserver: object, cases: Path, tmp_path_factory: pytest.TempPathF
         (SWAPPED_LABELS, r"served: model small version 1 fails its canary: .*of all labels"),
         (SWAPPED_PROBABILITIES, r"served: largest probability error \S+ at batch 1 \(allowed 0.001\)"),
     ],
+    ids=["labels", "probabilities"],
 )
 def test_a_sabotaged_model_py_is_caught(proven: Path, cases: Path, tmp_path: Path, sabotage: str, says: str) -> None:
     """The graph is right; what Triton sends is not. The canary knows labels only."""

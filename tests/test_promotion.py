@@ -88,6 +88,23 @@ def test_a_block_that_fails_leaves_what_was_there(repository: Path, checkpoint: 
     assert {path.name for path in (repository / "small").iterdir()} == {"1", "2", "config.pbtxt", "configs"}
 
 
+def test_a_repository_that_is_a_volume_of_its_own(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.repository._can_rename_from_beside", lambda repository: False)
+    _, spec = read_checkpoint(checkpoint, None)
+    with pytest.raises(FileNotFoundError), staged_version(made(tmp_path), spec, make_configs(spec)):
+        shutil.copyfile(tmp_path / "none", tmp_path / "model.onnx")
+    assert not list(made(tmp_path).iterdir())
+    promote(made(tmp_path), checkpoint, 1)
+    assert serving(made(tmp_path)) == [1]
+
+
+def made(folder: Path) -> Path:
+    (folder / "volume").mkdir(exist_ok=True)
+    return folder / "volume"
+
+
 def test_the_first_version_of_a_model_comes_with_its_configs(repository: Path, checkpoint: Path) -> None:
     """Triton stops at a folder without a config, so there must never be one, not even while an export is at work."""
     _, spec = read_checkpoint(checkpoint, None)

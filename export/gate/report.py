@@ -16,6 +16,7 @@ from swinunet.files import write_whole
 from training.evaluation.report import Table
 
 JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
+_TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
 Status = Literal["passed", "failed", "not run"]
 
 
@@ -81,10 +82,9 @@ class Report:
         """Raises GateError, naming each needed engine's first failing figure, if the version must not be served."""
         if not self.passes:
             told = "; ".join(f"{each.engine}: {each.reasons[0]}" for each in self.failed if each.needed)
-            where = "".join(f"; {each.drift}" for each in self.failed if each.needed and each.drift)
-            raise GateError(
-                f"{self.model} version {self.version} is not its checkpoint: {told}{where}; {consequence}", self
-            )
+            drifts = [each.drift for each in self.failed if each.needed and each.drift]
+            parts = (f"{self.model} version {self.version} is not its checkpoint: {told}", *drifts[:1], consequence)
+            raise GateError("; ".join(parts), self)
 
     def write(self, folder: Path) -> None:
         """Write both files into `folder`, which exists. Raises OutputError."""
@@ -104,7 +104,7 @@ class Report:
 
     def summary(self) -> list[str]:
         """A line for every engine that is not proven."""
-        lines = [f"{each.engine} FAILED: {'; '.join(each.reasons)}" for each in self.failed]
+        lines = [f"{each.engine} FAILED: {_first_few(each.reasons)}" for each in self.failed]
         lines += [each.drift for each in self.failed if each.drift]
         lines += [f"not proven: {each.engine} ({'; '.join(each.reasons)})" for each in self.unproven]
         if not self.labelled:
@@ -131,6 +131,11 @@ class GateError(ParityError):
     def __init__(self, message: str, report: Report) -> None:
         super().__init__(message)
         self.report = report
+
+
+def _first_few(reasons: Sequence[str]) -> str:
+    more = f"; and {len(reasons) - _TOLD} figures more" if len(reasons) > _TOLD else ""
+    return "; ".join(reasons[:_TOLD]) + more
 
 
 def _tensor_table(verdicts: Sequence[Verdict]) -> Table:
