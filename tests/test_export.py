@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from small_model import SMALL_SPEC
+from tiny_version import tiny_cases
 
 from export.onnx_graph import export_onnx, read_spec
 from export.pipeline import GateOptions, check_version, export_checkpoint
@@ -54,6 +55,11 @@ def graph(network: SwinUNet, spec: ModelSpec, tmp_path_factory: pytest.TempPathF
     return path
 
 
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_cases(tmp_path_factory.mktemp("cases") / "blob")
+
+
 @pytest.fixture
 def checkpoint(network: SwinUNet, spec: ModelSpec, tmp_path: Path) -> Path:
     path = tmp_path / "checkpoint.safetensors"
@@ -83,10 +89,10 @@ def test_the_spec_travels_in_the_graph(graph: Path, spec: ModelSpec) -> None:
     assert sum(node.op_type == "LayerNormalization" for node in onnx.load(str(graph)).graph.node) > 0
 
 
-def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, tmp_path: Path) -> None:
+def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases: Path, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     (tmp_path / "split.json").write_text(json.dumps({"training": [], "validation": ["a"]}))
-    done = export_checkpoint(checkpoint, repository, None, None, OFF_LINE)
+    done = export_checkpoint(checkpoint, repository, None, cases, OFF_LINE)
     files = {str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()}
     assert files == {
         "small/config.pbtxt",
@@ -97,7 +103,7 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, tmp_pa
     assert done.spec.provenance.checkpoint_sha256 == sha256(checkpoint)
     assert read_spec(done.folder / "model.onnx") == done.spec
     assert sha256(checkpoint) in (done.folder / "MODEL_CARD.md").read_text()
-    assert check_version(done.folder, repository, None, OFF_LINE).passes
+    assert check_version(done.folder, repository, cases, OFF_LINE).passes
     with np.load(done.folder / "canary.npz") as canary:
         network, _ = load_checkpoint(done.folder / "checkpoint.safetensors")
         with torch.inference_mode():
@@ -105,14 +111,14 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, tmp_pa
         np.testing.assert_array_equal(canary["labels"], expected.numpy())
 
 
-def test_a_version_is_never_overwritten(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_version_is_never_overwritten(checkpoint: Path, cases: Path, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     (repository / "small" / "1").mkdir(parents=True)
     (repository / "small" / "1" / "kept").touch()
     with pytest.raises(OutputError, match=r"never overwritten; export as a new one \(--version 2\)"):
-        export_checkpoint(checkpoint, repository, None, None, OFF_LINE)
+        export_checkpoint(checkpoint, repository, None, cases, OFF_LINE)
     assert [path.name for path in (repository / "small" / "1").iterdir()] == ["kept"]
-    done = export_checkpoint(checkpoint, repository, 2, None, OFF_LINE)
+    done = export_checkpoint(checkpoint, repository, 2, cases, OFF_LINE)
     assert done.spec.version == 2
     assert '\\"version\\":2' in (repository / "small" / "config.pbtxt").read_text()
 
