@@ -53,18 +53,19 @@ class EngineWorker:
         np.save(path, np.concatenate(found))
         return {}
 
-    def dice(self, *, data: str, spec: str, split: str | None) -> dict[str, Any]:
+    def dice(self, *, data: str, spec: str, split: str) -> dict[str, Any]:
         """Mean Dice over classes and the first labelled cases of a folder, on the cases' own grids.
 
-        A model that knows its split is judged on validation cases only.
+        split: split.json of the model's run; its training cases are left out.
         """
+        from export.gate.evidence import unseen_cases
         from training.dataset import load_case
-        from training.evaluation.selection import select_cases
+        from training.folders import DataFolder
         from training.metrics import dice
 
         read = ModelSpec.from_json(spec, "the model")
         scores = []
-        for paths in select_cases(Path(data), Path(split) if split else None).cases[:_DICE_CASES]:
+        for paths in unseen_cases(DataFolder.open(Path(data)), Path(split))[0][:_DICE_CASES]:
             case = load_case(paths, read)
             mask = case.predict(self._ask, _DICE_BATCH)
             scores.append(dice(mask, case.native_labels.voxels, read.num_classes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,13 @@ import numpy as np
 from imaging import SPEC_KEY, ModelSpec, Volume, read_study
 from imaging.study_sampler import Output
 from swinunet.errors import CheckpointError, InputError
-from training.dataset import CasePaths, load_case
+from training.dataset import Ask, CasePaths, load_case
 from training.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
 
 if TYPE_CHECKING:
     from client import TritonModel
 
 BATCH = 8  # slices
-Ask = Callable[[np.ndarray, Output], np.ndarray]  # image float16 [B, C, H, W] to labels or probabilities
 
 _ADDRESS = re.compile(r"(?P<url>[A-Za-z0-9_.\-]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5})(/(?P<name>[A-Za-z0-9_\-]+))?")
 _FORMS = "a checkpoint (.safetensors), an ONNX file (.onnx), HOST:PORT[/model] of Triton, or a folder of predictions"

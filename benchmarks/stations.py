@@ -94,8 +94,8 @@ class Engines:
         for row in each.rows:
             row.description, row.import_s, row.load_s = said["description"], said["import_s"], said["load_s"]
         if self._result.data:
-            spec = subject.spec.to_json()
-            dice = each.child.ask("dice", _PATIENCE_S, data=str(self._result.data.resolve()), spec=spec)["dice"]
+            asked = {"data": str(self._result.data.resolve()), "split": str(subject.folder.resolve() / "split.json")}
+            dice = each.child.ask("dice", _PATIENCE_S, spec=subject.spec.to_json(), **asked)["dice"]
             for row in each.rows:
                 row.dice = dice
 

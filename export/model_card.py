@@ -52,5 +52,7 @@ Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M param
 
 **Checkpoint** SHA-256: `{said.checkpoint_sha256}`
 
+**Proof** that every engine here segments like it: `GATE.md`, in full `gate.json`.
+
 Not a medical device. Trained on crops around the organ: give it a box (`--roi`) of a like size.
 """  # noqa: E501 - a paragraph is a line in Markdown

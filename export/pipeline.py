@@ -2,51 +2,92 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.gate.evidence import gather
+from export.gate.judge import Question, judge
+from export.gate.report import Report
+from export.gate.rows import DEFAULT_SERVED, ROWS, choose_rows
 from export.onnx_graph import export_onnx
-from export.parity import BatchParity, check_parity
-from export.repository import fill_version, staged_version, version_folder
-from export.sample_slices import sample_slices
+from export.repository import find_version, locked, staged_version, version_folder
+from export.served_configs import make_configs, read_configs, recorded_choice
+from export.version_files import CHECKPOINT, GRAPH, SPLIT, fill_version, read_checkpoint
 from imaging import ModelSpec
-from swinunet.errors import CheckpointError
-from training.checkpoint import load_checkpoint, sha256
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Where the version is, its spec, and the parity found at each batch."""
+    """Where the version is, its spec, and the proof."""
 
     folder: Path
     spec: ModelSpec
-    parity: list[BatchParity]
+    report: Report
 
 
-def export_checkpoint(checkpoint: Path, repository: Path, version: int | None, data: Path | None) -> Exported:
+@dataclass(frozen=True)
+class GateOptions:
+    """How a version is judged. engines: names of rows or engines that must pass, none for all that can be judged.
+
+    serve: whether a real Triton is started on the version. bisect: name the first layer that drifts.
+    """
+
+    engines: Sequence[str] = ()
+    serve: bool = True
+    bisect: bool = False
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    repository: Path,
+    version: int | None,
+    data: Path | None,
+    options: GateOptions = GateOptions(),
+    serve_with: str = DEFAULT_SERVED,
+) -> Exported:
     """Export `checkpoint` into `repository`; see `export.repository` for what is written.
 
-    version: None takes the spec's. data: real images for parity, see `export.sample_slices`.
-    Raises CheckpointError for a checkpoint without a spec, OutputError for a version that exists, ParityError.
+    version: None takes the spec's. data: what to judge on, see `export.gate.evidence`. serve_with: the row that the CPU
+    config runs. Raises CheckpointError for one without a spec, InputError for unknown engines or unusable data,
+    OutputError for a version that exists or a repository that cannot be written, GateError for one that failed.
     """
-    network, spec = load_checkpoint(checkpoint)
-    if spec is None:
-        raise CheckpointError(f"{checkpoint}: holds no model spec, so nobody could serve it; train it first")
-    provenance = dataclasses.replace(spec.provenance, checkpoint_sha256=sha256(checkpoint))
-    spec = dataclasses.replace(spec, version=version or spec.version, provenance=provenance)
-    version_folder(repository, spec)  # refuse before the work, not after it
-    slices = sample_slices(spec, data)
-    with staged_version(repository, spec) as folder:
-        export_onnx(network, spec, folder / "model.onnx")
-        parity = check_parity(network, folder / "model.onnx", slices)
-        fill_version(folder, network, spec, checkpoint, slices)
-    return Exported(repository / spec.name / str(spec.version), spec, parity)
+    asked = choose_rows(options.engines)
+    network, spec = read_checkpoint(checkpoint, version)
+    configs = make_configs(spec, serve_with)
+    with locked(repository):
+        version_folder(repository, spec)  # refuse before the work, not after it
+        evidence = gather(spec, data, checkpoint.with_name(SPLIT))
+        with staged_version(repository, spec, configs) as folder:
+            export_onnx(network, spec, folder / GRAPH)
+            fill_version(folder, network, spec, checkpoint, evidence.slices())
+            report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
+            report.require("nothing was promoted")
+            _drop_unproven(folder, report)
+            report.write(folder)
+    return Exported(repository / spec.name / str(spec.version), spec, report)
 
 
-def check_version(folder: Path, data: Path | None) -> list[BatchParity]:
-    """Repeat the proof for a version folder: its model.onnx against its checkpoint. Raises ParityError."""
-    network, spec = load_checkpoint(folder / "checkpoint.safetensors")
-    if spec is None:
-        raise CheckpointError(f"{folder}: its checkpoint holds no model spec; export it again")
-    return check_parity(network, folder / "model.onnx", sample_slices(spec, data))
+def check_version(path: Path, repository: Path, data: Path | None, options: GateOptions = GateOptions()) -> Report:
+    """Repeat the whole proof for a version folder, or for the version in `repository` that a checkpoint became.
+
+    Nothing is written. The configs are those that lie beside the version, or, for one that is not served, those it
+    would be served with. Raises GateError if it fails.
+    """
+    asked = choose_rows(options.engines)
+    folder = find_version(path, repository).resolve()
+    _, spec = read_checkpoint(folder / CHECKPOINT, int(folder.name) if folder.name.isdecimal() else None)
+    configs = read_configs(folder.parent, spec.version) or make_configs(spec, recorded_choice(folder))
+    evidence = gather(spec, data, folder / SPLIT)
+    report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
+    report.require("take it out with --rollback, or export it again")
+    return report
+
+
+def _drop_unproven(folder: Path, report: Report) -> None:
+    """Remove the artefacts of engines that did not pass, unless another engine that passed runs the same file."""
+    proven = {verdict.artefact for verdict in report.verdicts if verdict.status == "passed"}
+    for artefact in {row.artefact for row in ROWS} - proven:
+        companions = folder.glob(f"{artefact}.*")  # a sidecar bears the artefact's name
+        for path in (folder / artefact, (folder / artefact).with_suffix(".bin"), *companions):
+            path.unlink(missing_ok=True)

@@ -15,19 +15,23 @@ MAX_VOLUMES = 4
 
 
 def sample_slices(spec: ModelSpec, data: Path | None) -> np.ndarray:
-    """Preprocessed slices of real images: float16 [N, C, H, W].
+    """Preprocessed slices of `sample_studies`: float16 [N, C, H, W]."""
+    samplers = [SliceSampler(study, spec) for study in sample_studies(spec, data)]
+    return np.concatenate([sampler.batch(0, len(sampler)) for sampler in samplers])
+
+
+def sample_studies(spec: ModelSpec, data: Path | None) -> list[tuple[Volume, ...]]:
+    """Real studies, a volume for each modality of the spec; one larger than the field of view is cropped to its centre.
 
     data: an image (NIfTI or PNG), or a folder of them (searched recursively, in name order, the first few studies
     taken; label folders are passed over; files that differ in `_0000` only are one study); None takes the MNI152 T1
-    template, for each modality. A volume larger than the field of view is cropped around its centre. Raises InputError
-    if there is no image, or a study has not the spec's modalities.
+    template, for each modality. Raises InputError if there is no image, or a study has not the spec's modalities.
     """
     if data is None:
         studies = [(read_mni152(),) * spec.num_modalities]
     else:
         studies = [read_study(files) for files in _studies(data)]
-    samplers = [SliceSampler([_centre(volume, spec) for volume in study], spec) for study in studies]
-    return np.concatenate([sampler.batch(0, len(sampler)) for sampler in samplers])
+    return [tuple(_centre(volume, spec) for volume in study) for study in studies]
 
 
 def _studies(data: Path) -> list[tuple[Path, ...]]:

@@ -9,7 +9,7 @@ import pytest
 from labelled_folders import make_cases, write_msd
 
 from client import TritonModel, load_input, parse_roi, segment_volume
-from export.pipeline import export_checkpoint
+from export.pipeline import GateOptions, export_checkpoint
 from imaging.spec import Plane
 from serving import TritonServer
 from training.checkpoint import load_checkpoint
@@ -29,7 +29,7 @@ def test_two_modalities_from_training_to_the_client(
     root = write_msd(tmp_path / "data", make_cases(6, modalities=2), {"0": "T1", "1": "T2"})
     choices = SpecChoices(name="two", planes=planes, context=3)
     checkpoint = train(root, tmp_path / "run", None, SETTINGS, choices)
-    export_checkpoint(checkpoint, tmp_path / "repository", None, root / "imagesTr")
+    export_checkpoint(checkpoint, tmp_path / "repository", None, root / "imagesTr", GateOptions(serve=False))
     network, spec = load_checkpoint(checkpoint)
     assert spec is not None
     case = load_case(DataFolder.open(root).cases[0], spec)

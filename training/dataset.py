@@ -29,6 +29,10 @@ def split_cases(
     return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
 
 
+Ask = Callable[[np.ndarray, Output], np.ndarray]
+"""A network: image float16 [B, C, H, W] and what is wanted of it, to labels [B, H, W] or probabilities [B, K, H, W]."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One case, preprocessed. images: float16 [S, C, H, W]; labels: uint8 [S, H, W], S slices of all planes.
@@ -45,11 +49,10 @@ class Case:
     sagittal: np.ndarray
     native_labels: Volume
 
-    def predict(self, ask: Callable[[np.ndarray, Output], np.ndarray], batch: int) -> np.ndarray:
+    def predict(self, ask: Ask, batch: int) -> np.ndarray:
         """A network's mask on the case's own grid, post-processed as the spec says: uint8 [I, J, K].
 
-        ask: image float16 [B, C, H, W] to labels [B, H, W] or probabilities [B, K, H, W], asked for `batch` slices at
-        a time.
+        The network is asked for `batch` slices at a time.
         """
         sampler = StudySampler(self.study, self.spec)
         for start in range(0, len(self.images), batch):

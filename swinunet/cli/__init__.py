@@ -35,6 +35,7 @@ _EXTRA_OF = {
     "PIL": "training",
     "onnx": "export",
     "onnxscript": "export",
+    "polygraphy": "export",
     "onnxruntime": "server",
     "openvino": "server",
     "pydicom": "client",

@@ -75,7 +75,7 @@ def _evaluate(
         evaluation = evaluate(predictor, selection, seed, tick=tick)
     files = write_report(evaluation, output)
     print(f"{evaluation.model.title} on {evaluation.data}, {evaluation.selection}")
-    _show(summary_table(evaluation))
+    show_table(summary_table(evaluation))
     for note in evaluation.notes:
         print(f"- {note}")
     print(f"{output}: {', '.join(path.name for path in files)}")
@@ -98,7 +98,7 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
         ):
             with written_aside(output / name) as aside:
                 aside.write_text(text)
-    _show(found.table())
+    show_table(found.table())
     print(found.sentence)
 
 
@@ -118,7 +118,7 @@ def _bar(cases: int) -> Iterator[Callable[[CaseResult], None]]:
         yield tick
 
 
-def _show(table: Table) -> None:
+def show_table(table: Table) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.measure import Measurement

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from export.parity import BatchParity
+    from export.gate.report import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -17,39 +17,88 @@ def register(app: typer.Typer) -> None:
 
 
 def _export(
-    checkpoint: Annotated[Path, typer.Argument(help="checkpoint (.safetensors); with --check, a version folder")],
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(help="checkpoint (.safetensors); with --check also a version folder; with --rollback a model"),
+    ] = None,
     repository: Annotated[
         Path | None, typer.Option(help="Triton model repository [default: model_repository/]")
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="model version [default: the spec's]")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="NIfTI images to prove parity on [default: the MNI152 brain]")
+        Path | None,
+        typer.Option(help="labelled folder, or images, to judge on [default: the MNI152 brain, without labels]"),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="only repeat the proof")] = False,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help="an engine that must pass; may be repeated [default: all that are there are judged]"),
+    ] = None,
+    serve_with: Annotated[
+        str | None, typer.Option(help="engine and precision of the CPU config [default: openvino-f32]")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="judge the version in a real Triton, too")] = True,
+    bisect: Annotated[bool, typer.Option("--bisect", help="name the first layer that drifts in a graph that fails")] = (
+        False
+    ),
+    check: Annotated[bool, typer.Option("--check", help="only repeat the proof; writes nothing")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="take the last version of a model out")] = False,
+    report: Annotated[Path | None, typer.Option(help="folder for gate.json and GATE.md, whatever they say")] = None,
 ) -> None:
-    """Export a checkpoint to ONNX, prove that it computes the same, and put it where Triton serves it.
+    """Export a checkpoint to ONNX, prove that every engine computes the same, and put it where Triton serves it.
 
-    Example: `swinunet export runs/hippocampus/checkpoint.safetensors`
+    Each engine, and the version in a real Triton, is compared with PyTorch float32: outputs at several batches, then
+    whole masks. A version that fails is not promoted, and the one before it keeps serving. The proof is kept beside
+    the version as gate.json and GATE.md.
+
+    Example: `swinunet export runs/hippocampus/checkpoint.safetensors --data Task04_Hippocampus`
 
     Repeat the proof: `swinunet export model_repository/swin_unet_hippocampus/1 --check`
+
+    Which layer is wrong? `swinunet export model_repository/swin_unet_hippocampus/1 --check --bisect`
+
+    Back to the version before: `swinunet export --rollback swin_unet_hippocampus`
     """
-    from export.pipeline import check_version, export_checkpoint
+    from export.gate.report import GateError
+    from export.gate.rows import DEFAULT_SERVED
+    from export.pipeline import GateOptions, check_version, export_checkpoint
+    from swinunet.errors import InputError
     from swinunet.paths import default_repository
 
-    if check:
-        _show(check_version(checkpoint, data))
+    place = repository or default_repository()
+    if rollback:
+        _roll_back(place, checkpoint)
         return
-    done = export_checkpoint(checkpoint, repository or default_repository(), version, data)
-    _show(done.parity)
+    if checkpoint is None:
+        raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
+    options = GateOptions(tuple(engine or ()), serve, bisect)
+    try:
+        if check:
+            _show(check_version(Path(checkpoint), place, data, options), report)
+            return
+        done = export_checkpoint(Path(checkpoint), place, version, data, options, serve_with or DEFAULT_SERVED)
+    except GateError as error:
+        _show(error.report, report)
+        raise
+    _show(done.report, report)
     print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
 
 
-def _show(parity: list[BatchParity]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _roll_back(repository: Path, model: str | None) -> None:
+    from export.repository import roll_back
 
-    table = Table("batch", "largest logit error", "labels that differ", "of them no ties", title="ONNX against PyTorch")
-    for row in parity:
-        beyond, differing = str(row.differing_beyond_ties), str(row.differing_labels)
-        table.add_row(str(row.batch), f"{row.max_logit_error:.1e}", differing, beyond)
-    Console().print(table)
+    done = roll_back(repository, model)
+    print(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
+
+
+def _show(report: Report, folder: Path | None) -> None:
+    from swinunet.cli.evaluate import show_table
+
+    if folder is not None:
+        from training.evaluation.report import prepare_folder
+
+        prepare_folder(folder)
+        report.write(folder)
+    for table in report.tables():
+        show_table(table)
+    for line in report.summary():
+        print(f"- {line}")

@@ -1,0 +1,92 @@
+"""What the gate judges on: labelled cases that the model was not trained on, or real images without labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.sample_slices import sample_studies
+from imaging import ModelSpec, Volume
+from swinunet.errors import InputError
+from training.dataset import Case, load_case, prepare_case
+from training.folders import INDEX, CasePaths, DataFolder
+
+MAX_CASES = 40
+_SLICE_CASES = 4  # whose slices the tensors are compared on
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """spec: of the model. words: what this is, for the report. labelled: whether the cases have reference labels.
+
+    A case without labels has an empty mask for its reference.
+    """
+
+    spec: ModelSpec
+    words: str
+    labelled: bool
+    _files: tuple[CasePaths, ...]
+    _studies: tuple[tuple[Volume, ...], ...]
+
+    def cases(self) -> Iterator[Case]:
+        """Each case, preprocessed when it is asked for. Raises InputError naming one that cannot be used."""
+        for paths in self._files:
+            yield load_case(paths, self.spec)
+        for index, study in enumerate(self._studies):
+            nothing = Volume(np.zeros(study[0].shape, np.uint8), study[0].affine)
+            yield prepare_case(f"image {index + 1}", study, nothing, self.spec)
+
+    def slices(self) -> np.ndarray:
+        """Network inputs of the first few cases: float16 [N, C, H, W]."""
+        first = zip(range(_SLICE_CASES), self.cases(), strict=False)
+        return np.concatenate([case.images for _, case in first])
+
+
+def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
+    """The evidence in `data`: a labelled folder (see training.folders), images (see export.sample_slices), or None.
+
+    split: split.json of the model's run, where it exists: its validation cases are taken where the folder has any, and
+    its training cases never. Raises InputError if nothing is left, or what reading the data raises.
+    """
+    if data is None:
+        studies = tuple(sample_studies(spec, None))
+        return Evidence(spec, "the MNI152 T1 brain, no labels", False, (), studies)
+    if not ((data / INDEX).is_file() or (data / "labels").is_dir()):
+        studies = tuple(sample_studies(spec, data))
+        return Evidence(spec, f"{len(studies)} images of {data.name}, no labels", False, (), studies)
+    folder = DataFolder.open(data)
+    chosen, words = unseen_cases(folder, split)
+    taken = [chosen[int(at)] for at in np.unique(np.linspace(0, len(chosen) - 1, MAX_CASES).round())]
+    if len(taken) < len(chosen):
+        words = f"{len(taken)} of {words}"
+    return Evidence(spec, f"{folder.name}: {words}", True, tuple(taken), ())
+
+
+def unseen_cases(folder: DataFolder, split: Path) -> tuple[list[CasePaths], str]:
+    """Cases that a model was not trained on, its validation cases where there are any, and which these are in words.
+
+    split: split.json of the model's run, if it exists. Raises InputError if it is broken, or no case is left.
+    """
+    cases = list(folder.cases)
+    if not split.is_file():
+        return cases, f"{len(cases)} labelled cases (no split.json: some may be training cases)"
+    try:
+        said = json.loads(split.read_text())
+        training, validation = set(said["training"]), set(said["validation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{split}: no lists of training and validation cases; expected the split.json of a run"
+        ) from None
+    held_out = [case for case in cases if case.name in validation]
+    if held_out:
+        return held_out, f"{len(held_out)} validation cases of split.json"
+    unseen = [case for case in cases if case.name not in training]
+    if not unseen:
+        raise InputError(
+            f"{folder.root}: all its cases were trained on ({split}); judge on cases the model has not seen"
+        )
+    return unseen, f"{len(unseen)} labelled cases that split.json does not name"

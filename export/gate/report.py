@@ -1,0 +1,218 @@
+"""What the gate found: gate.json with every figure, GATE.md for people, and the tables of the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from export.gate.clinic import ClinicFigures
+from export.gate.rows import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
+from export.gate.tensors import BatchFigures
+from swinunet.errors import ParityError
+from swinunet.files import write_whole
+from training.evaluation.report import Table
+
+JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
+_TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
+Status = Literal["passed", "failed", "not run"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One engine. reasons: the figures that failed, or why it did not run. drift: what `--bisect` found.
+
+    needed: the version is not promoted if this engine fails.
+    """
+
+    engine: str
+    precision: str
+    artefact: str
+    needed: bool
+    status: Status
+    reasons: tuple[str, ...] = ()
+    description: str = ""
+    seconds: float = 0.0
+    tensors: tuple[BatchFigures, ...] = ()
+    clinic: ClinicFigures | None = None
+    drift: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole judgement. served: the row that the CPU config runs. cases: what the clinic was judged on."""
+
+    model: str
+    version: int
+    checkpoint_sha256: str
+    served: str
+    cases: str
+    labelled: bool
+    verdicts: tuple[Verdict, ...]
+    seconds: float
+    created: str
+    software: str
+    limits: dict[str, Any] = field(
+        default_factory=lambda: {
+            "tensors": {name: asdict(limit) for name, limit in TOLERANCES.items()},
+            "logit_error_fp32": MAX_LOGIT_ERROR,
+            "dice_drop": MAX_DICE_DROP,
+            "volume_change": MAX_VOLUME_CHANGE,
+        }
+    )
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """Engines that failed, needed or not."""
+        return tuple(verdict for verdict in self.verdicts if verdict.status == "failed")
+
+    @property
+    def passes(self) -> bool:
+        """Whether the version may be served: no needed engine failed."""
+        return not any(verdict.needed for verdict in self.failed)
+
+    @property
+    def unproven(self) -> tuple[Verdict, ...]:
+        """Engines that could not run here."""
+        return tuple(verdict for verdict in self.verdicts if verdict.status == "not run")
+
+    def require(self, consequence: str) -> None:
+        """Raises GateError, naming each needed engine's first failing figure, if the version must not be served."""
+        if not self.passes:
+            told = "; ".join(f"{each.engine}: {each.reasons[0]}" for each in self.failed if each.needed)
+            drifts = [each.drift for each in self.failed if each.needed and each.drift]
+            parts = (f"{self.model} version {self.version} is not its checkpoint: {told}", *drifts[:1], consequence)
+            raise GateError("; ".join(parts), self)
+
+    def write(self, folder: Path) -> None:
+        """Write both files into `folder`, which exists. Raises OutputError."""
+        write_whole(folder / JSON_NAME, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        write_whole(folder / MARKDOWN_NAME, self.markdown().encode())
+
+    def markdown(self) -> str:
+        """The report as Markdown."""
+        parts = [
+            f"# Proof of {self.model}, version {self.version}",
+            f"Checkpoint SHA-256 `{self.checkpoint_sha256}`. Every engine against PyTorch in float32. {self.created}, "
+            f"{self.software}, {self.seconds:.0f} s.",
+            "\n".join(f"- {line}" for line in self.summary()),
+            *(f"## {table.title}\n\n{table.markdown()}" for table in self.tables()),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def summary(self) -> list[str]:
+        """A line for every engine that is not proven."""
+        lines = [f"{each.engine} FAILED: {_first_few(each.reasons)}" for each in self.failed]
+        lines += [each.drift for each in self.failed if each.drift]
+        lines += [f"not proven: {each.engine} ({'; '.join(each.reasons)})" for each in self.unproven]
+        if not self.labelled:
+            lines.append("not judged: Dice against labels (give a labelled folder with --data)")
+        absent = {
+            each.name
+            for verdict in self.verdicts
+            if verdict.clinic
+            for each in verdict.clinic.structures
+            if each.volume_change is None
+        }
+        if absent:
+            lines.append(f"not judged: {', '.join(sorted(absent))}, which the checkpoint finds in none of the cases")
+        return lines if self.failed or self.unproven else ["Every engine passed.", *lines]
+
+    def tables(self) -> tuple[Table, ...]:
+        """The two halves: tensors, and the clinic with a row for each engine and structure."""
+        return _tensor_table(self.verdicts), _clinic_table(self.verdicts, self.cases, self.labelled)
+
+
+class GateError(ParityError):
+    """A version that must not be served; `report` says why in full."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def _first_few(reasons: Sequence[str]) -> str:
+    more = f"; and {len(reasons) - _TOLD} figures more" if len(reasons) > _TOLD else ""
+    return "; ".join(reasons[:_TOLD]) + more
+
+
+def _tensor_table(verdicts: Sequence[Verdict]) -> Table:
+    heads = (
+        "engine",
+        "verdict",
+        "batches",
+        "largest probability error",
+        "mean probability error",
+        "largest logit error",
+        "labels as the checkpoint's, %",
+        "differing beyond ties",
+    )
+    return Table("Tensors against PyTorch fp32", heads, tuple(_tensor_row(each) for each in verdicts))
+
+
+def _tensor_row(verdict: Verdict) -> tuple[str, ...]:
+    found = verdict.tensors
+    if not found:
+        return (verdict.engine, verdict.status, *["-"] * 6)
+    logits = [each.max_logit_error for each in found if each.max_logit_error is not None]
+    agree = 1 - sum(each.differing_labels for each in found) / sum(each.labels for each in found)
+    return (
+        verdict.engine,
+        verdict.status,
+        ", ".join(str(each.batch) for each in found),
+        f"{max(each.max_probability_error for each in found):.1e}",
+        f"{max(each.mean_probability_error for each in found):.1e}",
+        f"{max(logits):.1e}" if logits else "-",
+        f"{agree:.4%}".rstrip("%"),
+        str(sum(each.beyond_ties for each in found)),
+    )
+
+
+def _clinic_table(verdicts: Sequence[Verdict], cases: str, labelled: bool) -> Table:
+    judged = "" if labelled else "; labels: not judged"
+    heads = (
+        "engine",
+        "structure",
+        "Dice",
+        "change (95 %)",
+        "HD95 (mm)",
+        "change (mm)",
+        "Dice with checkpoint",
+        "HD95 with it (mm)",
+        "volume (ml)",
+        "change (ml)",
+        "change, %",
+        "labels flipped, %",
+    )
+    rows = [row for verdict in verdicts if verdict.clinic for row in _clinic_rows(verdict.engine, verdict.clinic)]
+    return Table(f"Clinic: {cases}{judged}", heads, tuple(rows))
+
+
+def _clinic_rows(engine: str, clinic: ClinicFigures) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for each in clinic.structures:
+        change = each.dice_change
+        spread = "" if change.low is None else f" ({change.low:+.4f} to {change.high:+.4f})"
+        rows.append(
+            (
+                engine,
+                each.name,
+                _figure(each.dice, ".4f"),
+                _figure(change.mean, "+.4f") + spread,
+                _figure(each.hd95_mm, ".2f"),
+                _figure(each.hd95_change_mm, "+.3f"),
+                _figure(each.dice_with_checkpoint, ".5f"),
+                _figure(each.hd95_with_checkpoint_mm, ".3f"),
+                f"{each.volume_ml:.3f}",
+                f"{each.volume_change_ml:.4f}",
+                _figure(None if each.volume_change is None else 100 * each.volume_change, ".3f"),
+                f"{100 * clinic.flipped:.4f}",
+            )
+        )
+    return rows
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

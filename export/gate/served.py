@@ -1,0 +1,52 @@
+"""A version folder in a real Triton: what a client would get, over gRPC."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+
+from export.engines import Outputs
+from export.served_configs import Configs
+from serving import TritonServer
+from serving.canary import connect
+
+_TIMEOUT_S = 120.0
+
+
+@contextmanager
+def served_model(folder: Path, name: str, version: int, configs: Configs) -> Iterator[Callable[[np.ndarray], Outputs]]:
+    """Serve the version in `folder` from a repository of its own, and infer through it (image float16 [B, C, H, W]).
+
+    `folder` is only read. Raises ServingError if Triton is not installed, does not start, or fails its canary.
+    """
+    with tempfile.TemporaryDirectory(prefix="swinunet-gate-") as made:
+        model = Path(made) / name
+        model.mkdir()
+        configs.write(model)
+        _link(folder, model / str(version))
+        with TritonServer(Path(made)) as server, connect(server.url) as client:
+            yield lambda image: _infer(client, name, version, image)
+
+
+def _link(folder: Path, target: Path) -> None:
+    """The version's files as links. model.py is copied: Python would leave its __pycache__ beside the original."""
+    target.mkdir()
+    for path in folder.iterdir():
+        if path.suffix == ".py":
+            shutil.copyfile(path, target / path.name)
+        elif path.is_file():
+            (target / path.name).symlink_to(path.resolve())
+
+
+def _infer(client: grpcclient.InferenceServerClient, name: str, version: int, image: np.ndarray) -> Outputs:
+    tensor = grpcclient.InferInput("image", image.shape, "FP16")
+    tensor.set_data_from_numpy(image)
+    wanted = [grpcclient.InferRequestedOutput(output) for output in Outputs._fields]
+    answer = client.infer(name, [tensor], str(version), outputs=wanted, client_timeout=_TIMEOUT_S)
+    return Outputs(*(np.asarray(answer.as_numpy(output)) for output in Outputs._fields))
