@@ -3,8 +3,8 @@
     openvino_int8.xml, .bin   8-bit matrix products and convolutions, the rest float32
     model_int8.onnx           the same as QuantizeLinear and DequantizeLinear: symmetric int8, weights per channel
 
-Accuracy-controlled: while labels differ from the float32 graph's by more than MAX_DICE_DROP, parts go back to float32. The
-promotion gate judges against the truth afterwards.
+Accuracy-controlled: while labels differ from the float32 graph's by more than MAX_DICE_DROP, parts go back to float32.
+The promotion gate judges against the truth afterwards.
 """
 
 from __future__ import annotations

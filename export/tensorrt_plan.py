@@ -44,7 +44,9 @@ def build_plan(folder: Path, precision: str, command: str, *, max_batch_size: in
     """
     host = this_host()
     if host.gpu is None:
-        raise InputError(f"a TensorRT plan is built on the GPU that serves it, and nvidia-smi finds none here; {INSTEAD}")
+        raise InputError(
+            f"a TensorRT plan is built on the GPU that serves it, and nvidia-smi finds none here; {INSTEAD}"
+        )
     return write_plan(import_tensorrt(), host, folder, precision, command, max_batch_size)
 
 
@@ -79,7 +81,8 @@ def _build(trt: Any, graph: Path, max_batch_size: int, timing_cache: Path) -> tu
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(graph)):
-        reasons = " ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+        errors = (parser.get_error(index) for index in range(parser.num_errors))
+        reasons = "; ".join(f"{error.node_operator()}: {error.desc()}" for error in errors)
         raise InputError(f"{graph}: TensorRT {trt.__version__} does not take this graph ({reasons}); export it again")
     image = network.get_input(0)
     sizes = [int(size) for size in image.shape][1:]
@@ -92,7 +95,9 @@ def _build(trt: Any, graph: Path, max_batch_size: int, timing_cache: Path) -> tu
     _use_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise InputError(f"{graph}: TensorRT {trt.__version__} builds no plan from it ({logger.last_error or 'no reason'})")
+        raise InputError(
+            f"{graph}: TensorRT {trt.__version__} builds no plan from it ({logger.last_error or 'no reason'})"
+        )
     write_whole(timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(plan), profile
 
@@ -109,7 +114,7 @@ def _use_timing_cache(config: Any, path: Path) -> None:
 def _quiet_logger(trt: Any) -> Any:
     """A logger that keeps the last error for the one line that the user gets, and prints nothing."""
 
-    class QuietLogger(trt.ILogger):  # type: ignore[misc]
+    class QuietLogger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.last_error = ""

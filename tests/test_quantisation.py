@@ -9,42 +9,49 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
-from small_model import small_images
+from small_model import SMALL_SPEC, small_images
 
 from export import quantisation
 from export.engines import load_engine
-from export.onnx_graph import read_spec
+from export.onnx_graph import export_onnx
 from export.quantisation import dice, quantise_onnxruntime, quantise_openvino, split_slices
 from export.sample_slices import sample_slices
 from swinunet.errors import InputError, ParityError
+from training.recipes import recipe
+from training.swin_unet import SwinUNet
 
 QUANTISE = {"openvino": quantise_openvino, "onnxruntime": quantise_onnxruntime}
 
 
 @pytest.fixture(scope="module")
-def folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped model's graph, in a folder of its own."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of a tiny network."""
+    torch.manual_seed(0)
+    network = SwinUNet(recipe("tiny").build(1, SMALL_SPEC.num_classes)).eval()
     folder = tmp_path_factory.mktemp("quantised")
-    shutil.copyfile(repository / "swin_unet_hippocampus" / "1" / "model.onnx", folder / "model.onnx")
+    export_onnx(network, SMALL_SPEC, folder / "model.onnx")
     return folder
 
 
 @pytest.fixture(scope="module")
-def halves(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def halves() -> tuple[np.ndarray, np.ndarray]:
     """Real slices: to calibrate on, and to judge by."""
-    return split_slices(sample_slices(read_spec(folder / "model.onnx"), None))
+    return split_slices(sample_slices(SMALL_SPEC, None))
 
 
 @pytest.mark.parametrize("library", QUANTISE)
 def test_int8_segments_like_float32(folder: Path, halves: tuple[np.ndarray, np.ndarray], library: str) -> None:
     calibration, judged = halves
-    assert QUANTISE[library](folder, calibration) >= 1 - quantisation.MAX_DICE_DROP
+    assert (
+        QUANTISE[library](folder, calibration, max_dice_drop=0.1) >= 0.9
+    )  # a network that never learned is no sharper
     int8, float32 = load_engine(library, folder, "int8", 1), load_engine("onnxruntime", folder, "fp32", 1)
     for batch in (1, 3):
-        image = judged[20 : 20 + batch]
+        image = judged[4 : 4 + batch]
         expected, found = float32.run(image), int8.run(image)
-        assert (found.labels == expected.labels).mean() > 0.999
+        assert (found.labels == expected.labels).mean() > 0.95
         difference = np.abs(found.probabilities.astype(np.float32) - expected.probabilities.astype(np.float32))
         assert 0 < difference.max() < 0.5  # another computation, of the same thing
 
@@ -52,10 +59,10 @@ def test_int8_segments_like_float32(folder: Path, halves: tuple[np.ndarray, np.n
 def test_the_onnx_is_what_tensorrt_reads(folder: Path, halves: tuple[np.ndarray, np.ndarray]) -> None:
     """Explicit Q/DQ, symmetric (zero points 0) and signed; weights per channel."""
     if not (folder / "model_int8.onnx").is_file():
-        quantise_onnxruntime(folder, halves[0])
+        quantise_onnxruntime(folder, halves[0], max_dice_drop=0.1)
     graph = onnx.load(folder / "model_int8.onnx").graph
     kinds = Counter(node.op_type for node in graph.node)
-    assert kinds["QuantizeLinear"] > 40
+    assert kinds["QuantizeLinear"] > 10
     assert kinds["DequantizeLinear"] > kinds["QuantizeLinear"]  # weights are stored as int8
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     scales = [node.input for node in graph.node if node.op_type == "DequantizeLinear"]
@@ -66,10 +73,12 @@ def test_the_onnx_is_what_tensorrt_reads(folder: Path, halves: tuple[np.ndarray,
 
 
 @pytest.mark.parametrize("library", QUANTISE)
-@pytest.mark.parametrize("shape", [(32, 1, 64, 64), (32, 7, 32, 64)])
-def test_slices_of_another_shape_are_refused(folder: Path, tmp_path: Path, library: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(32, 7, 32, 32), (32, 1, 64, 32)])
+def test_slices_of_another_shape_are_refused(
+    folder: Path, tmp_path: Path, library: str, shape: tuple[int, ...]
+) -> None:
     shutil.copyfile(folder / "model.onnx", tmp_path / "model.onnx")
-    with pytest.raises(InputError, match=r"calibration slices are float16 \[32, .*takes float16 \[N, 7, 64, 64\]"):
+    with pytest.raises(InputError, match=r"calibration slices are float16 \[32, .*takes float16 \[N, 1, 32, 32\]"):
         QUANTISE[library](tmp_path, np.zeros(shape, np.float16))
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 

@@ -33,7 +33,7 @@ def _load(folder: Path, precision: str, threads: int, provider: str) -> Loaded:
     if provider not in (known := onnxruntime.get_available_providers()):
         raise InputError(
             f"onnxruntime {onnxruntime.__version__} has no {provider} (only {', '.join(known)}); on a GPU host "
-            f"`make gpu` installs onnxruntime-gpu, and the engines onnxruntime-{precision} and openvino-* run on any CPU"
+            f"`make gpu` installs onnxruntime-gpu; the engine onnxruntime-{precision} runs on any CPU"
         )
     remedy = f"export this version again with --engine onnxruntime-{precision}"
     path = expect_file(folder / GRAPHS[precision], remedy)
@@ -42,7 +42,9 @@ def _load(folder: Path, precision: str, threads: int, provider: str) -> Loaded:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=[provider])
     if provider not in session.get_providers():  # it would compute on the CPU instead, without a word
-        raise InputError(f"onnxruntime's {provider} did not start; does nvidia-smi see a GPU, and do CUDA's versions fit?")
+        raise InputError(
+            f"onnxruntime's {provider} did not start; does nvidia-smi see a GPU, and do CUDA's versions fit?"
+        )
 
     def run(image: np.ndarray) -> Outputs:
         return Outputs(*session.run(["labels", "probabilities"], {"image": image}))

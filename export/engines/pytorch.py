@@ -41,7 +41,9 @@ def load_compiled(folder: Path, precision: str, threads: int) -> Loaded:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
-        raise InputError("torch.compile needs a C++ compiler, and none is installed (g++); torchscript-* needs none") from None
+        raise InputError(
+            "torch.compile needs a C++ compiler, and none is installed (g++); torchscript-* needs none"
+        ) from None
     forward = torch.compile(network, dynamic=True, options={"freezing": True})
     return _loaded(forward, "compiled by Inductor", device, precision)
 
