@@ -73,6 +73,15 @@ def test_torch_compile_is_inductor(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert asked.get("mode") == "reduce-overhead" if GPU else asked.get("dynamic") is True
 
 
+@CPU_ONLY
+def test_torch_compile_needs_a_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    from torch._inductor import cpp_builder
+
+    cpp_builder.cpp_compiler_search.cache_clear()
+    refuse(folder, "torch-compile-fp32", r"needs a C\+\+ compiler.*torchscript-\* needs none")
+
+
 def test_names_come_from_one_table() -> None:
     assert engine("openvino-bf16") == ("openvino", "bf16")
     assert all(str(name) == text for text, name in ENGINES.items())

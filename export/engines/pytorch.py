@@ -27,7 +27,7 @@ def load_eager(folder: Path, precision: str, threads: int) -> Loaded:
 
 
 def load_compiled(folder: Path, precision: str, threads: int) -> Loaded:
-    """Through torch.compile, which compiles anew for each batch: CUDA graphs on a GPU, weights packed on a CPU.
+    """Through torch.compile: for each batch anew on a GPU, as CUDA graphs want it; once for all on a CPU.
 
     Raises InputError on a CPU without a C++ compiler.
     """
