@@ -16,18 +16,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_model import SMALL_SPEC, small_images
+from small_model import small_images, write_small_repository
 
 import serving.plan
 from export import tensorrt_plan
-from export.onnx_graph import export_onnx
 from export.quantisation import quantise_onnxruntime
 from export.tensorrt_plan import build_plan, write_plan
 from serving import ServingError, TritonServer
 from serving.plan import Host, check_plan, check_plans
 from swinunet.errors import InputError, MissingExtraError
-from training.recipes import recipe
-from training.swin_unet import SwinUNet
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning"
@@ -113,10 +110,9 @@ def test_a_plan_is_built_with_its_sidecar(folder: Path, ahead_of_time: Any) -> N
 
 
 def test_the_int8_of_onnx_runtime_is_one_that_tensorrt_builds(tmp_path: Path, ahead_of_time: Any) -> None:
-    network = SwinUNet(recipe("tiny").build(1, SMALL_SPEC.num_classes)).eval()
-    export_onnx(network, SMALL_SPEC, tmp_path / "model.onnx")
-    quantise_onnxruntime(tmp_path, small_images(32), max_dice_drop=1.0)
-    record = write_plan(ahead_of_time, ADA, tmp_path, "int8", COMMAND)
+    folder = write_small_repository(tmp_path) / "small" / "1"
+    quantise_onnxruntime(folder, small_images(32), max_dice_drop=1.0)
+    record = write_plan(ahead_of_time, ADA, folder, "int8", COMMAND)
     assert (record.precision, record.onnx) == ("int8", "model_int8.onnx")
 
 
