@@ -8,11 +8,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 TRITON := nvidia-pytriton
 DEMO_OUT ?= demo_output
+CHECKPOINT ?= model_repository/swin_unet_hippocampus/1/checkpoint.safetensors
+REPOSITORY ?= model_repository
+include containers/versions.env
 
-.PHONY: help demo test lint debian benchmark clean
+.PHONY: help demo test lint debian benchmark engine triton-image gpu clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 # Two environments' worth of packages in one folder: `make demo` needs no torch, `make test` adds the rest.
 # nvidia-pytriton's metadata wants numpy<2; we use only the tritonserver in it, hence --no-deps.
@@ -45,6 +48,29 @@ debian: ## Debian packages for tests that skip without them (root): dciodvfy, th
 
 benchmark: $(VENV)/dev.stamp ## every engine, Triton and the whole chain on the paper's network, in one run of 12 minutes
 	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --output benchmark_output
+
+NO_GPU := no NVIDIA GPU here (nvidia-smi does not run); the CPU engines need none: make demo, make benchmark
+NO_DOCKER := no Docker that answers here; with TensorRT on this GPU host (make gpu), swinunet export --engine tensorrt-fp16 \
+	needs none, and the CPU engines need no GPU: make demo, make benchmark
+
+engine: ## on a GPU host: export CHECKPOINT to REPOSITORY with a TensorRT plan, inside NVIDIA's container
+	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }
+	@nvidia-smi >/dev/null 2>&1 || { echo "$(NO_GPU)" >&2; exit 1; }
+	docker build --quiet --file containers/engine.Dockerfile --tag swinunet-engine \
+		--build-arg TENSORRT_IMAGE=$(TENSORRT_IMAGE) --build-arg TENSORRT_VERSION=$(TENSORRT_VERSION) .
+	docker run --rm --gpus all --user "$$(id -u):$$(id -g)" \
+		--volume "$(abspath $(CHECKPOINT)):/work/$(notdir $(CHECKPOINT)):ro" --volume "$(abspath $(REPOSITORY)):/work/repository" \
+		swinunet-engine $(notdir $(CHECKPOINT)) --repository repository --engine tensorrt-fp16
+
+triton-image: ## NVIDIA's Triton of the same release, with what our models need in it
+	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }
+	docker build --quiet --file containers/triton.Dockerfile --tag swinunet-triton --build-arg TRITON_IMAGE=$(TRITON_IMAGE) .
+
+# onnxruntime and onnxruntime-gpu are the same Python package: one has to go.
+gpu: $(VENV)/dev.stamp ## on a GPU host: TensorRT and onnxruntime-gpu into the environment, in the container's versions
+	@nvidia-smi >/dev/null 2>&1 || { echo "$(NO_GPU)" >&2; exit 1; }
+	$(BIN)/python -m pip uninstall -qq -y onnxruntime
+	$(PIP) --editable '.[gpu]' tensorrt==$(TENSORRT_VERSION)
 
 clean: ## remove the environment and everything made by the other targets
 	rm -rf $(VENV) demo_output benchmark_output

@@ -1,8 +1,8 @@
-"""The served model on a CPU: `model.onnx` beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
+"""The served model on a CPU: a graph beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
 
 `swinunet export` copies this file as `model.py` into every version directory, so it stands alone: NumPy and the engine.
-The model's config.pbtxt chooses in its `parameters`: `engine` (openvino, onnxruntime), `precision` (f32, bf16, auto)
-and `threads` (0 is every core).
+The model's config.pbtxt chooses in its `parameters`: `engine` and `precision` (a key of GRAPHS) and `threads` (0 is
+every core).
 
     image          float16 [B, C, H, W]   normalised, finite
     labels         uint8   [B, H, W]
@@ -25,6 +25,17 @@ _USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them
 _set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
 _set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
+# The graph that each engine runs in each precision. auto: bf16 on a CPU that has it, else f32.
+GRAPHS = {
+    "openvino": {"f32": "model.onnx", "bf16": "model.onnx", "auto": "model.onnx", "int8": "openvino_int8.xml"},
+    "onnxruntime": {
+        "f32": "model.onnx",
+        "auto": "model.onnx",
+        "fp16": "model_fp16.onnx",
+        "int8": "model_int8.onnx",
+    },
+}
+
 Outputs = dict[str, np.ndarray]
 Engine = Callable[[np.ndarray], Outputs]
 
@@ -37,17 +48,13 @@ class TritonPythonModel:
     """What Triton's Python backend looks for in a model.py."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load model.onnx and run it once; an exception here is the reason in Triton's log."""
+        """Load the graph and run it once; an exception here is the reason in Triton's log."""
         started = time.perf_counter()
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
-        path = Path(args["model_repository"], args["model_version"], "model.onnx")
-        if not path.is_file():
-            raise pb_utils.TritonModelException(f"{path} is missing; export the model again")
         self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
         name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
-        if name not in _LOADERS:
-            raise pb_utils.TritonModelException(f"engine is {name!r}; this model.py knows {', '.join(_LOADERS)}")
+        path = _graph(Path(args["model_repository"], args["model_version"]), name, precision)
         self._run, description = _LOADERS[name](path, precision, int(threads))
         self._run(np.zeros((1, *self._shape), np.float16))  # the first run allocates; no caller should wait for it
         model = f"{args['model_name']} {args['model_version']}"
@@ -86,6 +93,18 @@ class TritonPythonModel:
         return image
 
 
+def _graph(folder: Path, engine: str, precision: str) -> Path:
+    if engine not in GRAPHS:
+        raise pb_utils.TritonModelException(f"engine is {engine!r}; this model.py knows {', '.join(GRAPHS)}")
+    if precision not in GRAPHS[engine]:
+        known = ", ".join(GRAPHS[engine])
+        raise pb_utils.TritonModelException(f"precision is {precision!r}; {engine} here knows {known}")
+    path = folder / GRAPHS[engine][precision]
+    if not path.is_file():
+        raise pb_utils.TritonModelException(f"{path} is missing; export the model again")
+    return path
+
+
 def _to_tensor(name: str, array: np.ndarray) -> Any:
     if not _DLPACK:
         return pb_utils.Tensor(name, array)
@@ -122,10 +141,9 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     if precision == "auto":
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = "bf16" if "BF16" in capabilities else "f32"
-    if precision not in ("f32", "bf16"):
-        raise pb_utils.TritonModelException(f"precision is {precision!r}; openvino here knows f32, bf16, auto")
     # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and results would depend on the machine.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    hint = "f32" if precision == "int8" else precision  # of what the graph does not hold in int8
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(path, "CPU", config)
@@ -144,8 +162,8 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
 def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     import onnxruntime
 
-    if precision not in ("f32", "auto"):
-        raise pb_utils.TritonModelException(f"precision is {precision!r}; onnxruntime here knows f32, auto")
+    if precision == "auto":
+        precision = "f32"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -154,10 +172,7 @@ def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]
     def run(image: np.ndarray) -> Outputs:
         return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
-    return run, f"onnxruntime {onnxruntime.__version__}, precision f32, {threads or 'all'} threads"
+    return run, f"onnxruntime {onnxruntime.__version__}, precision {precision}, {threads or 'all'} threads"
 
 
-_LOADERS: dict[str, Callable[[Path, str, int], tuple[Engine, str]]] = {
-    "openvino": _openvino,
-    "onnxruntime": _onnxruntime,
-}
+_LOADERS = {"openvino": _openvino, "onnxruntime": _onnxruntime}

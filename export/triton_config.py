@@ -12,7 +12,7 @@ from typing import Literal
 from imaging import SPEC_KEY, ModelSpec
 
 CpuEngine = Literal["openvino", "onnxruntime"]
-CpuPrecision = Literal["f32", "bf16", "auto"]
+CpuPrecision = Literal["f32", "bf16", "fp16", "int8", "auto"]
 
 MAX_BATCH_SIZE = 16
 
@@ -58,7 +58,7 @@ def cpu_config(
 ) -> str:
     """The text of `configs/cpu.pbtxt`: `model.py` (export/python_backend_model.py) in the Python backend.
 
-    engine, precision, threads: read by model.py; 0 threads is every core, bf16 is OpenVINO's only.
+    engine, precision, threads: read by model.py, whose GRAPHS says which go together; 0 threads is every core.
     max_queue_delay_us: how long the first request waits for company; small beside an inference, enough for callers
         that send together. There is no queue policy: with one instance it makes requests wait half a second.
     """

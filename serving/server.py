@@ -19,6 +19,7 @@ from serving.canary import ServedModel, check_model, connect, served_models
 from serving.errors import ServingError
 from serving.locate import environment, find_tritonserver, prepare_backends
 from serving.logs import LogPump, LogSink, failure_reason
+from serving.plan import check_plans
 from serving.ports import LOOPBACK, choose_port, is_listening
 
 _POLL_SECONDS = 0.05
@@ -112,6 +113,7 @@ class TritonServer:
         if self.alive():
             raise ServingError(f"this server runs already, at {self.url}")
         _check_repository(self.repository, self.config_name)
+        check_plans(self.repository, self.config_name)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._launch()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import tritonclient.grpc as grpcclient
 from small_model import small_images, small_labels, small_probabilities, write_small_repository
@@ -105,3 +106,13 @@ def test_no_output_costs_a_traceback(tritonserver: object, small_repository: Pat
         for _ in range(3):
             infer(client, small_images(2))
     assert not [line for line in lines if "Traceback" in line or "PyCapsule" in line]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_each_precision_has_its_own_graph(tritonserver: object, tmp_path: Path, precision: str) -> None:
+    repository = write_small_repository(tmp_path / "repository", "onnxruntime", precision=precision)
+    version = repository / "small" / "1"
+    (version / "model.onnx").rename(version / f"model_{precision}.onnx")
+    lines: list[str] = []
+    with TritonServer(repository, log=lines.append):  # up: its canary was answered
+        assert [line for line in lines if f"onnxruntime {onnxruntime.__version__}, precision {precision}" in line]

@@ -94,7 +94,10 @@ def test_a_failed_start_says_why_in_one_line_and_leaves_nothing(small_repository
     assert "Traceback" not in str(caught.value)
 
 
-def test_the_tensorrt_config_is_read_and_fails_only_for_its_backend(small_repository: Path) -> None:
+def test_the_tensorrt_config_is_read_and_fails_only_for_its_backend(
+    small_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving.plan, "check_plan", lambda folder, host: None)  # tests/test_tensorrt_plan.py
     with pytest.raises(ServingError, match="unable to find backend library for backend 'tensorrt'"):
         TritonServer(small_repository, config_name=None).start()
 
@@ -102,8 +105,10 @@ def test_the_tensorrt_config_is_read_and_fails_only_for_its_backend(small_reposi
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"engine": "onnxruntime", "precision": "bf16"}, "onnxruntime here knows f32, auto"),
-        ({"precision": "f16"}, "openvino here knows f32, bf16, auto"),
+        ({"engine": "onnxruntime", "precision": "bf16"}, "onnxruntime here knows f32, auto, fp16, int8"),
+        ({"precision": "f16"}, "openvino here knows f32, bf16, auto, int8"),
+        ({"precision": "int8"}, "openvino_int8.xml is missing; export the model again"),
+        ({"engine": "onnxruntime", "precision": "fp16"}, "model_fp16.onnx is missing; export the model again"),
         ({"engine": "torch"}, "engine is 'torch'"),
     ],
 )

@@ -1,5 +1,11 @@
-"""Engines that run a model version in this process: what the gate proves, and what the benchmark measures."""
+"""Engines that run a model version in this process: what the gate proves, and what the benchmark measures.
 
-from export.engines.loaders import LOADERS, Loaded, Loader, Outputs, load_engine
+table          every engine by name, and how to load one
+contract       what all of them take and return
+pytorch, onnx_runtime, open_vino, tensor_rt    one library each
+"""
 
-__all__ = ["LOADERS", "Loaded", "Loader", "Outputs", "load_engine"]
+from export.engines.contract import Loaded, Outputs
+from export.engines.table import ENGINES, LOADERS, EngineName, Loader, engine, load_engine
+
+__all__ = ["ENGINES", "LOADERS", "EngineName", "Loaded", "Loader", "Outputs", "engine", "load_engine"]

@@ -33,6 +33,7 @@ _EXTRA_OF = {
     "safetensors": "training",
     "tensorboard": "training",
     "PIL": "training",
+    "nncf": "export",
     "onnx": "export",
     "onnxscript": "export",
     "polygraphy": "export",
