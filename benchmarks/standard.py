@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.plan import Engine
 from benchmarks.subject import Subject, find_subject, spec_name
+from export.artefacts import FP16_GRAPH
 from export.onnx_graph import export_onnx
-from export.repository import fill_version, staged_version
+from export.precision import write_fp16
+from export.quantisation import quantise_onnxruntime, quantise_openvino
+from export.repository import staged_version
 from export.sample_slices import sample_slices
+from export.served_configs import make_configs
+from export.version_files import GRAPH, fill_version
 from imaging import Code, Label, ModelSpec, ZScore
 from training.checkpoint import save_checkpoint
 from training.recipes import recipe
@@ -24,14 +31,24 @@ _RIDGE = 1e-2
 _COLOURS = ((230, 80, 60), (70, 150, 240), (80, 180, 90), (240, 180, 60), (160, 90, 200), (90, 200, 200))
 
 
-def standard_subject(name: str, repository: Path) -> Subject:
-    """`standard_network`, exported into `repository`. Raises InputError for an unknown recipe."""
+def standard_subject(name: str, repository: Path, engines: Collection[Engine] = ()) -> Subject:
+    """`standard_network`, exported into `repository`, with the int8 graphs that `engines` run.
+
+    The gate is left out, and int8 taken as it comes: the weights segment nothing. Raises InputError for an unknown
+    recipe.
+    """
     network, spec, slices = standard_network(name)
     repository.mkdir(parents=True, exist_ok=True)
     checkpoint = repository / "checkpoint.safetensors"
     save_checkpoint(checkpoint, network, spec)
-    with staged_version(repository, spec) as folder:
-        export_onnx(network, spec, folder / "model.onnx")
+    with staged_version(repository, spec, make_configs(spec)) as folder:
+        export_onnx(network, spec, folder / GRAPH)
+        write_fp16(folder / GRAPH, folder / FP16_GRAPH)
+        keys = {engine.key for engine in engines}
+        if "onnxruntime-int8" in keys:
+            quantise_onnxruntime(folder, slices, max_dice_drop=1)
+        if "openvino-int8" in keys:
+            quantise_openvino(folder, slices, max_dice_drop=1)
         fill_version(folder, network, spec, checkpoint, slices)
     return find_subject(repository, spec.name)
 

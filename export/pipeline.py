@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from export.artefacts import make_artefacts
 from export.gate.evidence import gather
 from export.gate.judge import Question, judge
 from export.gate.report import Report
@@ -60,6 +61,7 @@ def export_checkpoint(
         evidence = gather(spec, data, checkpoint.with_name(SPLIT))
         with staged_version(repository, spec, configs) as folder:
             export_onnx(network, spec, folder / GRAPH)
+            make_artefacts(folder, {*asked, configs.row}, evidence.calibration)
             fill_version(folder, network, spec, checkpoint, evidence.slices())
             report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
             report.require("nothing was promoted")

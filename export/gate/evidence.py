@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from export.quantisation import split_slices
 from export.sample_slices import sample_studies
 from imaging import ModelSpec, Volume
 from swinunet.errors import InputError
@@ -23,12 +24,13 @@ _SLICE_CASES = 4  # whose slices the tensors are compared on
 class Evidence:
     """spec: of the model. words: what this is, for the report. labelled: whether the cases have reference labels.
 
-    A case without labels has an empty mask for its reference.
+    A case without labels has an empty mask for its reference. _training: labelled cases that are not judged.
     """
 
     spec: ModelSpec
     words: str
     labelled: bool
+    _training: tuple[CasePaths, ...]
     _files: tuple[CasePaths, ...]
     _studies: tuple[tuple[Volume, ...], ...]
 
@@ -45,6 +47,16 @@ class Evidence:
         first = zip(range(_SLICE_CASES), self.cases(), strict=False)
         return np.concatenate([case.images for _, case in first])
 
+    def calibration(self) -> np.ndarray:
+        """Slices to calibrate int8 on, float16 [N, C, H, W]: of a few training cases, which nothing is judged by.
+
+        Where none are known, half of the slices that are judged.
+        """
+        if not self._training:
+            return split_slices(self.slices())[0]
+        spread = np.unique(np.linspace(0, len(self._training) - 1, _SLICE_CASES).round().astype(int))
+        return np.concatenate([load_case(self._training[at], self.spec).images for at in spread])
+
 
 def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
     """The evidence in `data`: a labelled folder (see training.folders), images (see export.sample_slices), or None.
@@ -54,16 +66,17 @@ def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
     """
     if data is None:
         studies = tuple(sample_studies(spec, None))
-        return Evidence(spec, "the MNI152 T1 brain, no labels", False, (), studies)
+        return Evidence(spec, "the MNI152 T1 brain, no labels", False, (), (), studies)
     if not ((data / INDEX).is_file() or (data / "labels").is_dir()):
         studies = tuple(sample_studies(spec, data))
-        return Evidence(spec, f"{len(studies)} images of {data.name}, no labels", False, (), studies)
+        return Evidence(spec, f"{len(studies)} images of {data.name}, no labels", False, (), (), studies)
     folder = DataFolder.open(data)
     chosen, words = unseen_cases(folder, split)
+    training = tuple(case for case in folder.cases if case not in chosen) if split.is_file() else ()
     taken = [chosen[int(at)] for at in np.unique(np.linspace(0, len(chosen) - 1, MAX_CASES).round())]
     if len(taken) < len(chosen):
         words = f"{len(taken)} of {words}"
-    return Evidence(spec, f"{folder.name}: {words}", True, tuple(taken), ())
+    return Evidence(spec, f"{folder.name}: {words}", True, training, tuple(taken), ())
 
 
 def unseen_cases(folder: DataFolder, split: Path) -> tuple[list[CasePaths], str]:

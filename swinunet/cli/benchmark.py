@@ -123,7 +123,7 @@ def _serving(
         if recipe is not None:
             from benchmarks.standard import standard_subject
 
-            subject = standard_subject(recipe, Path(made))
+            subject = standard_subject(recipe, Path(made), () if plan.quick else plan.engines)
         else:
             subject = find_subject(repository or default_repository(), model)
         prepare_folder(output)
