@@ -49,7 +49,7 @@ def standard_subject(name: str, repository: Path, engines: Collection[Engine] = 
             quantise_onnxruntime(folder, slices, max_dice_drop=1)
         if "openvino-int8" in keys:
             quantise_openvino(folder, slices, max_dice_drop=1)
-        fill_version(folder, network, spec, checkpoint, slices)
+        fill_version(folder, network, spec, checkpoint)
     return find_subject(repository, spec.name)
 
 

@@ -62,7 +62,7 @@ def export_checkpoint(
         with staged_version(repository, spec, configs) as folder:
             export_onnx(network, spec, folder / GRAPH)
             make_artefacts(folder, {*asked, configs.row}, evidence.calibration)
-            fill_version(folder, network, spec, checkpoint, evidence.slices())
+            fill_version(folder, network, spec, checkpoint)
             report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
             report.require("nothing was promoted")
             _drop_unproven(folder, report)

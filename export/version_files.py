@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from export.model_card import model_card
+from export.sample_slices import sample_slices
 from imaging import ModelSpec
 from swinunet.errors import CheckpointError
 from training.checkpoint import load_checkpoint, sha256
 from training.swin_unet import SwinUNet
 
-CHECKPOINT, GRAPH, SPLIT = "checkpoint.safetensors", "model.onnx", "split.json"
+CHECKPOINT, GRAPH, SPLIT, NOTES = "checkpoint.safetensors", "model.onnx", "split.json", "NOTES.md"
 CANARY_SLICES = 2
 
 
@@ -32,15 +33,17 @@ def read_checkpoint(checkpoint: Path, version: int | None) -> tuple[SwinUNet, Mo
     return network, dataclasses.replace(spec, version=version or spec.version, provenance=provenance)
 
 
-def fill_version(folder: Path, network: SwinUNet, spec: ModelSpec, checkpoint: Path, slices: np.ndarray) -> None:
-    """Write it all, but the engines' own files. slices: float16 [N, C, H, W], real."""
+def fill_version(folder: Path, network: SwinUNet, spec: ModelSpec, checkpoint: Path) -> None:
+    """Write it all, but the engines' own files. What stands in NOTES.md beside the checkpoint ends the model card."""
     shutil.copyfile(Path(__file__).with_name("python_backend_model.py"), folder / "model.py")
     shutil.copyfile(checkpoint, folder / CHECKPOINT)
     split = checkpoint.with_name(SPLIT)
     if split.is_file():
         shutil.copyfile(split, folder / SPLIT)
-    (folder / "MODEL_CARD.md").write_text(model_card(spec, network.config))
-    image, labels = _canary(network, slices)
+    notes = checkpoint.with_name(NOTES)
+    said = f"\n{notes.read_text()}" if notes.is_file() else ""
+    (folder / "MODEL_CARD.md").write_text(model_card(spec, network.config) + said)
+    image, labels = _canary(network, sample_slices(spec, None))  # a brain that is public: no patient's slices travel
     np.savez_compressed(folder / "canary.npz", image=image, labels=labels)
 
 
