@@ -6,10 +6,11 @@ import math
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
 from client.dicom.codestream import DECODERS
+from client.dicom.elements import tag_of, text_of, value_of
 from client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
 from client.dicom.pixel_element import FaultError, check_inflated_size, check_pixel_element
 from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, Source
@@ -18,7 +19,7 @@ from client.dicom.traits import TRAIT_TAGS, traits_of
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E
 _MAX_SIDE = 16384  # pixels; larger headers are damaged or hostile
-_ATTRIBUTES = [Tag(name) for name in (
+_ATTRIBUTES = [tag_of(name) for name in (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined", "SeriesDescription",
     "FrameOfReferenceUID", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "NumberOfFrames",
@@ -94,9 +95,9 @@ def _describe(
             raise FaultError("its header ends before, or lacks, the transfer syntax")
         has_pixels = stream.tell() < stream.size_bytes or dataset.file_meta.TransferSyntaxUID.is_deflated
         if has_pixels or any(tag > _SERIES_UID for tag in dataset.keys()):  # noqa: SIM118
-            series_uid = _text(dataset, "SeriesInstanceUID")  # else it may be cut short itself
-        modality = _text(dataset, "Modality")
-        sop_class = UID(_text(dataset.file_meta, "MediaStorageSOPClassUID") or _text(dataset, "SOPClassUID"))
+            series_uid = text_of(dataset, "SeriesInstanceUID")  # else it may be cut short itself
+        modality = text_of(dataset, "Modality")
+        sop_class = UID(text_of(dataset.file_meta, "MediaStorageSOPClassUID") or text_of(dataset, "SOPClassUID"))
         unknown_class = sop_class.name == sop_class
         if "Image Storage" not in sop_class.name and not (unknown_class and has_pixels and "Rows" in dataset):
             return Ignored("unknown SOP class" if unknown_class else sop_class.name)
@@ -114,13 +115,13 @@ def _describe(
 
 def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class: UID, pixels_at: int) -> ImageFile:
     required = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
-    missing = [keyword for keyword in required if dataset.get(keyword) is None]
+    missing = [keyword for keyword in required if value_of(dataset, keyword) is None]
     if missing:
         raise FaultError(f"its header ends before, or lacks, {', '.join(missing)}")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     if not (1 <= rows <= _MAX_SIDE and 1 <= columns <= _MAX_SIDE):
         raise FaultError(f"its image has {columns} x {rows} pixels, expected 1 to {_MAX_SIDE} along each side")
-    instance_uid = _text(dataset, "SOPInstanceUID") or _text(dataset.file_meta, "MediaStorageSOPInstanceUID")
+    instance_uid = text_of(dataset, "SOPInstanceUID") or text_of(dataset.file_meta, "MediaStorageSOPInstanceUID")
     if not instance_uid:
         raise FaultError("its header lacks the SOPInstanceUID")
     return ImageFile(
@@ -128,17 +129,18 @@ def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class
         series_uid=series_uid,
         sop_class_uid=str(sop_class),
         sop_instance_uid=instance_uid,
-        modality=_text(dataset, "Modality"),
-        body_part=_text(dataset, "BodyPartExamined"),
-        description=_text(dataset, "SeriesDescription"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        image_type=tuple(map(str, dataset.get("ImageType") or ())),
+        modality=text_of(dataset, "Modality"),
+        body_part=text_of(dataset, "BodyPartExamined"),
+        description=text_of(dataset, "SeriesDescription"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
+        image_type=tuple(map(str, value_of(dataset, "ImageType") or ())),
         rows=rows,
         columns=columns,
-        samples_per_pixel=int(dataset.get("SamplesPerPixel") or 1),
-        photometric=_text(dataset, "PhotometricInterpretation"),
+        samples_per_pixel=int(value_of(dataset, "SamplesPerPixel") or 1),
+        photometric=text_of(dataset, "PhotometricInterpretation"),
         layout=_layout(dataset),
-        multi_frame="PerFrameFunctionalGroupsSequence" in dataset or int(dataset.get("NumberOfFrames") or 1) > 1,
+        multi_frame=value_of(dataset, "PerFrameFunctionalGroupsSequence") is not None
+        or int(value_of(dataset, "NumberOfFrames") or 1) > 1,
         pixels_at=0 if dataset.file_meta.TransferSyntaxUID.is_deflated else pixels_at,
     )
 
@@ -146,7 +148,7 @@ def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class
 def _layout(dataset: FileDataset) -> PixelLayout:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    high_bit = dataset.get("HighBit")
+    high_bit = value_of(dataset, "HighBit")
     high = stored - 1 if high_bit is None else int(high_bit)
     if allocated not in (8, 12, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
         raise FaultError(
@@ -155,7 +157,7 @@ def _layout(dataset: FileDataset) -> PixelLayout:
         )
     if syntax.is_encapsulated and (syntax not in DECODERS or (syntax == JPEGExtended12Bit and stored > 8)):
         raise FaultError(f"its transfer syntax, {syntax.name} with {stored} bits, is not read; export it uncompressed")
-    low, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    low, limit = value_of(dataset, "PixelPaddingValue"), value_of(dataset, "PixelPaddingRangeLimit")
     padding = None
     if low is not None and not isinstance(low, bytes):
         ends = sorted((int(low), int(low if limit is None or isinstance(limit, bytes) else limit)))
@@ -177,18 +179,18 @@ def _table_range(dataset: Dataset) -> tuple[int, int] | None:
 
 def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
     """The file's planes: from the functional groups (PS3.3 C.7.6.16), or from the top level."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    count = int(dataset.get("NumberOfFrames") or 1)
+    groups = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
+    count = int(value_of(dataset, "NumberOfFrames") or 1)
     if not groups:
         numbers = range(1, count + 1) if file.multi_frame else [None]
         traits = traits_of(dataset)
         return tuple(_frame(file, number, dataset, dataset, dataset, dataset, traits) for number in numbers)
     if len(groups) != count:
         raise FaultError(f"it has {count} frames and {len(groups)} per-frame functional groups")
-    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
 
     def macro(group: Dataset, keyword: str) -> Dataset:
-        items = group.get(keyword) or shared.get(keyword)
+        items = value_of(group, keyword) or value_of(shared, keyword)
         return items[0] if items else Dataset()
 
     return tuple(
@@ -231,11 +233,6 @@ def _frame(
     )
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    return "".join(letter for letter in str(value or "") if letter.isprintable()).strip()[:64]
-
-
 def _number(dataset: Dataset, keyword: str) -> float | None:
     numbers = _numbers(dataset, keyword, 1)
     return numbers[0] if numbers else None
@@ -243,7 +240,7 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
     """`count` finite numbers, or None if the attribute is absent or empty."""
-    value = dataset.get(keyword)
+    value = value_of(dataset, keyword)
     if value is None or value == "":
         return None
     numbers = tuple(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from client.dicom.elements import text_of, value_of
+
 _PRIVATE_B_VALUES = (  # of MR before b-values had a public attribute: creator's element, creator, element
     (0x00190010, "SIEMENS MR HEADER", 0x0019100C),
     (0x00430010, "GEMS_PARM_01", 0x00431039),
@@ -61,7 +63,7 @@ def is_shown(trait: Trait) -> bool:
 
 def traits_of(dataset: Dataset, groups: Sequence[Dataset] = ()) -> tuple[str, ...]:
     """The traits of one frame. groups: its functional groups, per-frame before shared; empty in classic images."""
-    found = [_grouped(trait, groups) or _plain(dataset, trait.keyword) for trait in TRAITS]
+    found = [_grouped(trait, groups) or text_of(dataset, trait.keyword) for trait in TRAITS]
     found[_B_VALUE] = found[_B_VALUE] or _private_b_value(dataset)
     return tuple(found)
 
@@ -70,29 +72,16 @@ def _grouped(trait: Trait, groups: Sequence[Dataset]) -> str:
     if trait.group is None:
         return ""
     sequence, keyword = trait.group
-    for group in groups:
-        if sequence in group and group[sequence].value:
-            return _plain(group[sequence].value[0], keyword)
-    return ""
-
-
-def _plain(dataset: Dataset, keyword: str) -> str:
-    return _printable(dataset[keyword].value) if keyword in dataset else ""
+    items = next((items for group in groups if (items := value_of(group, sequence))), None)
+    return text_of(items[0], keyword) if items else ""
 
 
 def _private_b_value(dataset: Dataset) -> str:
     for creator, name, element in _PRIVATE_B_VALUES:
-        if element in dataset and creator in dataset and str(dataset[creator].value).strip() == name:
-            value = dataset[element].value
-            if isinstance(value, bytes):  # implicit VR: an integer string, or one that pydicom does not know
-                value = value.decode("ascii", "replace").split("\\")[0]
-            first = str(value[0] if isinstance(value, MultiValue) else value).strip()
-            return str(int(first) % _GE_B_VALUE_OFFSET) if first.isdigit() else _printable(first)
+        if text_of(dataset, creator) == name:
+            value = value_of(dataset, element)
+            if isinstance(value, bytes):  # implicit VR: an integer string that pydicom does not know
+                value = value.decode("ascii", "replace").split("\\")
+            first = str(value[0] if isinstance(value, MultiValue | list) else value).strip()
+            return str(int(first) % _GE_B_VALUE_OFFSET) if first.isdigit() else ""
     return ""
-
-
-def _printable(value: object) -> str:
-    """A short text without control characters; several values are joined."""
-    values = value if isinstance(value, list | tuple | MultiValue) else [] if value is None else [value]
-    text = "/".join(map(str, values))
-    return "".join(letter for letter in text if letter.isprintable()).strip()[:64]
