@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.dicom.files import Frame
-from client.dicom.geometry import COSINE_TOLERANCE, DUPLICATE_TOLERANCE_MM, SPACING_TOLERANCE, normal_of, plane_of
+from client.dicom.geometry import (
+    COSINE_TOLERANCE,
+    DUPLICATE_TOLERANCE_MM,
+    SPACING_TOLERANCE,
+    normal_of,
+    plane_of,
+    positions_of,
+)
 from client.dicom.traits import TRAITS, is_shown
 
 _MOST_TRAITS = 3  # that together tell volumes apart, as echo, time point and image type may
@@ -41,7 +48,7 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     if len(set(planes)) > _MOST_KINDS:
         return whole
     stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
-    if any(len(set(_places(stack))) < 2 for stack in stacks):
+    if any(len(set(_places(stack, [0] * len(stack)))) < 2 for stack in stacks):
         return _split_by_traits(frames, planes) or whole
     named = _numbered([(plane_of(stack[0]), stack) for stack in sorted(stacks, key=_orientation)])
     return tuple(
@@ -56,7 +63,7 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
     shapes = _kinds([(frame.file.rows, frame.file.columns) for frame in frames], 0)
     spacings = _kinds([tuple(np.log(frame.pixel_spacing_mm or 1)) for frame in frames], SPACING_TOLERANCE)
     kinds = [*zip(planes, shapes, spacings, strict=True)]
-    places = _places(frames)
+    places = _places(frames, planes)
     shared = max(Counter(zip(kinds, places, strict=True)).values())
     mixed = len(set(kinds)) > 1
     if (shared == 1 and not mixed) or len(set(places)) < 2:
@@ -85,14 +92,15 @@ def _trait_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:
         yield from itertools.combinations(varying, size)
 
 
-def _places(frames: Sequence[Frame]) -> list[int]:
-    """A number for each frame: frames of one number lie at one distance along the first one's normal."""
-    along_mm = np.array([frame.position_mm for frame in frames], float) @ normal_of(frames[0])
-    order = np.argsort(along_mm, kind="stable")
-    steps = np.diff(along_mm[order], prepend=along_mm[order[0]]) >= DUPLICATE_TOLERANCE_MM
+def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[tuple[int, int]]:
+    """The plane of each frame, and a number: frames of one number lie at one distance along that plane's normal."""
     places = np.empty(len(frames), int)
-    places[order] = np.cumsum(steps)
-    return [int(place) for place in places]
+    for plane in set(planes):
+        own = np.flatnonzero(np.array(planes) == plane)
+        along_mm = positions_of([frames[i] for i in own]) @ normal_of(frames[int(own[0])])
+        order = np.argsort(along_mm, kind="stable")
+        places[own[order]] = np.cumsum(np.diff(along_mm[order], prepend=along_mm[order[0]]) >= DUPLICATE_TOLERANCE_MM)
+    return [(plane, int(place)) for plane, place in zip(planes, places, strict=True)]
 
 
 def _kinds(vectors: Sequence[Sequence[float]], tolerance: float) -> list[int]:
