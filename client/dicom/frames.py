@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
@@ -16,7 +17,7 @@ from client.dicom.codestream import DECODERS, check_codestream
 from client.dicom.files import Frame, ImageFile, PixelLayout
 from client.dicom.header import parse
 from client.dicom.pixel_element import FaultError, read_element_head
-from client.dicom.quiet import stderr_kept
+from client.dicom.quiet import quiet, with_complaints
 from swinunet.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
@@ -117,15 +118,15 @@ class OpenFile:
         self._stream.seek(self._value_at)
         codestream = get_frame(self._stream, index, number_of_frames=self._frames())
         check_codestream(codestream, self._file)
-        with stderr_kept() as said, warnings.catch_warnings():
-            warnings.simplefilter("error")
-            decoder = get_decoder(layout.syntax)
-            decoded, _ = decoder.as_array(encapsulate([codestream]), **self._options())  # type: ignore[arg-type]
-            if said.tell():
-                raise FaultError("its decoder found its compressed pixel data damaged")
+        decoder, data = get_decoder(layout.syntax), encapsulate([codestream])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # pydicom's, of RLE segments that are too long
+            (decoded, _), damaged = with_complaints(lambda: decoder.as_array(data, **self._options()), b"JPEG")
+        if damaged:
+            raise FaultError("its decoder found its compressed pixel data damaged")
         return decoded
 
-    def _options(self) -> dict[str, object]:
+    def _options(self) -> dict[str, Any]:
         """What pydicom's decoders need to know of one frame."""
         return {
             "rows": self._file.rows,
@@ -191,9 +192,10 @@ def _bare(dataset: FileDataset) -> Dataset:
 
 @contextmanager
 def _errors_named(file: ImageFile) -> Iterator[None]:
-    """Turn whatever a file or a decoder raises into an InputError that names the file."""
+    """Turn whatever a file or a decoder raises into an InputError that names the file, and let no library speak."""
     try:
-        yield
+        with quiet():
+            yield
     except FaultError as found:
         raise InputError(f"{file.path.name}: its pixels cannot be decoded: {found}; fetch it again") from None
     except Exception as error:

@@ -13,6 +13,7 @@ from client.dicom.codestream import DECODERS
 from client.dicom.elements import tag_of, text_of, value_of
 from client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
 from client.dicom.pixel_element import FaultError, check_inflated_size, check_pixel_element
+from client.dicom.quiet import quiet
 from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, Source
 from client.dicom.traits import TRAIT_TAGS, traits_of
 
@@ -29,6 +30,7 @@ _ATTRIBUTES = [tag_of(name) for name in (
 )]  # fmt: skip
 
 
+@quiet()
 def read_header(source: Source) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored:
     """The header of one file, its frames in file order, or why it is ignored.
 

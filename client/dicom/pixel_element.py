@@ -13,7 +13,7 @@ from client.dicom.sources import ClampedStream
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _PIXEL_DATA, _PIXEL_DATA_BIG = b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10"
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_DEFLATED = b"\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.1.99"  # the transfer syntax element with that value
 _GROUP_LENGTH = b"\x02\0\0\0"  # the tag that follows preamble and prefix (PS3.10 7.1); its value is in bytes 140 to 143
 _META_HEAD_BYTES = 4096  # in which a deflated file names its transfer syntax
 _MAX_INFLATED_BYTES = 1 << 30

@@ -7,22 +7,24 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _LIBRARIES = ("pydicom", "libjpeg", "openjpeg", "pylibjpeg")
 _STDERR = 2
-_ONE_AT_A_TIME = threading.RLock()
+_ONE_AT_A_TIME = threading.RLock()  # filters and file descriptors belong to the process
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning and no log record of pydicom or its codecs goes anywhere while the block runs."""
+    """No warning and no log record of pydicom or its codecs goes anywhere while the block runs. Keep it short."""
     loggers = [logging.getLogger(name) for name in _LIBRARIES]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        levels = [logger.level for logger in loggers]
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
         try:
@@ -32,14 +34,20 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-@contextmanager
-def stderr_kept() -> Iterator[BinaryIO]:
-    """A file that takes what C libraries write to standard error, which shows nothing meanwhile."""
+def with_complaints(function: Callable[[], T], mark: bytes) -> tuple[T, bool]:
+    """What `function` returns, and whether C code in it wrote a line with `mark` to standard error; none is shown.
+
+    Lines without it are another thread's, such as a progress bar's: they are passed on.
+    """
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
         shown = os.dup(_STDERR)
         os.dup2(kept.fileno(), _STDERR)
         try:
-            yield kept
+            result = function()
         finally:
             os.dup2(shown, _STDERR)
             os.close(shown)
+            kept.seek(0)
+            lines = kept.read().splitlines(keepends=True)
+            os.write(_STDERR, b"".join(line for line in lines if mark not in line))
+        return result, any(mark in line for line in lines)

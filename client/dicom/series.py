@@ -11,7 +11,6 @@ from pathlib import Path
 from client.dicom.files import Frame, Ignored, ImageFile
 from client.dicom.geometry import affine_of
 from client.dicom.header import read_header
-from client.dicom.quiet import quiet
 from client.dicom.sources import Source, find_sources
 from client.dicom.split import Part, split_frames
 from client.dicom.verdict import Verdict, VerdictKind, judge
@@ -101,18 +100,17 @@ def scan_folder(folder: Path, tick: Callable[[int, int], None] = lambda done, to
     not_dicom, objects = 0, Counter[str]()
     unreadable: list[ImageFile] = []
     groups: dict[str, list[_Instance]] = {}
-    with quiet():
-        sources = find_sources(folder)
-        for done, found in enumerate(_headers(sources), start=1):
-            tick(done, len(sources))
-            if isinstance(found, Ignored):
-                not_dicom += not found.kind
-                objects.update([found.kind] if found.kind else [])
-            elif not found[0].series_uid:
-                unreadable.append(found[0])
-            else:
-                groups.setdefault(found[0].series_uid, []).append(found)
-        series = tuple(volume for uid, group in groups.items() for volume in _volumes(uid, group))
+    sources = find_sources(folder)
+    for done, found in enumerate(_headers(sources), start=1):
+        tick(done, len(sources))
+        if isinstance(found, Ignored):
+            not_dicom += not found.kind
+            objects.update([found.kind] if found.kind else [])
+        elif not found[0].series_uid:
+            unreadable.append(found[0])
+        else:
+            groups.setdefault(found[0].series_uid, []).append(found)
+    series = tuple(volume for uid, group in groups.items() for volume in _volumes(uid, group))
     return Scan(folder, series, not_dicom, dict(objects), tuple(unreadable))
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from client.dicom.quiet import quiet
 from swinunet.errors import InputError
 
 PREAMBLE_BYTES = 128  # PS3.10 7.1
@@ -141,6 +142,7 @@ def _is_part_10(path: Path) -> bool:
         return stream.read(PREAMBLE_BYTES + 4).endswith(b"DICM")
 
 
+@quiet()
 def _named_by_directory(path: Path) -> tuple[Source, ...] | None:
     """The files that a DICOMDIR names (PS3.3 F.3), None if the file is no DICOMDIR."""
     if not _is_part_10(path):

@@ -96,10 +96,12 @@ def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[tuple[int, i
     """The plane of each frame, and a number: frames of one number lie at one distance along that plane's normal."""
     places = np.empty(len(frames), int)
     for plane in set(planes):
-        own = np.flatnonzero(np.array(planes) == plane)
-        along_mm = positions_of([frames[i] for i in own]) @ normal_of(frames[int(own[0])])
+        own = np.flatnonzero(np.array(planes) == plane).tolist()
+        along_mm = positions_of([frames[i] for i in own]) @ normal_of(frames[own[0]])
         order = np.argsort(along_mm, kind="stable")
-        places[own[order]] = np.cumsum(np.diff(along_mm[order], prepend=along_mm[order[0]]) >= DUPLICATE_TOLERANCE_MM)
+        places[np.array(own)[order]] = np.cumsum(
+            np.diff(along_mm[order], prepend=along_mm[order[0]]) >= DUPLICATE_TOLERANCE_MM
+        )
     return [(plane, int(place)) for plane, place in zip(planes, places, strict=True)]
 
 

@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 from client.dicom.files import Frame
 from client.dicom.frames import OpenFile
 from client.dicom.geometry import affine_of
-from client.dicom.quiet import quiet
 from client.dicom.selection import refusal
 from client.dicom.series import Series
 from client.dicom.workers import map_in_processes
@@ -103,15 +102,14 @@ def iter_slices(series: Series, allow: Collection[str] = ()) -> Iterator[Slice]:
     dtype, first = voxel_dtype(series.frames), series.frames[0].file
     assert first.layout is not None
     costly = first.layout.syntax.is_encapsulated and len(series.frames) >= _FEWEST_COMPRESSED
-    with quiet():
-        indexed = _by_file(series.frames)
-        if costly and first.source.is_file:
-            size = _MULTI_FRAMES_A_TASK if first.multi_frame else _FRAMES_A_TASK
-            tasks = [(indexed[start : start + size], dtype) for start in range(0, len(indexed), size)]
-            for decoded in map_in_processes(_decode_all, tasks, fewest=2, chunk=1):
-                yield from decoded
-        else:
-            yield from _decode(indexed, dtype)
+    indexed = _by_file(series.frames)
+    if costly and first.source.is_file:
+        size = _MULTI_FRAMES_A_TASK if first.multi_frame else _FRAMES_A_TASK
+        tasks = [(indexed[start : start + size], dtype) for start in range(0, len(indexed), size)]
+        for decoded in map_in_processes(_decode_all, tasks, fewest=2, chunk=1):
+            yield from decoded
+    else:
+        yield from _decode(indexed, dtype)
 
 
 def voxel_dtype(frames: Sequence[Frame]) -> np.dtype:

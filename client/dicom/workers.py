@@ -16,7 +16,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from client.dicom.quiet import quiet
 from swinunet.errors import InputError
 
 T = TypeVar("T")
@@ -119,8 +118,7 @@ def _serve() -> None:
             return
         answer: tuple[list[Any] | None, Exception | None]
         try:
-            with quiet():
-                answer = [function(item) for item in items], None
+            answer = [function(item) for item in items], None
         except Exception as error:
             answer = None, error
         pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
