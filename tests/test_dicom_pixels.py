@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pydicom.uid import (
 )
 
 from client.dicom import VerdictKind, iter_slices, read_volume, scan_folder, select_series
+from client.dicom.quiet import with_complaints
 from swinunet.errors import InputError
 
 NATIVE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
@@ -256,6 +258,16 @@ def test_many_compressed_slices_are_decoded_in_processes(tmp_path: Path, monkeyp
         assert one.header.SOPInstanceUID == slices[k].SOPInstanceUID
     with pytest.raises(InputError, match="IM0041: its pixels cannot be decoded"):
         list(decoded)
+
+
+def test_lines_of_other_threads_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    def speak() -> int:
+        os.write(2, b"Corrupt JPEG data: premature end\nanother thread\n")
+        return 7
+
+    assert with_complaints(speak, b"JPEG") == (7, True)
+    assert capfd.readouterr().err == "another thread\n"
+    assert with_complaints(lambda: 7, b"JPEG") == (7, False)
 
 
 def test_no_library_warns_of_patients(tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: Any) -> None:
