@@ -243,6 +243,7 @@ HEADERS: dict[str, dict[str, object]] = {
     "negative frames": {"NumberOfFrames": -3},
     "NaN spacing": {"PixelSpacing": "nan\\1"},
     "infinite position": {"ImagePositionPatient": "inf\\0\\0"},
+    "position beyond the stars": {"ImagePositionPatient": "1e300\\0\\0"},
     "slope of 0": {"RescaleSlope": "0"},
     "infinite slope": {"RescaleSlope": "inf"},
     "more bits than the cell": {"BitsStored": 17},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
@@ -19,6 +17,7 @@ from client.dicom.traits import TRAIT_TAGS, traits_of
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E
+_LARGEST = 1e12  # of any number about geometry or rescaling
 _MAX_SIDE = 16384  # pixels; larger headers are damaged or hostile
 _ATTRIBUTES = [tag_of(name) for name in (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined", "SeriesDescription",
@@ -241,13 +240,13 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
-    """`count` finite numbers, or None if the attribute is absent or empty."""
+    """`count` numbers of a size that can be squared, or None if the attribute is absent or empty."""
     value = value_of(dataset, keyword)
     if value is None or value == "":
         return None
     numbers = tuple(
         float(part) for part in (value if isinstance(value, list | pydicom.multival.MultiValue) else [value])
     )
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise FaultError(f"its {keyword} is not {count} finite numbers")
+    if len(numbers) != count or not all(abs(number) <= _LARGEST for number in numbers):
+        raise FaultError(f"its {keyword} is not {count} finite numbers up to {_LARGEST:g}")
     return numbers

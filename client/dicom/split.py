@@ -40,8 +40,9 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     place; and by orientation where each has several slices.
     """
     whole = (Part("", tuple(frames)),)
-    if any(not (frame.position_mm and frame.orientation and frame.pixel_spacing_mm) for frame in frames):
-        return whole
+    for frame in frames:
+        if not (frame.position_mm and frame.orientation and frame.pixel_spacing_mm) or min(frame.pixel_spacing_mm) <= 0:
+            return whole
     planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
     if len(set(planes)) == 1:
         return _split_by_traits(frames, planes) or whole
