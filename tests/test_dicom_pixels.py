@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from dicom_series import jpeg, make_enhanced, make_series, read, save
+from dicom_series import jpeg, make_enhanced, make_series, read, save, verdict_of
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
@@ -170,6 +170,7 @@ def test_monochrome1_is_turned_where_values_have_no_unit(
     stored = np.array([[[0, 1, last]]] * 2, dtype)
     slices = make_series(stored, bits_stored=bits, PhotometricInterpretation="MONOCHROME1", Modality=modality)
     assert read(save(tmp_path, slices)).volume.voxels[:, 0, 0].tolist() == expected
+    assert ("MONOCHROME1" in verdict_of(tmp_path)[1]) is (modality == "MR")
 
 
 def test_the_modality_lookup_table_is_applied(tmp_path: Path) -> None:

@@ -272,3 +272,13 @@ def test_the_spec_of_the_shipped_model_is_read_by_inspect(tmp_path: Path, reposi
     done = CliRunner().invoke(app, ["inspect", str(tmp_path), "--json", "--spec", str(path)])
     assert done.exit_code == 0, done.output
     assert [one["taken"] for one in json.loads(done.stdout)["series"]] == [True, False]
+
+
+def test_a_radial_scan_is_no_set_of_volumes(tmp_path: Path) -> None:
+    slices = make_series(np.zeros((40, 2, 2), np.uint16))
+    for k, ds in enumerate(slices):
+        angle = np.pi * (k // 2) / 20
+        ds.ImageOrientationPatient = decimal((np.cos(angle), np.sin(angle), 0, 0, 0, -1))
+        ds.ImagePositionPatient = decimal((np.sin(angle) * (k % 2), np.cos(angle) * (k % 2), 0))
+    (series,) = scan_folder(save(tmp_path, slices)).series
+    assert series.verdict.kind is VerdictKind.MIXED_ORIENTATION

@@ -66,14 +66,14 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
     kinds = [*zip(planes, shapes, spacings, strict=True)]
     places = _places(frames, planes)
     shared = max(Counter(zip(kinds, places, strict=True)).values())
-    mixed = len(set(kinds)) > 1
+    mixed, most = len(set(kinds)) > 1, shared * len(set(kinds))
     if (shared == 1 and not mixed) or len(set(places)) < 2:
         return ()
     for chosen in _trait_sets(frames):
         values = [tuple(frame.traits[index] for index in chosen) for frame in frames]
-        parts = {value: [i for i, other in enumerate(values) if other == value] for value in set(values)}
-        if len(parts) > shared * len(set(kinds)) or len(set(zip(values, places, strict=True))) < len(frames):
+        if len(set(values)) > most or len(set(zip(values, places, strict=True))) < len(frames):
             continue
+        parts = {value: [i for i, other in enumerate(values) if other == value] for value in set(values)}
         if any(len({kinds[i] for i in part}) > 1 for part in parts.values()):
             continue
         if mixed and any(len(part) < 2 and not _is_localizer(frames[part[0]]) for part in parts.values()):
@@ -107,13 +107,14 @@ def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[tuple[int, i
 
 
 def _kinds(vectors: Sequence[Sequence[float]], tolerance: float) -> list[int]:
-    """A number for each vector: vectors of one number are equal to within the tolerance."""
+    """A number for each vector: vectors of one number are equal to within the tolerance, but for the last of many."""
     rest, kinds = np.array(vectors, float), np.full(len(vectors), -1)
-    for kind in range(len(vectors)):
+    for kind in range(_MOST_KINDS):
         first = int(np.argmax(kinds < 0))
         kinds[(kinds < 0) & (np.abs(rest - rest[first]).max(axis=1) <= tolerance)] = kind
         if (kinds >= 0).all():
             break
+    kinds[kinds < 0] = _MOST_KINDS
     return [int(kind) for kind in kinds]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -72,7 +72,10 @@ def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict,
     if found:
         return found, tuple(frames)
     ordered = order_along_normal(frames)
-    return _stack_verdict(ordered), ordered
+    verdict = _stack_verdict(ordered)
+    if any(file.is_inverted for file in files):
+        verdict = replace(verdict, sentence=f"{verdict.sentence}; MONOCHROME1: values are turned round")
+    return verdict, ordered
 
 
 def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
