@@ -59,14 +59,21 @@ def read_nifti_labels(path: Path) -> Volume:
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume (.nii or .nii.gz) with sform and qform in scanner coordinates; written aside, then renamed.
 
+    A sheared affine (of tilted slices) is in the sform alone: a qform cannot hold it, and is marked as unknown.
     Raises OutputError if the file cannot be written.
     """
     image = nib.Nifti1Image(volume.voxels, _RAS_LPS @ volume.affine)
     image.set_sform(image.affine, code=1)
-    image.set_qform(image.affine, code=1)
+    image.set_qform(image.affine, code=0 if _is_sheared(volume.affine) else 1)
     image.header.set_xyzt_units("mm")
     with written_aside(path) as aside:
         nib.save(image, str(aside))
+
+
+def _is_sheared(affine: np.ndarray) -> bool:
+    """Whether the axes depart from right angles by more than rounding: a cosine above 1e-3, a twentieth of a degree."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

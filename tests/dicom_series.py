@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
     MRImageStorage,
     generate_uid,
 )
@@ -117,3 +123,24 @@ def read(folder: Path) -> DicomVolume:
 def verdict_of(folder: Path) -> tuple[VerdictKind, str]:
     (series,) = scan_folder(folder).series
     return series.verdict.kind, series.verdict.sentence
+
+
+def jpeg(ds: Dataset, syntax: UID) -> Dataset:
+    """The image as JPEG, by GDCM, the only encoder at hand."""
+    kinds = {
+        JPEGBaseline8Bit: gdcm.TransferSyntax.JPEGBaselineProcess1,
+        JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder), [ds], ["plain"])
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(f"{folder}/plain")
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(kinds[syntax]))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(f"{folder}/coded")
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        return pydicom.dcmread(f"{folder}/coded")

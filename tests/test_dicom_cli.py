@@ -117,6 +117,14 @@ def test_inspect_shows_and_reports(
         "verdict": "ok",
         "sentence": "",
         "usable": True,
+        "selector": good[0].SeriesInstanceUID,
+        "volume": 1,
+        "volumes": 1,
+        "name": "",
+        "copies": 0,
+        "allowances": [],
+        "taken": False,
+        "reason": "not taken: 1 unreadable files may belong to it",
     }
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 

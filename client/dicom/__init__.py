@@ -7,18 +7,24 @@ dicom.volume.voxels, dicom.volume.affine  # [I, J, K]; index to LPS mm
 """
 
 from client.dicom.files import Frame, ImageFile
-from client.dicom.series import Scan, Series, refusal, require_images, scan_folder, select_series
-from client.dicom.verdict import Verdict, VerdictKind
-from client.dicom.volume import DicomVolume, read_volume, voxel_dtype
+from client.dicom.selection import Choice, choose, refusal, select_series
+from client.dicom.series import Scan, Series, require_images, scan_folder
+from client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
+from client.dicom.volume import DicomVolume, Slice, iter_slices, read_volume, voxel_dtype
 
 __all__ = [
+    "ALLOWANCES",
+    "Choice",
     "DicomVolume",
     "Frame",
     "ImageFile",
     "Scan",
     "Series",
+    "Slice",
     "Verdict",
     "VerdictKind",
+    "choose",
+    "iter_slices",
     "read_volume",
     "refusal",
     "require_images",

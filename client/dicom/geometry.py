@@ -9,13 +9,25 @@ import numpy as np
 from client.dicom.files import Frame
 
 ASSUMED_THICKNESS_MM = 1.0  # of a single slice that states neither its thickness nor its spacing
+COSINE_TOLERANCE = 1e-3  # difference of direction cosines within a series
+SPACING_TOLERANCE = 1e-3  # relative difference of pixel spacing within a series
+DUPLICATE_TOLERANCE_MM = 1e-2  # frames closer than this along the normal lie at one position
+_PLANES = ("sagittal", "coronal", "axial")  # by the LPS axis nearest to the normal
 
 
 def normal_of(frame: Frame) -> np.ndarray:
-    """Unit normal of the frame's plane, row direction x column direction: float64 [3], LPS."""
+    """Unit normal of the frame's plane, row direction x column direction: float64 [3], LPS.
+
+    Cosines that span no plane have the normal 0: `verdict.judge` refuses them.
+    """
     cosines = np.array(frame.orientation, float)
     normal = np.cross(cosines[:3], cosines[3:])
-    return normal / np.linalg.norm(normal)
+    return normal / max(float(np.linalg.norm(normal)), np.finfo(float).tiny)
+
+
+def plane_of(frame: Frame) -> str:
+    """The anatomical plane nearest to the frame's."""
+    return _PLANES[int(np.abs(normal_of(frame)).argmax())]
 
 
 def positions_of(frames: Sequence[Frame]) -> np.ndarray:
@@ -43,7 +55,8 @@ def thickness_of(frame: Frame) -> tuple[float, str]:
 def affine_of(frames: Sequence[Frame]) -> np.ndarray:
     """Index (i, j, k, 1) to LPS mm of frames in the order of their slices: float64 4x4.
 
-    i counts columns, j rows, k slices. The third axis is the mean step between positions, so a slight tilt is kept.
+    i counts columns, j rows, k slices. The third axis is the mean step between positions, so a tilt is kept: the
+    affine of a tilted stack is sheared.
     """
     first = frames[0]
     assert first.orientation is not None

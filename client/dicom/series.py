@@ -1,26 +1,33 @@
-"""The series in a folder: found, grouped, judged, and one of them chosen."""
+"""The series in a folder: found, grouped, split into volumes, and judged."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.dicom.files import Frame, Ignored, ImageFile, read_header
+from client.dicom.files import Frame, Ignored, ImageFile
 from client.dicom.geometry import affine_of
+from client.dicom.header import read_header
+from client.dicom.sources import Source, find_sources
+from client.dicom.split import Part, split_frames
 from client.dicom.verdict import Verdict, VerdictKind, judge
-from swinunet.errors import GeometryError, InputError
+from client.dicom.workers import map_in_processes
+from swinunet.errors import InputError
 
-_LISTED = 20  # series named in one message
+_BLOCK_BYTES = 1 << 20
+_Instance = tuple[ImageFile, tuple[Frame, ...]]
 
 
 @dataclass(frozen=True)
 class Series:
-    """The images of one SeriesInstanceUID (PS3.3 C.7.3.1).
+    """The images of one SeriesInstanceUID (PS3.3 C.7.3.1), or one volume of the several among them.
 
     files: in the order of their paths. frames: along the normal if they have one; index k of the volume.
+    number, total: which of the series' volumes this is. name: what tells it from the others, empty if it is alone.
+    copies: files left out because another holds the same instance, byte for byte or but for its envelope.
     """
 
     uid: str
@@ -30,6 +37,15 @@ class Series:
     files: tuple[ImageFile, ...]
     frames: tuple[Frame, ...]
     verdict: Verdict
+    number: int = 1
+    total: int = 1
+    name: str = ""
+    copies: int = 0
+
+    @property
+    def selector(self) -> str:
+        """What `--series` takes: the UID, or UID#NUMBER where the series holds several volumes."""
+        return self.uid if self.total == 1 else f"{self.uid}#{self.number}"
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
@@ -48,48 +64,54 @@ class Series:
 
     def summary(self) -> str:
         """One line for a person: UID, modality, description, frames. Nothing about the patient."""
-        name = f' "{self.description}"' if self.description else ""
-        return f"{self.uid} ({self.modality or 'no modality'}{name}, {len(self.frames)} frames, {self.verdict.kind})"
+        words = [f'"{word}"' for word in (self.description, self.name) if word]
+        known = " ".join([self.modality or "no modality", *words])
+        return f"{self.selector} ({known}, {len(self.frames)} frames, {self.verdict.kind})"
 
 
 @dataclass(frozen=True)
 class Scan:
     """What a folder holds. Every file is counted: in a series, or in one of the three others.
 
+    series: the volumes of each series, side by side. objects: what the DICOM files without image planes are, counted.
     unreadable: DICOM files so broken that they belong to no known series, with the reason.
     """
 
     folder: Path
     series: tuple[Series, ...]
     not_dicom: int
-    not_images: int
+    objects: dict[str, int]
     unreadable: tuple[ImageFile, ...]
 
+    @property
+    def not_images(self) -> int:
+        """DICOM files without image planes: reports, segmentations, plans, a DICOMDIR."""
+        return sum(self.objects.values())
 
-def scan_folder(folder: Path) -> Scan:
-    """Find the DICOM series in a folder and below it, by content, whatever the files are called; or in one file.
 
-    Headers only. Links to folders are not followed. Raises InputError if the folder is not there.
+def scan_folder(folder: Path, tick: Callable[[int, int], None] = lambda done, total: None) -> Scan:
+    """Find the DICOM series in a folder and below it, by content, whatever the files are called.
+
+    folder: or one file, a DICOMDIR (the files it names), or a ZIP archive, of which nothing is unpacked to the disk.
+    tick: called with the number of files read and of all files. Headers only, in as many processes as there are cores
+    where there are many. Links to folders are not followed. Raises InputError if the folder is not there, or an archive
+    is hostile or broken.
     """
-    not_dicom, not_images = 0, 0
+    not_dicom, objects = 0, Counter[str]()
     unreadable: list[ImageFile] = []
-    groups: dict[str, tuple[list[ImageFile], list[Frame]]] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes values in its warnings
-        for path in _files_below(folder):
-            found = read_header(path)
-            if found is Ignored.NOT_DICOM:
-                not_dicom += 1
-            elif found is Ignored.NOT_AN_IMAGE:
-                not_images += 1
-            elif not found[0].series_uid:
-                unreadable.append(found[0])
-            else:
-                files, frames = groups.setdefault(found[0].series_uid, ([], []))
-                files.append(found[0])
-                frames.extend(found[1])
-    series = tuple(_series(uid, files, frames) for uid, (files, frames) in groups.items())
-    return Scan(folder, series, not_dicom, not_images, tuple(unreadable))
+    groups: dict[str, list[_Instance]] = {}
+    sources = find_sources(folder)
+    for done, found in enumerate(_headers(sources), start=1):
+        tick(done, len(sources))
+        if isinstance(found, Ignored):
+            not_dicom += not found.kind
+            objects.update([found.kind] if found.kind else [])
+        elif not found[0].series_uid:
+            unreadable.append(found[0])
+        else:
+            groups.setdefault(found[0].series_uid, []).append(found)
+    series = tuple(volume for uid, group in groups.items() for volume in _volumes(uid, group))
+    return Scan(folder, series, not_dicom, dict(objects), tuple(unreadable))
 
 
 def require_images(scan: Scan) -> None:
@@ -108,76 +130,81 @@ def require_images(scan: Scan) -> None:
     raise InputError(f"{scan.folder}: the folder is empty; give a folder with a DICOM series")
 
 
-def select_series(scan: Scan, uid: str | None = None, modality: str | None = None) -> Series:
-    """The one series to read: that of `uid`, else the only usable one (of `modality`, if given).
-
-    Raises InputError if there is nothing to choose, more than one, or only series of another modality, and
-    GeometryError with the verdict if the series is no volume. A broken file that may belong to the series is an error.
-    """
-    require_images(scan)
-    if scan.unreadable:
-        first = scan.unreadable[0]
-        raise InputError(
-            f"{first.path.name}: {first.fault}, so it is unknown to which series it belongs"
-            f"{f' ({len(scan.unreadable)} such files)' if len(scan.unreadable) > 1 else ''}; "
-            "fetch the study again, or remove the file"
-        )
-    series = scan.series
-    if uid is not None:
-        series = tuple(one for one in series if one.uid == uid)
-        if not series:
-            raise InputError(f"{scan.folder}: no series {uid}; found {_listing(scan.series)}")
-    if modality is not None:
-        found = sorted({one.modality or "none" for one in series})
-        series = tuple(one for one in series if one.modality == modality)
-        if not series:
-            raise InputError(
-                f"{scan.folder}: the modality is {', '.join(found)}, the model reads {modality}; "
-                f"give a series of modality {modality}"
-            )
-    usable = tuple(one for one in series if one.verdict.usable)
-    if len(usable) == 1:
-        return usable[0]
-    if usable:
-        raise InputError(
-            f"{scan.folder}: {len(usable)} series could be meant, choose one with --series UID: {_listing(usable)}"
-        )
-    raise (
-        refusal(series[0])
-        if len(series) == 1
-        else InputError(
-            f"{scan.folder}: none of {len(series)} series is a volume: {_listing(series)}; see `swinunet inspect`"
-        )
-    )
+def _headers(sources: tuple[Source, ...]) -> Iterator[_Instance | Ignored]:
+    if all(source.is_file for source in sources):
+        return map_in_processes(read_header, sources)
+    return map(read_header, sources)
 
 
-def refusal(series: Series) -> InputError:
-    """The error for a series that is refused, by name and with the numbers."""
-    kind, sentence = series.verdict.kind, series.verdict.sentence
-    no_geometry = kind in (VerdictKind.UNREADABLE, VerdictKind.COLOUR)
-    return (InputError if no_geometry else GeometryError)(f"series {series.uid}: {kind}: {sentence}")
-
-
-def _series(uid: str, files: list[ImageFile], frames: list[Frame]) -> Series:
-    verdict, ordered = judge(files, frames)
+def _volumes(uid: str, group: list[_Instance]) -> list[Series]:
+    """The volumes of one series; one that is broken, or whose copies contradict each other, is judged as a whole."""
+    instances, conflict = _without_copies(group)
+    files = tuple(file for file, _ in instances)
+    frames = [frame for _, planes in instances for frame in planes]
     whole = next((file for file in files if not file.fault), files[0])
-    return Series(uid, whole.modality, whole.body_part, whole.description, tuple(files), ordered, verdict)
+    broken = conflict or any(file.fault for file in files)
+    parts = (Part("", tuple(frames)),) if broken else split_frames(frames)
+    volumes = []
+    for number, part in enumerate(parts, start=1):
+        own = files if len(parts) == 1 else tuple(dict.fromkeys(frame.file for frame in part.frames))
+        verdict, ordered = (conflict, part.frames) if conflict else judge(own, part.frames)
+        volumes.append(
+            Series(
+                uid,
+                whole.modality,
+                whole.body_part,
+                whole.description,
+                own,
+                ordered,
+                verdict,
+                number,
+                len(parts),
+                part.name,
+                len(group) - len(instances),
+            )
+        )
+    return volumes
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    if folder.is_file():
-        yield folder
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such file or folder")
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.is_file():
-                yield path
+def _without_copies(group: list[_Instance]) -> tuple[list[_Instance], Verdict | None]:
+    """The instances of a series, each once, and the verdict if two files hold one instance and differ."""
+    first: dict[str, _Instance] = {}
+    kept: list[_Instance] = []
+    for instance in group:
+        file = instance[0]
+        other = first.get(file.sop_instance_uid)
+        if file.fault or other is None:
+            kept.append(instance)
+            if not file.fault:
+                first[file.sop_instance_uid] = instance
+        elif not _is_copy(instance, other):
+            return kept, Verdict(
+                VerdictKind.CONFLICTING_COPIES,
+                f"{other[0].path.name} and {file.path.name} hold the same instance and differ; "
+                "fetch the series again, and keep one of them",
+            )
+    return kept, None
 
 
-def _listing(series: tuple[Series, ...]) -> str:
-    listed = "; ".join(f"{number}) {one.summary()}" for number, one in enumerate(series[:_LISTED], start=1))
-    return listed + (f"; and {len(series) - _LISTED} more" if len(series) > _LISTED else "")
+def _is_copy(one: _Instance, other: _Instance) -> bool:
+    """Whether two files of one instance say the same and hold the same pixels."""
+
+    def facts(instance: _Instance) -> tuple[object, ...]:
+        file, frames = instance
+        plain = replace(file, source=other[0].source, pixels_at=0)
+        return plain, [replace(frame, file=plain) for frame in frames]
+
+    return facts(one) == facts(other) and _pixel_digest(one[0]) == _pixel_digest(other[0])
+
+
+def _pixel_digest(file: ImageFile) -> bytes:
+    """SHA-256 of the file from its pixel data on."""
+    digest = hashlib.sha256()
+    try:
+        with file.source.open() as stream:
+            stream.seek(file.pixels_at)
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"{file.path.name}: it cannot be opened ({error.strerror}); scan the folder again") from None
+    return digest.digest()

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from client.dicom.files import Frame, ImageFile
-from client.dicom.geometry import normal_of, order_along_normal, positions_of, thickness_of
+from client.dicom.geometry import (
+    COSINE_TOLERANCE,
+    DUPLICATE_TOLERANCE_MM,
+    SPACING_TOLERANCE,
+    normal_of,
+    order_along_normal,
+    positions_of,
+    thickness_of,
+)
 
-COSINE_TOLERANCE = 1e-3  # difference of direction cosines within a series
 UNIT_TOLERANCE = 1e-2  # departure of the cosines from unit length and from a right angle
-SPACING_TOLERANCE = 1e-3  # relative difference of pixel spacing within a series
-DUPLICATE_TOLERANCE_MM = 1e-2  # frames closer than this along the normal lie at one position
 TILT_TOLERANCE_DEG = 0.5  # angle between the stack and the normal that header rounding may explain
+ALLOWANCES = ("gap", "tilted")  # verdicts that a user may overrule
 EVENNESS_TOLERANCE = 0.1  # departure of a slice from even spacing, in slice steps; or, if that is more,
 ROUNDING_MM = 0.1  # what scanners that write positions with one decimal need
 MISSING_RATIO = 1.6  # a step this many times the usual one lacks a slice, however thin the slices
 
 
 class VerdictKind(StrEnum):
-    """What a series is; only the first two can be read as a volume."""
+    """What a series is. Only the first two are read as a volume, the last two if they are allowed by name."""
 
     OK = "ok"
     SINGLE_SLICE = "single_slice"
     UNREADABLE = "unreadable"
+    CONFLICTING_COPIES = "conflicting_copies"
     COLOUR = "colour"
+    MOSAIC = "mosaic"
     MIXED_SIZE = "mixed_size"
     MIXED_SPACING = "mixed_spacing"
     MIXED_ORIENTATION = "mixed_orientation"
@@ -39,15 +47,23 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: the type. sentence: the numbers behind it, and for a refusal what to do."""
+    """kind: the type. sentence: the numbers behind it, and for a refusal what to do.
+
+    needs: what must be allowed to read it all the same, "gap", "tilted" or both; empty if nothing must, or helps.
+    """
 
     kind: VerdictKind
     sentence: str
+    needs: frozenset[str] = frozenset()
 
     @property
     def usable(self) -> bool:
-        """Whether `read_volume` reads it."""
+        """Whether `read_volume` reads it with nothing allowed."""
         return self.kind in (VerdictKind.OK, VerdictKind.SINGLE_SLICE)
+
+    def readable(self, allow: Collection[str] = ()) -> bool:
+        """Whether `read_volume` reads it if what is in `allow` is allowed."""
+        return self.usable or (bool(self.needs) and self.needs <= set(allow))
 
 
 def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict, tuple[Frame, ...]]:
@@ -56,7 +72,10 @@ def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict,
     if found:
         return found, tuple(frames)
     ordered = order_along_normal(frames)
-    return _stack_verdict(ordered), ordered
+    verdict = _stack_verdict(ordered)
+    if any(file.is_inverted for file in files):
+        verdict = replace(verdict, sentence=f"{verdict.sentence}; MONOCHROME1: values are turned round")
+    return verdict, ordered
 
 
 def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
@@ -73,6 +92,12 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
             VerdictKind.COLOUR,
             f"colour image ({colour.photometric}, {colour.samples_per_pixel} samples per pixel), expected grey values "
             "(MONOCHROME2); choose the series it was made from",
+        )
+    if any(file.is_mosaic for file in files):
+        return Verdict(
+            VerdictKind.MOSAIC,
+            "Siemens mosaic: each image is a sheet of many small slices, whose places only private elements give; "
+            "export the series from the scanner as enhanced MR or without mosaic",
         )
     sizes = sorted({(file.columns, file.rows) for file in files})
     if len(sizes) > 1:
@@ -136,39 +161,43 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
     if same:
         return Verdict(
             VerdictKind.DUPLICATE_POSITIONS,
-            f"{len(frames)} slices at {len(frames) - same} positions, expected one slice at each; "
-            "are there several echoes, time points or copies in the series?",
+            f"{len(frames)} slices at {len(frames) - same} positions, expected one slice at each, and no attribute "
+            "tells them apart; are there copies in the series?",
         )
     step_mm = along_mm[-1] / (len(frames) - 1)
     tolerance_mm = max(EVENNESS_TOLERANCE * step_mm, ROUNDING_MM)
-    uneven_mm = np.abs(along_mm - step_mm * np.arange(len(frames))).max()
-    if uneven_mm > tolerance_mm or steps_mm.max() > MISSING_RATIO * np.median(steps_mm):
-        return _gap(steps_mm)
-    axis = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
-    tilt_deg = float(np.degrees(np.arccos(min(1.0, axis @ normal))))
-    if tilt_deg > TILT_TOLERANCE_DEG:
-        return Verdict(
-            VerdictKind.TILTED,
-            f"the stack leans {tilt_deg:.1f} degrees from the normal of its {len(frames)} slices (gantry tilt), "
-            f"expected less than {TILT_TOLERANCE_DEG:g}",
-        )
-    even = positions[0] + np.outer(np.linspace(0, 1, len(frames)), positions[-1] - positions[0])
-    sideways_mm = float(np.linalg.norm(positions - even, axis=1).max())
+    line_mm = positions[0] + np.outer(along_mm / along_mm[-1], positions[-1] - positions[0])
+    sideways_mm = float(np.linalg.norm(positions - line_mm, axis=1).max())
     if sideways_mm > tolerance_mm:
         return Verdict(
             VerdictKind.NOT_A_VOLUME, f"slices lie up to {sideways_mm:.2f} mm beside a straight stack, expected none"
         )
+    axis = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
+    tilt_deg = float(np.degrees(np.arccos(min(1.0, axis @ normal))))
+    tilted = frozenset({"tilted"} if tilt_deg > TILT_TOLERANCE_DEG else ())
+    uneven_mm = np.abs(along_mm - step_mm * np.arange(len(frames))).max()
+    if uneven_mm > tolerance_mm or steps_mm.max() > MISSING_RATIO * np.median(steps_mm):
+        return _gap(steps_mm, float(uneven_mm), tilted)
+    if tilted:
+        return Verdict(
+            VerdictKind.TILTED,
+            f"the stack leans {tilt_deg:.1f} degrees from the normal of its {len(frames)} slices (gantry tilt), "
+            f"expected less than {TILT_TOLERANCE_DEG:g}; --allow tilted reads it slice by slice, in a sheared grid",
+            tilted,
+        )
     return Verdict(VerdictKind.OK, f"{len(frames)} slices of {size}, {step_mm:.3g} mm apart")
 
 
-def _gap(steps_mm: np.ndarray) -> Verdict:
+def _gap(steps_mm: np.ndarray, uneven_mm: float, tilted: frozenset[str]) -> Verdict:
     usual_mm, worst = float(np.median(steps_mm)), int(steps_mm.argmax())
     missing = int(np.maximum(np.rint(steps_mm / usual_mm) - 1, 0).sum())
     cause = f"about {missing} missing" if missing else "uneven steps"
     return Verdict(
         VerdictKind.GAP,
         f"slices are {usual_mm:.3g} mm apart, but {steps_mm[worst]:.3g} mm between slices {worst + 1} and {worst + 2} "
-        f"of {len(steps_mm) + 1} ({cause}), expected even steps; fetch the series again",
+        f"of {len(steps_mm) + 1} ({cause}), expected even steps; fetch the series again "
+        f"(--allow gap places slices up to {uneven_mm:.3g} mm beside where they lie)",
+        tilted | {"gap"},
     )
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import itertools
+import os
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import iter_pixels, pixel_array
 
 from client.dicom.files import Frame
+from client.dicom.frames import OpenFile
 from client.dicom.geometry import affine_of
-from client.dicom.series import Series, refusal
+from client.dicom.selection import refusal
+from client.dicom.series import Series
+from client.dicom.workers import map_in_processes
 from imaging import Volume
 from swinunet.errors import InputError
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)  # smallest first
-_PIXEL_GROUP = 0x7FE0
+_FRAMES_A_TASK = 8  # that a process decodes at once
+_MULTI_FRAMES_A_TASK = 64  # of a multi-frame file, whose header is long
+_FEWEST_COMPRESSED = 48  # frames from which decoding in several processes pays
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,103 +46,124 @@ class DicomVolume:
         return frame.file.sop_instance_uid, frame.number
 
 
-def read_volume(series: Series) -> DicomVolume:
-    """Decode a series into one volume; at any time it holds the volume and one file's slice.
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One decoded slice. k: its place in the volume. values: real ones [rows, columns].
 
-    Stored values become real ones by each frame's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2, C.7.6.16.2.9).
-    voxels: the smallest integer type that holds every possible value if all slopes and intercepts are whole numbers,
-    else float32. Raises the series' refusal if its verdict is not usable, and InputError, naming the file, if one
-    cannot be decoded or is not what its header was when the folder was scanned.
+    padding: bool [rows, columns], true where the file says that there is no pixel; None if nowhere.
+    header: of the slice's file, without pixels and private elements, with one of the file's slices at least.
     """
-    if not series.verdict.usable:
+
+    k: int
+    values: np.ndarray
+    padding: np.ndarray | None
+    header: Dataset | None
+
+
+def read_volume(series: Series, allow: Collection[str] = ()) -> DicomVolume:
+    """Decode a series into one volume; at any time it holds the volume and a few slices.
+
+    Stored values become real ones by each frame's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2, C.7.6.16.2.9)
+    or by the modality lookup table (C.11.1.1.1). Padding becomes the lowest real value elsewhere in the volume, so that
+    it sways no statistics. voxels: `voxel_dtype`. allow: verdicts to overrule, "tilted" (the affine is sheared then)
+    and "gap" (slices are placed evenly then). Raises the series' refusal if its verdict is not usable, and InputError,
+    naming the file, if one cannot be decoded or is not what its header was when the folder was scanned.
+    """
+    if not series.verdict.readable(allow):
         raise refusal(series)
     first = series.frames[0].file
-    dtype = voxel_dtype(series.frames)
-    try:
-        slices = np.empty((len(series.frames), first.rows, first.columns), dtype)
-    except MemoryError:
-        raise InputError(
-            f"series {series.uid}: {len(series.frames)} slices of {first.columns} x {first.rows} pixels do not fit "
-            "into memory; use a machine with more"
-        ) from None
-    by_file: dict[Path, list[tuple[int, Frame]]] = {}
-    for k, frame in enumerate(series.frames):
-        by_file.setdefault(frame.file.path, []).append((k, frame))
-    headers: list[Dataset] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes values in its warnings
-        for path, items in by_file.items():
-            with _errors_named(path):
-                multi_frame = items[0][1].file.multi_frame
-                header = pydicom.dcmread(path, stop_before_pixels=multi_frame)
-                numbers = [frame.number for _, frame in items]
-                for (k, frame), stored in zip(items, _stored(path, header, numbers), strict=True):
-                    slices[k] = _real_values(frame, stored, dtype)
-            headers.append(_bare(header))
-    return DicomVolume(Volume(slices.transpose(2, 1, 0), affine_of(series.frames)), series, tuple(headers))
+    slices = _empty(series, (len(series.frames), first.rows, first.columns))
+    headers: dict[str, Dataset] = {}
+    paddings: dict[int, np.ndarray] = {}
+    lowest: list[float] = []
+    for one in iter_slices(series, allow):
+        slices[one.k] = one.values
+        if one.header is not None:
+            headers.setdefault(series.frames[one.k].file.sop_instance_uid, one.header)
+        if one.padding is not None:
+            paddings[one.k] = np.packbits(one.padding)
+        lowest += [] if one.padding is not None and one.padding.all() else [_lowest(one)]
+    for k, packed in paddings.items():
+        padding = np.unpackbits(packed, count=slices[k].size).reshape(slices[k].shape).astype(bool)
+        slices[k][padding] = min(lowest, default=0)
+    volume = Volume(slices.transpose(2, 1, 0), affine_of(series.frames))
+    in_order = dict.fromkeys(frame.file.sop_instance_uid for frame in series.frames)
+    return DicomVolume(volume, series, tuple(headers[uid] for uid in in_order))
+
+
+def iter_slices(series: Series, allow: Collection[str] = ()) -> Iterator[Slice]:
+    """The slices of a series, decoded when asked for: in the order of k, but for multi-frame files interleaved.
+
+    A caller may work on one slice while the next is read; compressed ones are decoded on all cores. Raises as
+    `read_volume` does.
+    """
+    if not series.verdict.readable(allow):
+        raise refusal(series)
+    dtype, first = voxel_dtype(series.frames), series.frames[0].file
+    assert first.layout is not None
+    costly = first.layout.syntax.is_encapsulated and len(series.frames) >= _FEWEST_COMPRESSED
+    indexed = _by_file(series.frames)
+    if costly and first.source.is_file:
+        size = _MULTI_FRAMES_A_TASK if first.multi_frame else _FRAMES_A_TASK
+        tasks = [(indexed[start : start + size], dtype) for start in range(0, len(indexed), size)]
+        for decoded in map_in_processes(_decode_all, tasks, fewest=2, chunk=1):
+            yield from decoded
+    else:
+        yield from _decode(indexed, dtype)
 
 
 def voxel_dtype(frames: Sequence[Frame]) -> np.dtype:
     """The smallest integer type for whole-number rescaling of what the frames can store, else float32."""
     if not all(float(number).is_integer() for frame in frames for number in (frame.slope, frame.intercept)):
         return np.dtype(np.float32)
-    ends = [end * frame.slope + frame.intercept for frame in frames for end in _stored_range(frame)]
+    scales = {(frame.slope, frame.intercept, frame.file.layout) for frame in frames}
+    ends = [
+        end * slope + intercept
+        for slope, intercept, layout in scales
+        if layout is not None
+        for end in layout.table or layout.stored_range
+    ]
     low, high = min(ends), max(ends)
     fitting = (t for t in _INTEGERS if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
     return np.dtype(next(fitting, np.float32))
 
 
-def _stored_range(frame: Frame) -> tuple[int, int]:
-    """Lowest and highest value that BitsStored and PixelRepresentation allow (PS3.3 C.7.6.3.1)."""
-    bits = frame.file.bits_stored
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if frame.file.signed else (0, 2**bits - 1)
+def _by_file(frames: Sequence[Frame]) -> list[tuple[int, Frame]]:
+    """The frames with their places, those of one file side by side."""
+    by_file: dict[Path, list[tuple[int, Frame]]] = {}
+    for k, frame in enumerate(frames):
+        by_file.setdefault(frame.file.path, []).append((k, frame))
+    return [indexed for group in by_file.values() for indexed in group]
 
 
-def _stored(path: Path, header: Dataset, numbers: Sequence[int | None]) -> Iterator[np.ndarray]:
-    """Stored values [rows, columns] of a file's frames, one at a time; number None is the file's only frame."""
-    indices = [number - 1 for number in numbers if number is not None]
-    if indices:
-        yield from iter_pixels(path, indices=indices)  # reads no more of the file than a frame
-    else:
-        yield pixel_array(header)
+def _decode(indexed: Sequence[tuple[int, Frame]], dtype: np.dtype) -> Iterator[Slice]:
+    for _, group in itertools.groupby(indexed, lambda item: item[1].file.path):
+        items = list(group)
+        with OpenFile(items[0][1].file) as opened:
+            header: Dataset | None = opened.header
+            for k, frame in items:
+                yield Slice(k, *opened.read(frame, dtype), header)
+                header = None
 
 
-def _real_values(frame: Frame, stored: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Rescaled values of one frame [rows, columns] as `dtype`."""
-    if stored.shape != (frame.file.rows, frame.file.columns):
-        raise InputError(
-            f"{frame.file.path.name}: decoded to shape {stored.shape}, expected {frame.file.rows} rows and "
-            f"{frame.file.columns} columns; fetch the file again"
-        )
-    low, high = _stored_range(frame)
-    if stored.min() < low or stored.max() > high:
-        raise InputError(
-            f"{frame.file.path.name}: values from {stored.min()} to {stored.max()}, but its BitsStored "
-            f"({frame.file.bits_stored}) allows {low} to {high}; the file is inconsistent"
-        )
-    if dtype.kind == "f":
-        return (stored.astype(np.float64) * frame.slope + frame.intercept).astype(dtype)
-    if (frame.slope, frame.intercept) == (1, 0):
-        return stored.astype(dtype, copy=False)
-    return (stored.astype(np.int64) * int(frame.slope) + int(frame.intercept)).astype(dtype)
+def _decode_all(task: tuple[Sequence[tuple[int, Frame]], np.dtype]) -> list[Slice]:
+    return list(_decode(*task))
 
 
-def _bare(header: Dataset) -> Dataset:
-    """The data set without pixel data and private elements."""
-    for tag in [tag for tag in header.keys() if tag.is_private or tag.group == _PIXEL_GROUP]:  # noqa: SIM118
-        del header[tag]
-    return header
-
-
-@contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into an InputError that names the file."""
+def _empty(series: Series, shape: tuple[int, int, int]) -> np.ndarray:
+    """Room for the volume. Raises InputError if the machine has not that much memory."""
+    dtype = voxel_dtype(series.frames)
+    held = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
+        if np.prod(shape, dtype=float) * dtype.itemsize > held:
+            raise MemoryError
+        return np.empty(shape, dtype)
+    except MemoryError:
         raise InputError(
-            f"{path.name}: its pixels cannot be decoded ({type(error).__name__}): the file is damaged, has changed "
-            "since the folder was read, or is compressed in a way this software does not know; fetch it again"
+            f"series {series.selector}: {shape[0]} slices of {shape[2]} x {shape[1]} pixels do not fit "
+            "into memory; use a machine with more"
         ) from None
+
+
+def _lowest(one: Slice) -> float:
+    return float(one.values.min() if one.padding is None else one.values[~one.padding].min())

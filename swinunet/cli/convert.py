@@ -14,10 +14,24 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with DICOM files, searched to its depth.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with DICOM files, searched to its depth; or a DICOMDIR, ZIP or file."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write (.nii or .nii.gz).")],
     series: Annotated[
-        str | None, typer.Option(metavar="UID", help="SeriesInstanceUID, where the folder holds several volumes.")
+        str | None,
+        typer.Option(
+            metavar="UID", help="SeriesInstanceUID where there are several; UID#NUMBER for one of its volumes."
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VERDICT", help="Overrule a verdict: tilted (sheared grid) or gap (even steps); repeatable."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
@@ -27,13 +41,19 @@ def convert(
     """
     from client.dicom import read_volume, scan_folder, select_series
     from imaging import write_nifti
+    from swinunet.cli.inspect import scan_progress
 
     _check_output(output, overwrite)
-    volume = read_volume(select_series(scan_folder(folder), uid=series)).volume
+    with scan_progress() as tick:
+        scan = scan_folder(folder, tick)
+    chosen = select_series(scan, uid=series, allow=allow or ())
+    volume = read_volume(chosen, allow or ()).volume
     write_nifti(volume, output)
     size = " x ".join(map(str, volume.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
     typer.echo(f"{output}: {size} voxels of {spacing} mm, {volume.voxels.dtype}")
+    if not chosen.verdict.usable:
+        typer.echo(f"{chosen.verdict.kind}: {chosen.verdict.sentence}")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -1,0 +1,252 @@
+"""One file: is it a DICOM image, is it whole, and where do its frames lie? Pixels are not read here."""
+
+from __future__ import annotations
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
+
+from client.dicom.codestream import DECODERS
+from client.dicom.elements import tag_of, text_of, value_of
+from client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
+from client.dicom.pixel_element import FaultError, check_inflated_size, check_pixel_element
+from client.dicom.quiet import quiet
+from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, Source
+from client.dicom.traits import TRAIT_TAGS, traits_of
+
+_SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
+_SERIES_UID = 0x0020000E
+_LARGEST = 1e12  # of any number about geometry or rescaling
+_MAX_SIDE = 16384  # pixels; larger headers are damaged or hostile
+_ATTRIBUTES = [tag_of(name) for name in (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined", "SeriesDescription",
+    "FrameOfReferenceUID", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+    "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "NumberOfFrames",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", *TRAIT_TAGS,
+)]  # fmt: skip
+
+
+@quiet()
+def read_header(source: Source) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored:
+    """The header of one file, its frames in file order, or why it is ignored.
+
+    Never raises for what a file holds: an image that is broken has `fault` set and no frames. That its pixel data is
+    complete is checked from the lengths it states, without decoding. Here, and in `frames.OpenFile`, is where every
+    exception of pydicom becomes ours.
+    """
+    try:
+        with source.open() as stream:
+            head = stream.read(PREAMBLE_BYTES + 4)
+            has_preamble = head.endswith(b"DICM") and len(head) > PREAMBLE_BYTES  # PS3.10 7.1
+            if not has_preamble and not _begins_as_data_set(head):
+                if source.path.suffix.lower() in _SUFFIXES:
+                    fault = f"it is named {source.path.suffix}, but does not begin as a DICOM file does"
+                    return ImageFile(source, fault), ()
+                return Ignored()
+            stream.seek(0)
+            try:
+                dataset = parse(stream, _ATTRIBUTES)
+            except FaultError as found:
+                return ImageFile(source, str(found)), ()
+            except Exception as error:  # pydicom raises whatever the bytes provoke
+                return ImageFile(source, f"its header cannot be read ({type(error).__name__})"), ()
+            if not has_preamble and not {"SOPClassUID", "SeriesInstanceUID"} <= set(dataset.dir()):
+                return Ignored()
+            return _describe(source, stream, dataset, has_preamble)
+    except OSError as error:
+        return ImageFile(source, f"it cannot be opened ({error.strerror or type(error).__name__})"), ()
+    except Exception as error:  # zipfile and zlib raise their own
+        return ImageFile(source, f"it cannot be unpacked ({type(error).__name__})"), ()
+
+
+def parse(stream: ClampedStream, attributes: list[BaseTag] | None = None, *, whole: bool = False) -> FileDataset:
+    """The data set before the pixel data, at which the stream then stands, or the `whole` one.
+
+    attributes: the only ones to keep, None for all. A file without meta information gets the transfer syntax that its
+    data set shows. Raises FaultError for a deflated one that inflates beyond bounds, and whatever pydicom raises.
+    """
+    check_inflated_size(stream)
+    dataset = pydicom.dcmread(stream, stop_before_pixels=not whole, force=True, specific_tags=attributes)
+    if not dataset.preamble and "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _begins_as_data_set(head: bytes) -> bool:
+    """Whether a file without preamble begins with an element of group 0002 or 0008, explicit or implicit VR."""
+    if len(head) < 8:
+        return False
+    little, big = head[:2] in (b"\x02\0", b"\x08\0"), head[:2] in (b"\0\x02", b"\0\x08")
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    implicit = little and int.from_bytes(head[4:8], "little") < len(head)
+    return (little or big) and head[3 if little else 2] == 0 and (explicit or implicit)
+
+
+def _describe(
+    source: Source, stream: ClampedStream, dataset: FileDataset, has_preamble: bool
+) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored:
+    series_uid = modality = ""
+    try:
+        if not dataset.file_meta.get("TransferSyntaxUID"):
+            raise FaultError("its header ends before, or lacks, the transfer syntax")
+        has_pixels = stream.tell() < stream.size_bytes or dataset.file_meta.TransferSyntaxUID.is_deflated
+        if has_pixels or any(tag > _SERIES_UID for tag in dataset.keys()):  # noqa: SIM118
+            series_uid = text_of(dataset, "SeriesInstanceUID")  # else it may be cut short itself
+        modality = text_of(dataset, "Modality")
+        sop_class = UID(text_of(dataset.file_meta, "MediaStorageSOPClassUID") or text_of(dataset, "SOPClassUID"))
+        unknown_class = sop_class.name == sop_class
+        if "Image Storage" not in sop_class.name and not (unknown_class and has_pixels and "Rows" in dataset):
+            return Ignored("unknown SOP class" if unknown_class else sop_class.name)
+        if not series_uid:
+            raise FaultError("its header ends before, or lacks, the SeriesInstanceUID")
+        file = _image_file(source, dataset, series_uid, sop_class, stream.tell())
+        check_pixel_element(stream, dataset)
+        return file, _frames(file, dataset)
+    except FaultError as found:
+        return ImageFile(source, str(found), series_uid, modality=modality), ()
+    except Exception as error:  # converting a value raises whatever the value provokes
+        fault = f"its header holds unusable values ({type(error).__name__})"
+        return ImageFile(source, fault, series_uid, modality=modality), ()
+
+
+def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class: UID, pixels_at: int) -> ImageFile:
+    required = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
+    missing = [keyword for keyword in required if value_of(dataset, keyword) is None]
+    if missing:
+        raise FaultError(f"its header ends before, or lacks, {', '.join(missing)}")
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if not (1 <= rows <= _MAX_SIDE and 1 <= columns <= _MAX_SIDE):
+        raise FaultError(f"its image has {columns} x {rows} pixels, expected 1 to {_MAX_SIDE} along each side")
+    instance_uid = text_of(dataset, "SOPInstanceUID") or text_of(dataset.file_meta, "MediaStorageSOPInstanceUID")
+    if not instance_uid:
+        raise FaultError("its header lacks the SOPInstanceUID")
+    return ImageFile(
+        source,
+        series_uid=series_uid,
+        sop_class_uid=str(sop_class),
+        sop_instance_uid=instance_uid,
+        modality=text_of(dataset, "Modality"),
+        body_part=text_of(dataset, "BodyPartExamined"),
+        description=text_of(dataset, "SeriesDescription"),
+        frame_of_reference_uid=text_of(dataset, "FrameOfReferenceUID"),
+        image_type=tuple(map(str, value_of(dataset, "ImageType") or ())),
+        rows=rows,
+        columns=columns,
+        samples_per_pixel=int(value_of(dataset, "SamplesPerPixel") or 1),
+        photometric=text_of(dataset, "PhotometricInterpretation"),
+        layout=_layout(dataset),
+        multi_frame=value_of(dataset, "PerFrameFunctionalGroupsSequence") is not None
+        or int(value_of(dataset, "NumberOfFrames") or 1) > 1,
+        pixels_at=0 if dataset.file_meta.TransferSyntaxUID.is_deflated else pixels_at,
+    )
+
+
+def _layout(dataset: FileDataset) -> PixelLayout:
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    high_bit = value_of(dataset, "HighBit")
+    high = stored - 1 if high_bit is None else int(high_bit)
+    if allocated not in (8, 12, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
+        raise FaultError(
+            f"BitsAllocated {allocated}, BitsStored {stored} and HighBit {high} do not go together or are not read; "
+            "expected 8, 12, 16 or 32 bits"
+        )
+    if syntax.is_encapsulated and (syntax not in DECODERS or (syntax == JPEGExtended12Bit and stored > 8)):
+        raise FaultError(f"its transfer syntax, {syntax.name} with {stored} bits, is not read; export it uncompressed")
+    low, limit = value_of(dataset, "PixelPaddingValue"), value_of(dataset, "PixelPaddingRangeLimit")
+    padding = None
+    if low is not None and not isinstance(low, bytes):
+        ends = sorted((int(low), int(low if limit is None or isinstance(limit, bytes) else limit)))
+        padding = (ends[0], ends[1])
+    signed = int(dataset.PixelRepresentation) == 1
+    return PixelLayout(syntax, allocated, stored, high, signed, padding, _table_range(dataset))
+
+
+def _table_range(dataset: Dataset) -> tuple[int, int] | None:
+    """Lowest and highest value of the modality lookup table, None without one (PS3.3 C.11.1.1)."""
+    if "ModalityLUTSequence" not in dataset:
+        return None
+    items = dataset.ModalityLUTSequence
+    descriptor = items[0].get("LUTDescriptor") if len(items) == 1 else None
+    if descriptor is None or len(descriptor) != 3 or descriptor[2] not in (8, 16) or "LUTData" not in items[0]:
+        raise FaultError("its modality lookup table has no usable descriptor and data")
+    return 0, int(2 ** descriptor[2] - 1)
+
+
+def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
+    """The file's planes: from the functional groups (PS3.3 C.7.6.16), or from the top level."""
+    groups = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
+    count = int(value_of(dataset, "NumberOfFrames") or 1)
+    if not groups:
+        numbers = range(1, count + 1) if file.multi_frame else [None]
+        traits = traits_of(dataset)
+        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, traits) for number in numbers)
+    if len(groups) != count:
+        raise FaultError(f"it has {count} frames and {len(groups)} per-frame functional groups")
+    shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
+
+    def macro(group: Dataset, keyword: str) -> Dataset:
+        items = value_of(group, keyword) or value_of(shared, keyword)
+        return items[0] if items else Dataset()
+
+    return tuple(
+        _frame(
+            file,
+            number,
+            macro(group, "PlanePositionSequence"),
+            macro(group, "PlaneOrientationSequence"),
+            macro(group, "PixelMeasuresSequence"),
+            macro(group, "PixelValueTransformationSequence"),
+            traits_of(dataset, (group, shared)),
+        )
+        for number, group in enumerate(groups, start=1)
+    )
+
+
+def _frame(
+    file: ImageFile,
+    number: int | None,
+    position: Dataset,
+    orientation: Dataset,
+    measures: Dataset,
+    values: Dataset,
+    traits: tuple[str, ...],
+) -> Frame:
+    slope, intercept = _number(values, "RescaleSlope"), _number(values, "RescaleIntercept")
+    if slope == 0:
+        raise FaultError("its RescaleSlope is 0")
+    return Frame(
+        file,
+        number,
+        _numbers(position, "ImagePositionPatient", 3),
+        _numbers(orientation, "ImageOrientationPatient", 6),
+        _numbers(measures, "PixelSpacing", 2),
+        _number(measures, "SliceThickness"),
+        _number(measures, "SpacingBetweenSlices"),
+        1.0 if slope is None else slope,
+        0.0 if intercept is None else intercept,
+        traits,
+    )
+
+
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    numbers = _numbers(dataset, keyword, 1)
+    return numbers[0] if numbers else None
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
+    """`count` numbers of a size that can be squared, or None if the attribute is absent or empty."""
+    value = value_of(dataset, keyword)
+    if value is None or value == "":
+        return None
+    numbers = tuple(
+        float(part) for part in (value if isinstance(value, list | pydicom.multival.MultiValue) else [value])
+    )
+    if len(numbers) != count or not all(abs(number) <= _LARGEST for number in numbers):
+        raise FaultError(f"its {keyword} is not {count} finite numbers up to {_LARGEST:g}")
+    return numbers

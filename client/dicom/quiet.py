@@ -1,0 +1,53 @@
+"""Libraries that read hostile files stay silent: pydicom quotes values in its warnings, libjpeg writes to stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_LIBRARIES = ("pydicom", "libjpeg", "openjpeg", "pylibjpeg")
+_STDERR = 2
+_ONE_AT_A_TIME = threading.RLock()  # filters and file descriptors belong to the process
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning and no log record of pydicom or its codecs goes anywhere while the block runs. Keep it short."""
+    loggers = [logging.getLogger(name) for name in _LIBRARIES]
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def with_complaints(function: Callable[[], T], mark: bytes) -> tuple[T, bool]:
+    """What `function` returns, and whether C code in it wrote a line with `mark` to standard error; none is shown.
+
+    Lines without it are another thread's, such as a progress bar's: they are passed on, unless `function` raises.
+    """
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
+        shown = os.dup(_STDERR)
+        os.dup2(kept.fileno(), _STDERR)
+        try:
+            result = function()
+        finally:
+            os.dup2(shown, _STDERR)
+            os.close(shown)
+        kept.seek(0)
+        lines = kept.read().splitlines(keepends=True)
+    os.write(_STDERR, b"".join(line for line in lines if mark not in line))
+    return result, any(mark in line for line in lines)

@@ -1,0 +1,170 @@
+"""Where the bytes of DICOM files come from: a folder, one file, the files a DICOMDIR names, or a ZIP archive."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import pydicom
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from client.dicom.quiet import quiet
+from swinunet.errors import InputError
+
+PREAMBLE_BYTES = 128  # PS3.10 7.1
+MAX_UNPACKED_BYTES = 64 << 30  # of a whole archive
+MAX_RATIO = 200  # of unpacked to packed bytes of a member larger than SMALL_BYTES; CT and MR reach 20
+SMALL_BYTES = 64 << 20
+MAX_DIRECTORY_BYTES = 64 << 20  # of a DICOMDIR
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The bytes of one file. path: the file, or archive/member. archive: held open; nothing of it is ever unpacked."""
+
+    path: Path
+    archive: zipfile.ZipFile | None = None
+    member: str = ""
+
+    def open(self) -> ClampedStream:
+        """The bytes from the beginning. Raises OSError, or what zipfile raises for a broken archive."""
+        if self.archive is None:
+            stream: BinaryIO = self.path.open("rb")
+            return ClampedStream(stream, os.fstat(stream.fileno()).st_size)
+        info = self.archive.getinfo(self.member)
+        return ClampedStream(self.archive.open(info), info.file_size)  # type: ignore[arg-type]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether another process can open it by its path."""
+        return self.archive is None
+
+
+class ClampedStream:
+    """A binary stream that never asks for more bytes than there are, so that a claimed length allocates nothing."""
+
+    def __init__(self, stream: BinaryIO, size_bytes: int) -> None:
+        self._stream = stream
+        self.size_bytes = size_bytes
+
+    def read(self, count: int = -1) -> bytes:
+        """`count` bytes, or what is left if that is less, or all that is left if it is negative."""
+        left = max(0, self.size_bytes - self._stream.tell())
+        return self._stream.read(left if count < 0 else min(count, left))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of any stream."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As of any stream."""
+        return self._stream.tell()
+
+    def close(self) -> None:
+        """Close the stream beneath."""
+        self._stream.close()
+
+    def __enter__(self) -> ClampedStream:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def find_sources(path: Path) -> tuple[Source, ...]:
+    """Every file of a folder and below it, of a ZIP archive, or named by a DICOMDIR; else the one file itself.
+
+    Links to files are read, links to folders are not followed. A file that a DICOMDIR names and that is missing is
+    among them: reading it fails. Raises InputError if nothing is there, or an archive is hostile or broken.
+    """
+    if path.is_dir():
+        return tuple(Source(below) for below in _files_below(path))
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder")
+    if zipfile.is_zipfile(path) and not _is_part_10(path):
+        return _members(path)
+    named = _named_by_directory(path)
+    return (Source(path),) if named is None else named
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if not path.exists() or stat.S_ISREG(
+                path.stat().st_mode
+            ):  # a pipe or device would block; a dead link fails
+                yield path
+
+
+def _members(path: Path) -> tuple[Source, ...]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: the archive cannot be read ({type(error).__name__}); fetch it again") from None
+    members = [info for info in archive.infolist() if not info.is_dir()]
+    if len({info.filename for info in members}) < len(members):
+        raise InputError(f"{path}: the archive holds members of one name; unpack it by hand and give the folder")
+    total = sum(info.file_size for info in members)
+    if total > MAX_UNPACKED_BYTES:
+        raise InputError(
+            f"{path}: the archive unpacks to {total} bytes, at most {MAX_UNPACKED_BYTES} are read; give a folder"
+        )
+    for number, info in enumerate(members, start=1):
+        _check_member(path, number, info)
+    return tuple(Source(path / info.filename, archive, info.filename) for info in members)
+
+
+def _check_member(path: Path, number: int, info: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(info.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in info.filename:
+        raise InputError(f"{path}: member {number} has a name that leads out of the archive; do not trust this file")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise InputError(f"{path}: member {number} is a link; do not trust this file")
+    if info.flag_bits & 1:
+        raise InputError(f"{path}: member {number} is encrypted; unpack the archive and give the folder")
+    if info.file_size > max(SMALL_BYTES, MAX_RATIO * info.compress_size):
+        raise InputError(
+            f"{path}: member {number} unpacks from {info.compress_size} to {info.file_size} bytes, more than "
+            f"{MAX_RATIO} times; this is no image archive"
+        )
+
+
+def _is_part_10(path: Path) -> bool:
+    """Whether the file begins as DICOM: an encapsulated document may end like a ZIP archive."""
+    with path.open("rb") as stream:
+        return stream.read(PREAMBLE_BYTES + 4).endswith(b"DICM")
+
+
+@quiet()
+def _named_by_directory(path: Path) -> tuple[Source, ...] | None:
+    """The files that a DICOMDIR names (PS3.3 F.3), None if the file is no DICOMDIR."""
+    if not _is_part_10(path):
+        return None
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
+            return None
+        if path.stat().st_size > MAX_DIRECTORY_BYTES:
+            raise InputError(f"{path}: a DICOMDIR of more than {MAX_DIRECTORY_BYTES} bytes; give the folder instead")
+        records = pydicom.dcmread(path, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
+        names = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
+    except InputError:
+        raise
+    except Exception as error:  # pydicom raises whatever the bytes provoke
+        raise InputError(
+            f"{path}: the DICOMDIR cannot be read ({type(error).__name__}); give the folder instead"
+        ) from None
+    parts = [[name] if isinstance(name, str) else list(name) for name in names]
+    outside = any(".." in each or any("/" in part or "\\" in part for part in each) for each in parts)
+    if outside:
+        raise InputError(
+            f"{path}: the DICOMDIR names a file outside its folder; do not trust it, give the folder instead"
+        )
+    return tuple(Source(path.parent.joinpath(*each)) for each in parts)

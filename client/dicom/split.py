@@ -1,0 +1,152 @@
+"""One series, several volumes: told apart where that explains why slices lie at one place, or lie differently."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.dicom.files import Frame
+from client.dicom.geometry import (
+    COSINE_TOLERANCE,
+    DUPLICATE_TOLERANCE_MM,
+    SPACING_TOLERANCE,
+    normal_of,
+    plane_of,
+    positions_of,
+)
+from client.dicom.traits import TRAITS, is_shown
+
+_MOST_TRAITS = 3  # that together tell volumes apart, as echo, time point and image type may
+_MOST_KINDS = 16  # of planes in one series; a radial scan is no set of volumes
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames of one series that may be a volume. name: what tells them from the rest, empty if they are all of it."""
+
+    name: str
+    frames: tuple[Frame, ...]
+
+
+def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
+    """The volumes of one series, in an order that does not depend on its files; the whole if no split explains it.
+
+    A series of one frame a place is never split, whatever differs between its frames. One that is not is split by the
+    first trait (or up to three) that leaves one frame a place in every part, in no more parts than frames share a
+    place; and by orientation where each has several slices.
+    """
+    whole = (Part("", tuple(frames)),)
+    for frame in frames:
+        if not (frame.position_mm and frame.orientation and frame.pixel_spacing_mm) or min(frame.pixel_spacing_mm) <= 0:
+            return whole
+    planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
+    if len(set(planes)) == 1:
+        return _split_by_traits(frames, planes) or whole
+    if len(set(planes)) > _MOST_KINDS:
+        return whole
+    stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
+    if any(len(set(_places(stack, [0] * len(stack)))) < 2 for stack in stacks):
+        return _split_by_traits(frames, planes) or whole
+    named = _numbered([(plane_of(stack[0]), stack) for stack in sorted(stacks, key=_orientation)])
+    return tuple(
+        Part(f"{name}, {part.name}" if part.name else name, part.frames)
+        for name, stack in named
+        for part in _split_by_traits(stack, [0] * len(stack)) or (Part("", tuple(stack)),)
+    )
+
+
+def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
+    """The parts by the fewest traits that explain the series; none if it needs no split, or none explains it."""
+    shapes = _kinds([(frame.file.rows, frame.file.columns) for frame in frames], 0)
+    spacings = _kinds([tuple(np.log(frame.pixel_spacing_mm or 1)) for frame in frames], SPACING_TOLERANCE)
+    kinds = [*zip(planes, shapes, spacings, strict=True)]
+    places = _places(frames, planes)
+    shared = max(Counter(zip(kinds, places, strict=True)).values())
+    mixed, most = len(set(kinds)) > 1, shared * len(set(kinds))
+    if (shared == 1 and not mixed) or len(set(places)) < 2:
+        return ()
+    for chosen in _trait_sets(frames):
+        values = [tuple(frame.traits[index] for index in chosen) for frame in frames]
+        if len(set(values)) > most or len(set(zip(values, places, strict=True))) < len(frames):
+            continue
+        parts = {value: [i for i, other in enumerate(values) if other == value] for value in set(values)}
+        if any(len({kinds[i] for i in part}) > 1 for part in parts.values()):
+            continue
+        if mixed and any(len(part) < 2 and not _is_localizer(frames[part[0]]) for part in parts.values()):
+            continue
+        ordered = sorted(parts, key=lambda value: [_number_first(text) for text in value])
+        return tuple(
+            Part(_name(chosen, value, number), tuple(frames[i] for i in parts[value]))
+            for number, value in enumerate(ordered, start=1)
+        )
+    return ()
+
+
+def _trait_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:
+    """Indices of traits that vary, fewest first."""
+    varying = [index for index in range(len(TRAITS)) if len({frame.traits[index] for frame in frames}) > 1]
+    for size in range(1, _MOST_TRAITS + 1):
+        yield from itertools.combinations(varying, size)
+
+
+def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[tuple[int, int]]:
+    """The plane of each frame, and a number: frames of one number lie at one distance along that plane's normal."""
+    places = np.empty(len(frames), int)
+    for plane in set(planes):
+        own = np.flatnonzero(np.array(planes) == plane).tolist()
+        along_mm = positions_of([frames[i] for i in own]) @ normal_of(frames[own[0]])
+        order = np.argsort(along_mm, kind="stable")
+        places[np.array(own)[order]] = np.cumsum(
+            np.diff(along_mm[order], prepend=along_mm[order[0]]) >= DUPLICATE_TOLERANCE_MM
+        )
+    return [(plane, int(place)) for plane, place in zip(planes, places, strict=True)]
+
+
+def _kinds(vectors: Sequence[Sequence[float]], tolerance: float) -> list[int]:
+    """A number for each vector: vectors of one number are equal to within the tolerance, but for the last of many."""
+    rest, kinds = np.array(vectors, float), np.full(len(vectors), -1)
+    for kind in range(_MOST_KINDS):
+        first = int(np.argmax(kinds < 0))
+        kinds[(kinds < 0) & (np.abs(rest - rest[first]).max(axis=1) <= tolerance)] = kind
+        if (kinds >= 0).all():
+            break
+    kinds[kinds < 0] = _MOST_KINDS
+    return [int(kind) for kind in kinds]
+
+
+def _name(chosen: tuple[int, ...], value: tuple[str, ...], number: int) -> str:
+    words = []
+    for index, text in zip(chosen, value, strict=True):
+        trait = TRAITS[index]
+        shown = (text or "none") if is_shown(trait) else f"time {number}"
+        words.append(f"{trait.name} {shown}{f' {trait.unit}' if trait.unit and text and is_shown(trait) else ''}")
+    return ", ".join(words)
+
+
+def _numbered(named: list[tuple[str, list[Frame]]]) -> list[tuple[str, list[Frame]]]:
+    """Names made different: two axial stacks are "axial 1" and "axial 2"."""
+    total, seen = Counter(name for name, _ in named), Counter[str]()
+    numbered = []
+    for name, frames in named:
+        seen[name] += 1
+        numbered.append((f"{name} {seen[name]}" if total[name] > 1 else name, frames))
+    return numbered
+
+
+def _orientation(stack: Sequence[Frame]) -> tuple[str, tuple[float, ...]]:
+    return plane_of(stack[0]), stack[0].orientation or ()
+
+
+def _is_localizer(frame: Frame) -> bool:
+    return "LOCALIZER" in frame.file.image_type
+
+
+def _number_first(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return float("inf"), text

@@ -1,0 +1,129 @@
+"""Work on many files in as many processes as there are cores: pydicom holds Python's lock while it parses.
+
+The processes are plain ones that run this module. Those of `multiprocessing` fork a process whose gRPC threads do not
+survive it, or run the caller's script anew.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from swinunet.errors import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHUNK = 64  # items sent to a process at once
+_FEWEST = 512  # items from which starting processes (0.5 s) pays
+_AHEAD = 2  # chunks in flight for each process
+
+
+def map_in_processes(
+    function: Callable[[T], R], items: Sequence[T], *, fewest: int = _FEWEST, chunk: int = CHUNK
+) -> Iterator[R]:
+    """`map(function, items)`, in order, in a process for each core this one may use if there are `fewest` items.
+
+    function: of a module's top level; arguments and results must be picklable. No more than a few chunks of results
+    wait at any time. Raises what `function` raises, and InputError if a process dies of an item.
+    """
+    processes = min(len(os.sched_getaffinity(0)), len(items) // chunk)
+    if processes < 2 or len(items) < fewest:
+        yield from map(function, items)
+        return
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    workers = [_Worker() for _ in range(processes)]
+    for worker in workers:
+        idle.put(worker)
+
+    def call(part: Sequence[T]) -> list[R]:
+        worker = idle.get()
+        try:
+            return worker.call(function, part)
+        finally:
+            idle.put(worker)
+
+    waiting: list[Future[list[R]]] = []
+    starts = iter(range(0, len(items), chunk))
+    try:
+        with ThreadPoolExecutor(processes) as pool:
+            try:
+                for start in starts:
+                    waiting.append(pool.submit(call, items[start : start + chunk]))
+                    if len(waiting) >= _AHEAD * processes:
+                        yield from waiting.pop(0).result()
+                while waiting:
+                    yield from waiting.pop(0).result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """One process; its standard input and output carry pickles of this software's own making."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "client.dicom.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    def call(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            pickle.dump((function, items), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+            results, error = pickle.load(self._process.stdout)  # noqa: S301  our own process wrote it
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise InputError(
+                f"a process that reads DICOM files died (status {self._process.poll()}); one of the files may be "
+                "hostile, or the machine short of memory"
+            ) from None
+        if error is not None:
+            raise error
+        return list(results)
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def _serve() -> None:
+    """Answer calls until standard input ends."""
+    calls, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no library's print may come between
+    while True:
+        try:
+            function, items = pickle.load(calls)  # noqa: S301  our own process wrote it
+        except EOFError:
+            return
+        answer: tuple[list[Any] | None, Exception | None]
+        try:
+            answer = [function(item) for item in items], None
+        except Exception as error:
+            answer = None, error
+        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()
