@@ -59,7 +59,7 @@ def segment_volume(
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
     """How many slices of this grid `segment_volume` will ask for, for a progress bar."""
     parts = [volume.crop(volume.box_slices(roi.low_mm, roi.high_mm)) for roi in rois] or [volume]
-    planes = model.spec.planes
+    planes = [plane for plane, _ in model.spec.readings]
     return sum(len(plane_view(part.voxels, part.affine, plane)) for part in parts for plane in planes)
 
 

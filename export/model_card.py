@@ -28,7 +28,9 @@ def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
     channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
     if spec.modalities:
         channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
-    planes = ", ".join(spec.planes) + (" (probabilities averaged)" if spec.further_planes else "")
+    planes = ", ".join(spec.planes)
+    if len(spec.readings) > 1:
+        planes += f"{' and their mirror images' if spec.mirrored else ''} (probabilities averaged)"
     pieces = "Of the mask, the largest connected piece is kept." if spec.components == "largest" else ""
     return f"""# {spec.name}, version {spec.version}
 

@@ -45,15 +45,20 @@ class SliceSampler:
 
     study: one volume, or one for each of the spec's modalities, all on one grid. Any orientation; the array axes
     nearest to the plane are used, voxels are not rotated.
-    plane: None takes the spec's first.
+    plane: None takes the spec's first. mirrored: read the patient in a mirror, left for right.
     Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
     modalities are not as many as the spec's or intensities are unusable.
     """
 
-    def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, plane: Plane | None = None) -> None:
+    def __init__(
+        self, study: Volume | Sequence[Volume], spec: ModelSpec, plane: Plane | None = None, mirrored: bool = False
+    ) -> None:
         volumes = (study,) if isinstance(study, Volume) else tuple(study)
         _require_modalities(volumes, spec)
         self.spec, self.plane = spec, plane or spec.plane
+        # Left is right through a sagittal slice, and along the rows of the other planes.
+        self._neighbours_reversed = mirrored and self.plane == "sagittal"
+        self._rows_reversed = mirrored and self.plane != "sagittal"
         self._channels = [_Channel(volume, spec, self.plane) for volume in volumes]
         volume = volumes[0]
         self._affine = volume.affine
@@ -84,9 +89,10 @@ class SliceSampler:
         """
         half = self.spec.context_slices // 2
         steps = np.arange(-half, half + 1) * (self.spec.context_step_mm / self._slice_mm)
+        steps = steps[::-1] if self._neighbours_reversed else steps
         at = np.clip(index + steps, 0, len(self) - 1)
         planes = [channel.plane(position) for channel in self._channels for position in at]
-        return np.stack([self._rows_linear @ plane @ self._columns_linear.T for plane in planes])
+        return self._looked_at(np.stack([self._rows_linear @ plane @ self._columns_linear.T for plane in planes]))
 
     def batch(self, start: int, stop: int) -> np.ndarray:
         """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
@@ -96,16 +102,22 @@ class SliceSampler:
         """Labels [I, J, K] of this volume's grid at native slice `index`, on the network's grid: uint8 [H, W]."""
         native = plane_view(labels, self._affine, self.plane)[index]
         mapped = native[self.rows.nearest()][:, self.columns.nearest()]
-        return np.where(np.outer(self.rows.inside(), self.columns.inside()), mapped, 0).astype(np.uint8)
+        found = np.where(np.outer(self.rows.inside(), self.columns.inside()), mapped, 0).astype(np.uint8)
+        return self._looked_at(found)
 
     def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
         target = plane_view(out, self._affine, self.plane)
-        target[index] = labels[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        target[index] = self._looked_at(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
-        return self.rows.inverse_linear() @ probabilities.astype(np.float32) @ self.columns.inverse_linear().T
+        seen = self._looked_at(probabilities.astype(np.float32))
+        return self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
+
+    def _looked_at(self, image: np.ndarray) -> np.ndarray:
+        """[..., H, W] as the mirror shows it, or back."""
+        return image[..., ::-1] if self._rows_reversed else image
 
 
 class _Channel:

@@ -5,6 +5,7 @@ It travels inside the checkpoint, in the ONNX metadata and in the Triton config'
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import pydantic
@@ -89,6 +90,8 @@ class ModelSpec:
         None stretches every slice to `input_size`.
     modalities: names of the co-registered images of a study, in the order of the channels; empty where a study is one
         image. Each is normalised by `intensity` on its own.
+    mirrored: every plane is read a second time in a mirror, left for right, and averaged as further planes are; not for
+        labels that name sides.
     components: "largest" keeps only the largest connected piece of all labels together, in each box or volume.
     """
 
@@ -105,6 +108,7 @@ class ModelSpec:
     labels: tuple[Label, ...]
     modalities: tuple[str, ...] = ()
     further_planes: tuple[Plane, ...] = ()
+    mirrored: bool = False
     components: Literal["all", "largest"] = "all"
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
@@ -121,12 +125,25 @@ class ModelSpec:
             raise ValueError("modalities are the different names of two images or more; leave them away for one image")
         if len(set(self.planes)) != len(self.planes):
             raise ValueError("further_planes must be other planes than plane, each once")
+        if self.mirrored and self.names_sides:
+            raise ValueError("mirrored is not for labels that name sides: a mirror image contradicts them")
         return self
 
     @property
     def planes(self) -> tuple[Plane, ...]:
         """All planes that the study is read along."""
         return (self.plane, *self.further_planes)
+
+    @property
+    def readings(self) -> tuple[tuple[Plane, bool], ...]:
+        """Every way the study is read: the plane, and whether in a mirror."""
+        return tuple((plane, mirror) for mirror in (False, True)[: 1 + self.mirrored] for plane in self.planes)
+
+    @property
+    def names_sides(self) -> bool:
+        """Whether a label's name says left or right, so that a mirror image contradicts it."""
+        words = {word for label in self.labels for word in re.split(r"[^a-z]+", label.name.lower())}
+        return bool(words & {"left", "right"})
 
     @property
     def num_modalities(self) -> int:
@@ -145,7 +162,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        unsaid = {name for name in ("modalities", "further_planes") if not getattr(self, name)}
+        unsaid = {name for name in ("modalities", "further_planes", "mirrored") if not getattr(self, name)}
         return _ADAPTER.dump_json(self, exclude=unsaid).decode()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""A study in, its mask out: slices along each of the spec's planes, and the network's answers put together again."""
+"""A study in, its mask out: slices in every way the spec reads it, and the network's answers put together again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Output = Literal["labels", "probabilities"]
 
 
 class StudySampler:
-    """The slices of a study along every plane of its spec, numbered through, and the mask that answers make.
+    """The slices of a study, all its readings numbered through (ModelSpec.readings), and the mask that answers make.
 
     sampler = StudySampler(study, spec)
     for start, image in sampler.batches(8):
@@ -24,13 +24,13 @@ class StudySampler:
     mask = sampler.mask()
 
     restore: "labels" brings labels to the native grid by nearest neighbour; "probabilities" brings probabilities there,
-        linearly, and takes the largest. Several planes are always averaged as probabilities, which then costs
+        linearly, and takes the largest. Several readings are always averaged as probabilities, which then costs
         4 * K bytes a voxel; otherwise nothing is kept beside the mask.
-    Raises what SliceSampler raises, for the first plane that does.
+    Raises what SliceSampler raises, for the first reading that does.
     """
 
     def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, restore: Output = "labels") -> None:
-        self.views = tuple(SliceSampler(study, spec, plane) for plane in spec.planes)
+        self.views = tuple(SliceSampler(study, spec, plane, mirrored) for plane, mirrored in spec.readings)
         self.output: Output = "probabilities" if len(self.views) > 1 else restore
         volume = study if isinstance(study, Volume) else study[0]
         self._affine, self._components = volume.affine, spec.components
@@ -39,11 +39,11 @@ class StudySampler:
         self._sums = np.zeros(shape, np.float32) if len(self.views) > 1 else None
 
     def __len__(self) -> int:
-        """Slices of all planes."""
+        """Slices of all readings."""
         return sum(len(view) for view in self.views)
 
     def batches(self, size: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first slice, network inputs float16 [B, C, H, W]) with B up to `size`, all of one plane."""
+        """(first slice, network inputs float16 [B, C, H, W]) with B up to `size`, all of one reading."""
         first = 0
         for view in self.views:
             for start in range(0, len(view), size):
@@ -51,7 +51,7 @@ class StudySampler:
             first += len(view)
 
     def locate(self, index: int) -> tuple[SliceSampler, int]:
-        """The plane that slice `index` belongs to, and its number there."""
+        """The reading that slice `index` belongs to, and its number there."""
         for view in self.views:
             if index < len(view):
                 return view, index

@@ -22,6 +22,8 @@ from imaging.resample import AxisMap
 from imaging.slices import plane_spacing_mm, plane_view
 from swinunet.errors import GeometryError, InputError, OutputError, SpecError
 
+SIDED = [dataclasses.asdict(label) | {"name": f"Left {label.name}"} for label in SMALL_SPEC.labels]
+
 
 def make_spec(**changes: object) -> ModelSpec:
     """A spec to vary."""
@@ -168,16 +170,31 @@ def answers(sampler: StudySampler, mask: np.ndarray, classes: int) -> Iterator[t
 @pytest.mark.parametrize("matrix", axis_orders()[::5])
 @pytest.mark.parametrize("restore", ["labels", "probabilities"])
 @pytest.mark.parametrize("planes", [("sagittal",), ("coronal",), ("axial",), ("coronal", "axial", "sagittal")], ids=str)
-def test_a_mask_comes_back_to_the_grid_it_was_made_on(matrix: np.ndarray, restore: Any, planes: Any) -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_mask_comes_back_to_the_grid_it_was_made_on(
+    matrix: np.ndarray, restore: Any, planes: Any, mirrored: bool
+) -> None:
     """Isotropic voxels at the network's spacing: network labels restored give the very mask."""
     volume = place(np.sign(matrix), shape=(11, 12, 13))
-    spec = make_spec(plane=planes[0], further_planes=planes[1:])
+    spec = make_spec(plane=planes[0], further_planes=planes[1:], mirrored=mirrored)
     mask = np.random.default_rng(0).integers(0, spec.num_classes, volume.shape).astype(np.uint8)
     sampler = StudySampler(volume, spec, restore)
     assert sum(len(image) for _, image in sampler.batches(5)) == len(sampler)
     for start, answer in answers(sampler, mask, spec.num_classes):
         sampler.add(start, answer)
     np.testing.assert_array_equal(sampler.mask(), mask)
+
+
+@pytest.mark.parametrize("plane", ["sagittal", "coronal", "axial"])
+def test_a_mirrored_reading_is_that_of_the_mirrored_patient(plane: Any) -> None:
+    """Its slices are those of the volume turned left for right, in the other order where they are sagittal."""
+    voxels = np.random.default_rng(0).random((8, 8, 8))
+    spec = make_spec(plane=plane)
+    mirror = SliceSampler(Volume(voxels, np.eye(4)), spec, mirrored=True)
+    turned = SliceSampler(Volume(voxels[::-1].copy(), np.eye(4)), spec)
+    for index in range(8):
+        other = 7 - index if plane == "sagittal" else index
+        np.testing.assert_allclose(mirror.image(index), turned.image(other), atol=1e-5)
 
 
 def test_several_planes_are_averaged() -> None:
@@ -274,6 +291,7 @@ def test_spec_round_trip() -> None:
         ({"schema_version": 99}, "schema version 99, this software reads up to 1; update"),
         ({"context_slices": 4}, "must be odd"),
         ({"further_planes": ("sagittal",)}, "other planes than plane"),
+        ({"mirrored": True, "labels": SIDED}, "a mirror image contradicts them"),
         ({"plane": "oblique"}, "plane"),
         ({"surprise": 1}, "surprise"),
         ({"labels": []}, None),

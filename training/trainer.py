@@ -12,7 +12,6 @@ What the run folder holds is said in training/run_folder.py. A run may be killed
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 import time
 from contextlib import nullcontext
@@ -107,7 +106,9 @@ def train(
             make_run_folder(run, started, prepared, names, held_out)
         network = _network(run, config, settings, progress)
         task = progress.add_task("reading", total=len(folder.cases), note="")
-        training, validation = (load_cases(part, spec, lambda: progress.advance(task)) for part in parts)
+        unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
+        training = load_cases(parts[0], unmirrored, lambda: progress.advance(task))
+        validation = load_cases(parts[1], spec, lambda: progress.advance(task))
         if not any(case.native_labels.voxels.any() for case in validation):
             raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
         feed = Feed(training, settings, device, spec.context_slices, team)
@@ -249,8 +250,7 @@ def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progres
 
 def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec) -> TrainSettings:
     """No mirror images, left for right, where labels name sides: there they would contradict their labels."""
-    sides = {"left", "right"}
-    if not any(sides & set(re.split(r"[^a-z]+", label.name.lower())) for label in spec.labels):
+    if not spec.names_sides:
         return settings
     return settings.changed({"augment_mirror_probability": 0.0})
 
