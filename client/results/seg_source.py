@@ -110,6 +110,18 @@ class SourceImages:
             stand_in.ImagePositionPatient = self._group(k, "PlanePositionSequence").ImagePositionPatient
         return planes
 
+    def evidence(self) -> list[Dataset]:
+        """The source's instances, with the patient and study modules in the first: what an SR refers to."""
+        first = self.stand_ins()[0]
+        named = []
+        for header in self.headers:
+            item = Dataset()
+            item.SOPClassUID, item.SOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+            item.StudyInstanceUID, item.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+            named.append(item)
+        first.update(named[0])
+        return [first, *named[1:]]
+
     def reference_of(self, stand_in_uid: str) -> tuple[str, Reference]:
         """SOP Class UID and reference of the source image that a stand-in stands for."""
         reference = self.references[int(stand_in_uid.removeprefix(_STAND_IN_ROOT)) - 1]
