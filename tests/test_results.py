@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-from copy import deepcopy
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
-import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from matplotlib.image import imread
-from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
+from result_samples import LABELS, SEGMENTS, SPEC, affine_of, blobs, classic_series
 
+from client.results import overlay
 from client.results.overlay import write_overlay
-from client.results.report import Box, Input, make_report, read_report, write_report
-from client.results.seg import verify_seg, write_seg
-from client.results.seg_source import SourceImages
+from client.results.quality import judge_quality
+from client.results.report import Box, Input, Report, Settings, make_report, read_report, report_schema, write_report
 from client.results.segments import make_segments, mask_values, measure
-from imaging import Code, Label, ModelSpec, Volume, ZScore
-from imaging.spec import Provenance
+from imaging import Volume
 from swinunet.errors import InputError, OutputError
+
 
 def test_segments_and_measures() -> None:
     assert [segment.mask_value for segment in SEGMENTS] == [1, 2, 3, 4]
@@ -97,28 +90,43 @@ def test_overlay_leaves_matplotlib_state_alone() -> None:
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[1]).returncode == 0
 
 
+SETTINGS = Settings("labels", "binary", ("json",), deidentified=False)
+
+
+def empty_report() -> Report:
+    source = Input("a", "nifti", (1, 1, 1), (1, 1, 1))
+    return make_report(source, SPEC, (), settings=SETTINGS, timings_s={}, outputs={})
+
+
 def test_report_round_trip(tmp_path: Path) -> None:
     mask = blobs((12, 10, 6), 10)
-    source = Input("study", "dicom", (12, 10, 6), (0.9, 0.9, 1.2), "1.2.3")
+    source = Input("study", "dicom", (12, 10, 6), (0.9, 0.9, 1.2), "1.2.3", ("1.2.3.1", "1.2.3.2"))
+    measured = measure(mask, SEGMENTS, 0.001, mask * 2.0, mask)
     report = make_report(
-        source, SPEC, measure(mask, SEGMENTS, 0.001), boxes=[Box((1, 2, 3), (4, 5, 6), "left")],
-        timings_s={"read": 0.25, "inference": 1.5}, outputs={"seg": "segmentation.dcm"},
+        source, SPEC, list(zip(measured, judge_quality(mask, measured, []), strict=True)), settings=SETTINGS,
+        boxes=[Box((1, 2, 3), (4, 5, 6), "left")], timings_s={"read": 0.25, "inference": 1.5},
+        outputs={"seg": "segmentation.dcm"}, failed={"png": "the disk is full"},
     )  # fmt: skip
     path = tmp_path / "report.json"
     write_report(path, report)
     assert read_report(path) == report
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     written = json.loads(path.read_text())
-    assert written["schema_version"] == 1
+    assert written["schema_version"] == 2
     assert written["model"]["spec"]["labels"][0]["type"]["value"] == "5366008"
     assert written["structures"][3]["laterality"] == "right"
     assert written["structures"][3]["voxels"] == np.count_nonzero(mask == 4)
     assert list(written["timings_s"]) == ["read", "inference"]
 
 
+def test_the_published_schema_is_the_reports() -> None:
+    published = Path(overlay.__file__).with_name("report.schema.json")
+    assert published.read_text() == report_schema()
+
+
 @pytest.mark.parametrize("change", [{"schema_version": "x"}, {"surprise": 1}, {"structures": None}])
 def test_report_of_another_schema_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    report = make_report(Input("a", "nifti", (1, 1, 1), (1, 1, 1)), SPEC, (), timings_s={}, outputs={})
+    report = empty_report()
     path = tmp_path / "report.json"
     path.write_text(json.dumps({**json.loads(report.to_json()), **change}))
     with pytest.raises(InputError, match="not a report"):
@@ -128,7 +136,7 @@ def test_report_of_another_schema_is_refused(tmp_path: Path, change: dict[str, o
 
 
 def test_report_that_cannot_be_written(tmp_path: Path) -> None:
-    report = make_report(Input("a", "nifti", (1, 1, 1), (1, 1, 1)), SPEC, (), timings_s={}, outputs={})
+    report = empty_report()
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         write_report(tmp_path / "file" / "report.json", report)

@@ -87,7 +87,8 @@ def _components(inside: np.ndarray) -> Flag | None:
 def _cut(mask: np.ndarray, value: int, where: Ranges, boxes: Sequence[Ranges]) -> Flag | None:
     """Whether the structure reaches the outermost voxels of what the model saw: more of it may lie beyond."""
     edges = 0
-    for box in boxes or [tuple(slice(0, n) for n in mask.shape)]:
+    i, j, k = (slice(0, n) for n in mask.shape)
+    for box in boxes or [(i, j, k)]:
         for axis, (seen, found) in enumerate(zip(box, where, strict=True)):
             for at, outermost in ((seen.start, found.start <= seen.start), (seen.stop - 1, found.stop >= seen.stop)):
                 face = tuple(at if axis == other else box[other] for other in range(3))

@@ -38,6 +38,7 @@ _MILLILITRE = CodedConcept("ml", "UCUM", "milliliter")
 _ENGLISH = CodedConcept("en", "RFC5646", "English")
 _DECIMALS = 4
 Values = list[tuple[str, str, float]]  # tracking UID, code of what was measured, value
+_Value = tuple[CodedConcept, float, CodedConcept, CodedConcept | None]  # what, value, unit, derivation
 
 
 def write_sr(
@@ -84,7 +85,7 @@ def read_values(path: Path) -> Values:
     report = hd.sr.srread(path)
     return [
         (str(group.tracking_uid), str(measurement.name.value), float(measurement.value))
-        for group in report.content.get_volumetric_roi_measurement_groups()
+        for group in hd.sr.MeasurementReport.from_sequence(report.content).get_volumetric_roi_measurement_groups()
         for measurement in group.get_measurements()
     ]
 
@@ -138,7 +139,10 @@ def _group(
 ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     segment = measurement.segment
     name, uid = tracking(segment, identity)
-    parameters = [*(f"{key}={value}" for key, value in identity.parameters().items()), f"spec={identity.spec.to_json()}"]
+    parameters = [
+        *(f"{key}={value}" for key, value in identity.parameters().items()),
+        f"spec={identity.spec.to_json()}",
+    ]
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=name),
         referenced_segment=hd.sr.ReferencedSegment(
@@ -150,7 +154,10 @@ def _group(
         finding_category=codes.cid7150.AnatomicalStructure,
         finding_type=concept(segment.label.type),
         algorithm_id=hd.sr.AlgorithmIdentification(
-            name=identity.spec.name, version=str(identity.spec.version), parameters=parameters, manufacturer=MANUFACTURER
+            name=identity.spec.name,
+            version=str(identity.spec.version),
+            parameters=parameters,
+            manufacturer=MANUFACTURER,
         ),
         finding_sites=[
             hd.sr.FindingSite(
@@ -167,14 +174,13 @@ def _group(
     )
 
 
-def _values(
-    measurement: Measurement, source: SourceImages
-) -> list[tuple[CodedConcept, float, CodedConcept, CodedConcept | None]]:
-    """What is measured, the value, its unit, and how it was derived from the voxels. Nothing that is not known."""
+def _values(measurement: Measurement, source: SourceImages) -> list[_Value]:
+    """What is known of a segment."""
     mean = CodedConcept.from_code(codes.SCT.Mean)
     name, unit = intensity(str(source.headers[0].get("Modality", "")))
     no_units = CodedConcept.from_code(codes.UCUM.NoUnits)
-    values = [(CodedConcept.from_code(codes.SCT.Volume), measurement.volume_ml, _MILLILITRE, None)]
+    volume = CodedConcept.from_code(codes.SCT.Volume)
+    values: list[_Value] = [(volume, measurement.volume_ml, _MILLILITRE, None)]
     if measurement.mean_intensity is not None:
         values.append((name, measurement.mean_intensity, unit, mean))
     if measurement.confidence is not None:
