@@ -28,6 +28,7 @@ from swinunet.errors import InputError, OutputError
 _PROFILE = "dicomfields_2026c"  # edition of the table
 _KEY_BYTES = 32
 _MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+_DATES = ("PatientBirthDate", "StudyDate", "StudyTime")
 _NEEDED = (
     *TYPE_2, "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
     "Modality", "SeriesNumber", "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "SliceThickness",
@@ -68,6 +69,10 @@ class Pseudonyms:
         """What an input, and its folder of results, is called."""
         return self.name(str(path.resolve()), "case")
 
+    def patient(self, header: Dataset) -> str:
+        """A pseudonym of the Patient ID; of the study where there is none, so that two patients never share one."""
+        return self.name(str(header.get("PatientID") or header.StudyInstanceUID), "patient")
+
     def uid(self, uid: str) -> str:
         """A UID in place of `uid` (PS3.5 B.2: "2.25." and a 128-bit number)."""
         return f"2.25.{int.from_bytes(self._digest('uid', uid)[:16], 'big')}"
@@ -86,7 +91,10 @@ class Pseudonyms:
         actions = initialize_actions(_PROFILE)
         replaced = {tag: self._replace_uid for tag, action in actions.items() if action is replace_UID}
         anonymize_dataset(kept, replaced, base_rules_gen=lambda: actions)
-        kept.PatientID = kept.PatientName = self.name(str(header.get("PatientID") or ""), "patient")
+        for keyword in _DATES:  # the library writes a year 1, which is no date of PS3.5 6.2
+            setattr(kept, keyword, "")
+        kept.PatientID = self.patient(header)
+        kept.PatientName = f"{kept.PatientID}^deidentified"
         kept.PatientIdentityRemoved = "YES"
         kept.DeidentificationMethod = "PS3.15 Basic Profile; UIDs and Patient ID are keyed hashes"
         method = Dataset()
@@ -102,8 +110,8 @@ class Pseudonyms:
         row = [result, str(original.resolve())]
         if header is not None:
             study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
-            patient = str(header.get("PatientID") or "")
-            row += [patient, self.name(patient, "patient"), study, self.uid(study), series, self.uid(series)]
+            row += [str(header.get("PatientID") or ""), self.patient(header)]
+            row += [study, self.uid(study), series, self.uid(series)]
         _append_private(self.table, _line(_COLUMNS) if not self.table.exists() else "")
         _append_private(self.table, _line(row))
 

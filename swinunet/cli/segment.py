@@ -123,9 +123,10 @@ def _bar(name: str, slices: int) -> Iterator[Callable[[int], None]]:
 
 def _show(results: list[JobResult]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("input", "structure", "volume (ml)", "voxels", "look at", "seconds", title="Segmentation")
+    name = Column("input", overflow="fold")
+    table = Table(name, "structure", "volume (ml)", "voxels", "look at", "seconds", title="Segmentation")
     for result in results:
         seconds = f"{sum(result.report.timings_s.values()):.1f}"
         for row, structure in enumerate(result.report.structures):
