@@ -11,8 +11,11 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, generate_uid
 from result_samples import (
@@ -48,6 +51,7 @@ def headers() -> list[Dataset]:
     return classic_series("sagittal", (12, 10, 6), (0.9, 0.9, 1.2))
 
 
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
 @pytest.mark.parametrize("plane", ORIENTATIONS)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -56,11 +60,16 @@ def headers() -> list[Dataset]:
     spacing_mm=st.tuples(*[st.floats(0.3, 6)] * 3),
 )
 def test_seg_reads_back_as_the_mask(
-    tmp_path: Path, plane: str, seed: int, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
+    tmp_path: Path,
+    plane: str,
+    seg_type: SegType,
+    seed: int,
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
 ) -> None:
     headers, mask = classic_series(plane, shape, spacing_mm), blobs(shape, seed)
     before = [deepcopy(header) for header in headers]
-    path = write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers))
+    path = write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers), seg_type)
     assert headers == before, "writing changed the source's headers"
     assert np.array_equal(mask_by_position(path, affine_of(headers), shape), mask)
     seg = hd.seg.segread(path)
@@ -82,11 +91,28 @@ def test_positions_equal_the_source(tmp_path: Path) -> None:
     assert {item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence} == set(by_uid)
 
 
-def test_only_slices_with_something_in_them(tmp_path: Path, headers: list[Dataset]) -> None:
+@pytest.mark.parametrize(("seg_type", "frames"), [("binary", 3), ("labelmap", 2)])
+def test_only_slices_with_something_in_them(
+    tmp_path: Path, headers: list[Dataset], seg_type: SegType, frames: int
+) -> None:
     mask = np.zeros((12, 10, 6), np.uint8)
     mask[2, 3, 1], mask[4:6, 3, 4], mask[7, 7, 4] = 1, 1, 4
-    seg = pydicom.dcmread(write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers)))
-    assert seg.NumberOfFrames == 3
+    seg = pydicom.dcmread(write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers), seg_type))
+    assert seg.NumberOfFrames == frames
+
+
+def test_simpleitk_reads_the_frames(tmp_path: Path, headers: list[Dataset]) -> None:
+    """Binary only: GDCM, in SimpleITK 2.5, does not know the SOP class of label maps."""
+    mask = blobs((12, 10, 6), 11)
+    path = write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers))
+    pixels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    slice_of = {header.SOPInstanceUID: k for k, header in enumerate(headers)}
+    frames = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
+    assert len(pixels) == len(frames)
+    for found, frame in zip(pixels, frames, strict=True):
+        k = slice_of[frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+        number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        assert np.array_equal(found > 0, number == mask[:, :, k].T)
 
 
 def test_codes_say_side_and_part(tmp_path: Path, headers: list[Dataset]) -> None:
@@ -141,12 +167,43 @@ def test_empty_mask_is_a_result(tmp_path: Path, headers: list[Dataset]) -> None:
     assert len(seg.SourceImageSequence) == 6
 
 
-def test_same_job_same_uids(tmp_path: Path, headers: list[Dataset]) -> None:
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
+def test_the_same_job_gives_the_same_bytes(tmp_path: Path, headers: list[Dataset], seg_type: SegType) -> None:
     source, mask = SourceImages.of_slices(headers), blobs((12, 10, 6), 5)
-    one, two = (pydicom.dcmread(write(tmp_path / name, mask, source)) for name in ("a.dcm", "b.dcm"))
-    assert (one.SOPInstanceUID, one.SeriesInstanceUID) == (two.SOPInstanceUID, two.SeriesInstanceUID)
+    one, two = (write(tmp_path / name, mask, source, seg_type) for name in ("a.dcm", "b.dcm"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_uids_follow_from_job_and_content(tmp_path: Path, headers: list[Dataset]) -> None:
+    """Another mask is another instance of one series; other settings are another series; both keep their own UIDs."""
+    source, mask = SourceImages.of_slices(headers), blobs((12, 10, 6), 5)
+    job = pydicom.dcmread(write(tmp_path / "a.dcm", mask, source))
     mask[0, 0, 0] ^= 1
-    assert pydicom.dcmread(write(tmp_path / "c.dcm", mask, source)).SOPInstanceUID != one.SOPInstanceUID
+    changed = pydicom.dcmread(write(tmp_path / "b.dcm", mask, source))
+    other = pydicom.dcmread(write(tmp_path / "c.dcm", mask, source, restore="probabilities"))
+    assert job.SeriesInstanceUID == changed.SeriesInstanceUID != other.SeriesInstanceUID
+    assert len({seg.SOPInstanceUID for seg in (job, changed, other)}) == 3
+    tracked = [[item.TrackingUID for item in seg.SegmentSequence] for seg in (job, changed, other)]
+    assert tracked[0] == tracked[1] != tracked[2]
+    assert len(set(tracked[0])) == len(SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected"),
+    [
+        ({"StudyDate": "20240102", "StudyTime": "101112.5"}, ("20240102", "101112.5")),
+        ({"StudyDate": "20240102", "SeriesDate": "20240103"}, ("20240103", "000000")),
+        ({"StudyDate": "2024.01.02"}, ("19000101", "000000")),
+        ({}, ("19000101", "000000")),
+    ],
+)
+def test_dates_are_the_sources(
+    tmp_path: Path, headers: list[Dataset], dates: dict[str, str], expected: tuple[str, str]
+) -> None:
+    for keyword, value in dates.items():
+        headers[0].add(DataElement(tag_for_keyword(keyword), "LO", value))
+    seg = pydicom.dcmread(write(tmp_path / "seg.dcm", blobs((12, 10, 6), 1), SourceImages.of_slices(headers)))
+    assert (seg.ContentDate, seg.ContentTime) == expected
 
 
 def _flip_a_voxel(seg: Dataset) -> None:
@@ -243,8 +300,12 @@ def test_seg_refusals_are_one_line_without_the_patient(tmp_path: Path, headers: 
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
-def test_seg_is_valid_dicom(tmp_path: Path, headers: list[Dataset]) -> None:
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
+def test_seg_is_valid_dicom(tmp_path: Path, headers: list[Dataset], seg_type: SegType) -> None:
+    """Of label maps, Debian's dciodvfy knows neither the SOP class nor that segment 0 is the background."""
+    known = {"binary": (), "labelmap": ("Information Object Not found", "SegmentNumber of 0")}[seg_type]
     for seed, mask in enumerate((blobs((12, 10, 6), 1), np.zeros((12, 10, 6), np.uint8))):
-        path = write(tmp_path / f"{seed}.dcm", mask, SourceImages.of_slices(headers))
+        path = write(tmp_path / f"{seed}.dcm", mask, SourceImages.of_slices(headers), seg_type)
         verdict = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False).stderr
-        assert "Error" not in verdict
+        errors = [line for line in verdict.splitlines() if "Error" in line]
+        assert not [line for line in errors if not line.endswith(known)]

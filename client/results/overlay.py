@@ -39,8 +39,8 @@ def write_overlay(
 
     mask: uint8 [I, J, K] on the volume's grid, values as in `segments`. window: lowest and highest intensity shown;
     by default the 1st and 99.5th percentile of what is not background; the caption begins with it, as window width and
-    level. Oblique volumes are shown along their own axes, and the caption says so. Raises OutputError if the file cannot be
-    written.
+    level. Oblique volumes are shown along their own axes, and the caption says so.
+    Raises OutputError if the file cannot be written.
     """
     lps = volume.lps_view()
     scene = Scene(volume, mask, tuple(segments), window or _window(volume.voxels), lps.spacing_mm, lps.shape)
