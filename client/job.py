@@ -46,6 +46,12 @@ class JobResult:
     report: Report
     segmentation: Segmentation
 
+    def require_all_outputs(self) -> None:
+        """Raise OutputError, naming them, if there are outputs that could not be written."""
+        if failed := self.report.failed:
+            reasons = "; ".join(f"{kind} was not written: {reason}" for kind, reason in failed.items())
+            raise OutputError(f"{self.folder}: {reasons}; the other results are there")
+
 
 def input_name(path: Path) -> str:
     """What an input's folder of results is called: the folder's name, or the file's without its NIfTI suffix."""

@@ -12,6 +12,7 @@ from result_samples import LABELS, SPEC
 from client.results.quality import LOW_CONFIDENCE, judge_quality
 from client.results.segments import make_segments, measure
 from imaging import ModelSpec, StudySampler, Volume
+from training.dataset import prepare_case, with_seen_volumes
 
 SEGMENTS = make_segments(LABELS[:1])
 
@@ -104,6 +105,17 @@ def test_a_range_travels_with_the_spec_and_is_unsaid_without_one() -> None:
     spec = dataclasses.replace(SPEC, labels=(label, LABELS[1]))
     assert ModelSpec.from_json(spec.to_json(), "test") == spec
     assert [("volume_ml" in said) for said in json.loads(spec.to_json())["labels"]] == [True, False]
+
+
+def test_the_range_is_that_of_the_training_cases() -> None:
+    """Of the cases that hold the structure: 4 and 2 voxels of 0.5 ml; a label that none holds has no range."""
+    cases = []
+    for voxels in (4, 0, 2):
+        labels = np.zeros((5, 6, 7), np.uint8)
+        labels.ravel()[:voxels] = 1
+        image = Volume(np.random.default_rng(0).normal(size=labels.shape).astype(np.float32), np.diag([10, 10, 5, 1.0]))
+        cases.append(prepare_case("case", (image,), Volume(labels, image.affine), SPEC))
+    assert [label.volume_ml for label in with_seen_volumes(SPEC, cases).labels] == [(1.0, 2.0), None]
 
 
 @pytest.mark.parametrize("further", [(), ("coronal", "axial")])
