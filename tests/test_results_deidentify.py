@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -16,10 +17,11 @@ import pytest
 from dicom_series import make_series, save
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
-from result_samples import classic_series, enhanced
+from result_samples import SEGMENTS, blobs, classic_series, enhanced, identity_of
 
 from client.results.deidentify import Pseudonyms
 from client.results.report import read_report
+from client.results.seg import write_seg
 from client.results.seg_source import SourceImages
 from serving import TritonServer
 from swinunet.errors import InputError
@@ -136,6 +138,18 @@ def test_deidentified_results_hold_no_trace(triton: TritonServer, marked_series:
     )  # fmt: skip
     for path in (key, tmp_path / "key.csv"):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian's dicom3tools) is not installed")
+def test_deidentified_objects_are_valid_dicom(tmp_path: Path) -> None:
+    headers = classic_series("axial", (12, 10, 6), (0.7, 0.7, 2.5))
+    for header in headers:
+        mark(header)
+    source = Pseudonyms.from_file(tmp_path / "key").source(SourceImages.of_slices(headers))
+    write_seg(tmp_path / "seg.dcm", blobs((12, 10, 6), 1), SEGMENTS, source, identity_of(source), series_description="")
+    verdict = subprocess.run(["dciodvfy", tmp_path / "seg.dcm"], capture_output=True, text=True, check=False).stderr
+    assert "Segmentation" in verdict
+    assert "Error" not in verdict
 
 
 @pytest.mark.parametrize("multi_frame", [False, True])

@@ -117,20 +117,30 @@ def _show(results: list[JobResult]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    name = Column("input", overflow="fold")
-    table = Table(name, "structure", "volume (ml)", "voxels", "look at", "seconds", title="Segmentation")
+    flags = [
+        (r.report.input.name, found, flag) for r in results for found in r.report.structures for flag in found.flags
+    ]
+    columns = [Column("input", overflow="fold"), "structure", "volume (ml)", "voxels", "seconds"]
+    table = Table(*columns, *(["look at"] if flags else []), title="Segmentation")
     for result in results:
         seconds = f"{sum(result.report.timings_s.values()):.1f}"
         for row, structure in enumerate(result.report.structures):
-            head = (result.report.input.name, seconds) if row == 0 else ("", "")
-            remarks = "\n".join(f"{flag.kind.replace('_', ' ')}: {flag.detail}" for flag in structure.flags)
-            volume_ml = f"{structure.volume_ml:.2f}"
-            table.add_row(head[0], structure.name, volume_ml, str(structure.voxels), remarks or "-", head[1])
+            name, took = (result.report.input.name, seconds) if row == 0 else ("", "")
+            raised = ", ".join(flag.kind.replace("_", " ") for flag in structure.flags)
+            table.add_row(
+                name,
+                structure.name,
+                f"{structure.volume_ml:.2f}",
+                str(structure.voxels),
+                took,
+                *([raised] if flags else []),
+            )
     console = Console()
     console.print(table)
+    for name, structure, flag in flags:
+        console.print(f"Look at {name}, {structure.name}: {flag.detail}", soft_wrap=True)
     for result in results:
         console.print(f"{result.folder}: {', '.join(sorted(result.report.outputs.values()))}", soft_wrap=True)
-    if unknown := sorted(
-        {check for r in results for structure in r.report.structures for check in structure.not_judged}
-    ):
+    unknown = sorted({check for r in results for found in r.report.structures for check in found.not_judged})
+    if unknown:
         console.print(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}", soft_wrap=True)
