@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import highdicom as hd
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.seg import Segmentation
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
@@ -21,6 +22,7 @@ from client.results.concepts import (
     LATERALITY,
     NO_FLAG,
     NOT_JUDGED,
+    PRIVATE_SCHEME,
     QUALITY,
     concept,
     intensity,
@@ -129,6 +131,11 @@ def _build(
         device_serial_number=identity.device_serial_number,
         series_description=series_description[:64],
         is_complete=True,
+        coding_schemes=[
+            CodingSchemeIdentificationItem(
+                PRIVATE_SCHEME, name=f"{MODEL_NAME} quality flags", responsible_organization=MANUFACTURER
+            )
+        ],
     )
     date_from_source(report, evidence[0])
     return report

@@ -117,30 +117,26 @@ def _show(results: list[JobResult]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    flags = [
-        (r.report.input.name, found, flag) for r in results for found in r.report.structures for flag in found.flags
-    ]
-    columns = [Column("input", overflow="fold"), "structure", "volume (ml)", "voxels", "seconds"]
-    table = Table(*columns, *(["look at"] if flags else []), title="Segmentation")
+    found = [(result.report.input.name, structure) for result in results for structure in result.report.structures]
+    flagged = any(structure.flags for _, structure in found)
+    table = Table(
+        Column("input", overflow="fold"), "structure", "volume (ml)", "voxels", "seconds", title="Segmentation"
+    )
+    if flagged:
+        table.add_column("look at")
     for result in results:
         seconds = f"{sum(result.report.timings_s.values()):.1f}"
         for row, structure in enumerate(result.report.structures):
-            name, took = (result.report.input.name, seconds) if row == 0 else ("", "")
+            cells = [result.report.input.name if row == 0 else "", structure.name, f"{structure.volume_ml:.2f}"]
+            cells += [str(structure.voxels), seconds if row == 0 else ""]
             raised = ", ".join(flag.kind.replace("_", " ") for flag in structure.flags)
-            table.add_row(
-                name,
-                structure.name,
-                f"{structure.volume_ml:.2f}",
-                str(structure.voxels),
-                took,
-                *([raised] if flags else []),
-            )
+            table.add_row(*cells, *([raised] if flagged else []))
     console = Console()
     console.print(table)
-    for name, structure, flag in flags:
-        console.print(f"Look at {name}, {structure.name}: {flag.detail}", soft_wrap=True)
+    for name, structure in found:
+        for flag in structure.flags:
+            console.print(f"Look at {name}, {structure.name}: {flag.detail}", soft_wrap=True)
     for result in results:
         console.print(f"{result.folder}: {', '.join(sorted(result.report.outputs.values()))}", soft_wrap=True)
-    unknown = sorted({check for r in results for found in r.report.structures for check in found.not_judged})
-    if unknown:
+    if unknown := sorted({check for _, structure in found for check in structure.not_judged}):
         console.print(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}", soft_wrap=True)
