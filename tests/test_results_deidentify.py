@@ -16,7 +16,9 @@ import pydicom
 import pytest
 from dicom_series import make_series, save
 from pydicom.datadict import DicomDictionary
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from result_samples import SEGMENTS, blobs, classic_series, enhanced, identity_of
 
 from client.results.deidentify import Pseudonyms
@@ -24,7 +26,7 @@ from client.results.report import read_report
 from client.results.seg import write_seg
 from client.results.seg_source import SourceImages
 from serving import TritonServer
-from swinunet.errors import InputError
+from swinunet.errors import InputError, OutputError
 
 SENTINEL = "SENTINEL"
 SENTINELS = ("SENTINEL", "Sentinel", "19010203", "MNOPQ")
@@ -165,6 +167,15 @@ def test_headers_keep_geometry_and_nothing_else_of_the_source(tmp_path: Path, mu
     assert_clean(str([str(header) for header in hidden.headers]), "a header")
     assert not {uid for uid, _ in hidden.references} & {uid for uid, _ in source.references}
     assert [frame for _, frame in hidden.references] == [frame for _, frame in source.references]
+
+
+def test_headers_that_cannot_be_read_are_refused_without_quoting_them(tmp_path: Path) -> None:
+    headers = classic_series("axial", (6, 5, 2), (1, 1, 1))
+    headers[0]._dict[Tag("Rows")] = RawDataElement(Tag("Rows"), "US", 3, b"SEN", 0, False, True)
+    source = SourceImages.of_slices(headers)
+    with pytest.raises(OutputError, match="cannot be de-identified") as caught:
+        Pseudonyms.from_file(tmp_path / "key").source(source)
+    assert "SEN" not in str(caught.value)
 
 
 def test_patients_without_an_id_are_not_one_patient(tmp_path: Path) -> None:

@@ -15,15 +15,18 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from client.results.plain_errors import quiet_libraries
 from client.results.seg_source import PER_FRAME, SHARED, TYPE_2, SourceImages
 from swinunet.errors import InputError, OutputError
+
+Actions = dict[tuple[int, ...], Callable[[Dataset, tuple[int, int]], None]]  # by (group, element)
 
 _PROFILE = "dicomfields_2026c"  # edition of the table
 _KEY_BYTES = 32
@@ -78,19 +81,30 @@ class Pseudonyms:
         return f"2.25.{int.from_bytes(self._digest('uid', uid)[:16], 'big')}"
 
     def source(self, source: SourceImages) -> SourceImages:
-        """The source with de-identified headers and references."""
-        headers = tuple(self.header(header) for header in source.headers)
+        """The source with de-identified headers and references. Raises OutputError for headers that cannot be read."""
+        actions = self._actions()
+        try:
+            with quiet_libraries():
+                headers = tuple(self._header(header, actions) for header in source.headers)
+        except Exception as error:  # pydicom raises anything on values it cannot decode
+            raise OutputError(
+                f"the source's headers cannot be de-identified ({type(error).__name__}); repair them first"
+            ) from None
         return SourceImages(headers, tuple((self.uid(uid), frame) for uid, frame in source.references))
 
-    def header(self, header: Dataset) -> Dataset:
-        """What results need of a header, de-identified; the patient is a pseudonym of the Patient ID."""
-        from dicomanonymizer import anonymize_dataset
+    def _actions(self) -> Actions:
+        """What the profile does to each attribute; UIDs are replaced by ours."""
         from dicomanonymizer.simpledicomanonymizer import initialize_actions, replace_UID
 
-        kept = _needed_part(header)
         actions = initialize_actions(_PROFILE)
-        replaced = {tag: self._replace_uid for tag, action in actions.items() if action is replace_UID}
-        anonymize_dataset(kept, replaced, base_rules_gen=lambda: actions)
+        return {tag: self._replace_uid if action is replace_UID else action for tag, action in actions.items()}
+
+    def _header(self, header: Dataset, actions: Actions) -> Dataset:
+        """What results need of a header, de-identified; the patient is a pseudonym of the Patient ID."""
+        from dicomanonymizer import anonymize_dataset
+
+        kept = _needed_part(header)
+        anonymize_dataset(kept, base_rules_gen=lambda: actions)
         for keyword in _DATES:  # the library writes a year 1, which is no date of PS3.5 6.2
             setattr(kept, keyword, "")
         kept.PatientID = self.patient(header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pydicom.dataset import Dataset
 
 _LOGGERS = ("highdicom", "pydicom", "dicomanonymizer")
+_LOCK = threading.RLock()  # filters and levels belong to the process: two threads would restore each other's
 _SHORTEST = 3  # characters of a value that would be missed
 
 
@@ -22,18 +24,18 @@ def plain_reason(error: Exception, headers: Sequence[Dataset]) -> str:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No warnings, and no log messages of the DICOM libraries, inside the block."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """No warnings, and no log messages of the DICOM libraries, inside the block; one thread at a time."""
+    with _LOCK, warnings.catch_warnings():
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        levels = [logger.level for logger in loggers]
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
             yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _values(header: Dataset) -> Iterator[str]:

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from client import JobResult
 
+# As client.results.outputs has them: importing that would load Matplotlib for `swinunet --help`.
 SegType = Literal["binary", "labelmap"]
 Output = Literal["labels", "probabilities"]
 _NOT_JUDGED = {
@@ -67,7 +68,7 @@ def _segment(
 
     rois = tuple(parse_roi(text) for text in roi or [])
     pseudonyms = Pseudonyms.from_file(deidentify) if deidentify else None
-    options = OutputOptions(parse_outputs(outputs) if outputs else None, seg_type, restore, pseudonyms)
+    options = OutputOptions(None if outputs is None else parse_outputs(outputs), seg_type, restore, pseudonyms)
     folders = output_folders(inputs, output, overwrite, pseudonyms.case if pseudonyms else input_name)
     results: list[JobResult] = []
     failures: list[tuple[Path, SwinUNetError]] = []
