@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from client.job import JobResult, Loaded, load_input, output_folders, run_job
     from client.model import TritonModel
+    from client.results.outputs import OutputOptions
     from client.rois import Roi, parse_roi
     from client.segmentation import Segmentation, segment_volume
 
 _HOMES = {
     "client.job": ("JobResult", "Loaded", "load_input", "output_folders", "run_job"),
     "client.model": ("TritonModel",),
+    "client.results.outputs": ("OutputOptions",),
     "client.rois": ("Roi", "parse_roi"),
     "client.segmentation": ("Segmentation", "segment_volume"),
 }
@@ -27,6 +29,7 @@ _HOMES = {
 __all__ = [
     "JobResult",
     "Loaded",
+    "OutputOptions",
     "Roi",
     "Segmentation",
     "TritonModel",

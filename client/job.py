@@ -13,16 +13,13 @@ from pathlib import Path
 
 from client.dicom import DicomVolume, read_volume, scan_folder, select_series
 from client.model import TritonModel
-from client.results.overlay import write_overlay
-from client.results.report import Box, Input, Report, make_report, write_report
-from client.results.seg import write_seg
-from client.results.seg_source import SourceImages
+from client.results.outputs import OutputOptions, write_outputs
+from client.results.report import Report
 from client.rois import Roi
 from client.segmentation import Segmentation, segment_volume
-from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities, write_nifti
+from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
 from swinunet.errors import InputError, OutputError
 
-NIFTI_NAME, SEG_NAME, REPORT_NAME, OVERLAY_NAME = "mask.nii.gz", "segmentation.dcm", "report.json", "overlay.png"
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -49,6 +46,12 @@ class JobResult:
     report: Report
     segmentation: Segmentation
 
+    def require_all_outputs(self) -> None:
+        """Raise OutputError, naming them, if there are outputs that could not be written."""
+        if failed := self.report.failed:
+            reasons = "; ".join(f"{kind} was not written: {reason}" for kind, reason in failed.items())
+            raise OutputError(f"{self.folder}: {reasons}; the other results are there")
+
 
 def input_name(path: Path) -> str:
     """What an input's folder of results is called: the folder's name, or the file's without its NIfTI suffix."""
@@ -57,11 +60,13 @@ def input_name(path: Path) -> str:
     return name.removesuffix(suffix) or "input"
 
 
-def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
+def output_folders(
+    inputs: Sequence[Path], out: Path, overwrite: bool, name_of: Callable[[Path], str] = input_name
+) -> list[Path]:
     """A folder in `out` for each input; inputs of one name get -2, -3 ... in their order.
 
-    Makes `out`. Raises OutputError, before any work, if `out` cannot be written or a folder exists and must not be
-    replaced.
+    name_of: what an input's folder is called. Makes `out`. Raises OutputError, before any work, if `out` cannot be
+    written or a folder exists and must not be replaced.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -71,8 +76,8 @@ def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[P
         raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
     folders: list[Path] = []
     for path in inputs:
-        name = input_name(path)
-        copies = sum(input_name(other) == name for other in inputs[: len(folders)])
+        name = name_of(path)
+        copies = sum(name_of(other) == name for other in inputs[: len(folders)])
         folders.append(out / (f"{name}-{copies + 1}" if copies else name))
     existing = [folder for folder in folders if folder.exists()]
     if existing and not overwrite:
@@ -111,61 +116,29 @@ def run_job(
     model: TritonModel,
     rois: tuple[Roi, ...] = (),
     tick: Callable[[int], None] = lambda slices: None,
+    options: OutputOptions | None = None,
+    overwrite: bool = True,
 ) -> JobResult:
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
-    `folder` is replaced if it exists. Results: NIfTI mask on the input's grid, DICOM SEG (for DICOM), overlay, report.
-    Raises what `segment_volume` raises, and OutputError.
+    options: which results, and how; by default all that the input allows. A result that cannot be written is left out
+    and named in the report's `failed`. overwrite: whether `folder` is replaced if it exists.
+    Raises what `segment_volume` raises, InputError for results that the input does not allow, and OutputError.
     """
-    found = segment_volume(loaded.study, model, rois, tick)
+    options = options or OutputOptions()
+    options.kinds_of(loaded.dicom is not None)  # refuse before the work, not after it
+    found = segment_volume(loaded.study, model, rois, tick, options.restore)
     timings = {"read": loaded.read_seconds, **found.seconds}
-    outputs = {"nifti": NIFTI_NAME, "overlay": OVERLAY_NAME, "report": REPORT_NAME}
-    with _whole_folder(folder) as aside:
-        with _timed(timings, "nifti"):
-            write_nifti(Volume(found.mask, loaded.volume.affine), aside / NIFTI_NAME)
-        if loaded.dicom:
-            outputs["seg"] = SEG_NAME
-            with _timed(timings, "seg"):
-                _write_seg(aside / SEG_NAME, loaded.dicom, found, model.spec)
-        with _timed(timings, "overlay"):
-            title = f"{model.spec.name}, version {model.spec.version}"
-            write_overlay(aside / OVERLAY_NAME, loaded.volume, found.mask, found.segments, title=title)
-        boxes = [_box(roi) for roi in rois]
-        described = _describe(loaded)
-        report = make_report(described, model.spec, found.measurements, boxes=boxes, timings_s=timings, outputs=outputs)
-        write_report(aside / REPORT_NAME, report)
+    with _whole_folder(folder, overwrite) as aside:
+        if pseudonyms := options.pseudonyms:
+            pseudonyms.record(folder.name, loaded.path, loaded.dicom.headers[0] if loaded.dicom else None)
+        name = folder.name if options.pseudonyms else loaded.path.resolve().name
+        report = write_outputs(aside, name, found, loaded.dicom, model.spec, rois, options, timings)
     return JobResult(folder, report, found)
 
 
-def _write_seg(path: Path, dicom: DicomVolume, found: Segmentation, spec: ModelSpec) -> None:
-    references = tuple(dicom.source(k) for k in range(found.mask.shape[2]))
-    source = SourceImages(dicom.headers, references)
-    description = f"{spec.name} {spec.version} segmentation"
-    write_seg(path, found.mask, found.segments, source, spec=spec, series_description=description)
-
-
-def _describe(loaded: Loaded) -> Input:
-    volume, dicom = loaded.volume, loaded.dicom
-    name = loaded.path.resolve().name
-    if dicom is None:
-        return Input(name, "nifti", volume.shape, volume.spacing_mm)
-    return Input(name, "dicom", volume.shape, volume.spacing_mm, dicom.series.uid)
-
-
-def _box(roi: Roi) -> Box:
-    x0, x1, y0, y1, z0, z1 = roi.bounds_mm
-    return Box((x0, y0, z0), (x1, y1, z1), roi.side)
-
-
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - began
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
+def _whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when the block ends well and is gone when it does not."""
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     replaced = aside / ".replaced"
@@ -173,6 +146,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         yield aside
         aside.chmod(0o755)
         if folder.exists():
+            if not overwrite:
+                raise OutputError(f"{folder}: appeared while the job ran; give another output folder, or --overwrite")
             replaced = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
             folder.rename(replaced)
         aside.rename(folder)

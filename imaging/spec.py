@@ -6,7 +6,7 @@ It travels inside the checkpoint, in the ONNX metadata and in the Triton config'
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -32,13 +32,17 @@ class Code:
 
 @dataclass(frozen=True, config=_STRICT)
 class Label:
-    """One foreground class. `index` is its value in `labels`; 0 is background and has no Label."""
+    """One foreground class. `index` is its value in `labels`; 0 is background and has no Label.
+
+    volume_ml: lowest and highest volume among the training cases that hold the structure; None where nobody said.
+    """
 
     index: Annotated[int, Field(ge=1, le=255)]
     name: str
     color: tuple[int, int, int]  # RGB, 0..255
     type: Code  # segmented property type, for the DICOM SEG (PS3.3 C.8.20.2)
     modifier: Code | None = None  # segmented property type modifier
+    volume_ml: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -162,7 +166,9 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        unsaid = {name for name in ("modalities", "further_planes", "mirrored") if not getattr(self, name)}
+        newer = ("modalities", "further_planes", "mirrored")
+        unsaid: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
+        unsaid["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=unsaid).decode()
 
     @staticmethod

@@ -128,6 +128,19 @@ def test_a_stored_orientation_changes_nothing(triton: TritonServer, crop: Path, 
     np.testing.assert_array_equal(other[::-1].transpose(1, 2, 0), plain)
 
 
+def test_probabilities_restore_to_the_same_structures(triton: TritonServer, crop: Path) -> None:
+    """On the network's own spacing both ways agree nearly everywhere; only probabilities say how sure they are."""
+    volume = read_nifti(crop)
+    with TritonModel(triton.url) as model:
+        by_label = segment_volume(volume, model)
+        by_probability = segment_volume(volume, model, restore="probabilities")
+    assert (by_label.mask != by_probability.mask).mean() < 0.002
+    assert by_probability.mask.any()
+    assert by_label.confidence is None
+    assert all(m.confidence is None and m.mean_intensity for m in by_label.measurements)
+    assert all(0.5 < m.confidence <= 1 for m in by_probability.measurements if m.confidence)
+
+
 def test_boxes_leave_the_rest_empty(triton: TritonServer) -> None:
     volume = read_mni152()
     roi = Roi(HIPPOCAMPUS_BOXES["right"], "right")
@@ -149,7 +162,7 @@ def test_several_inputs_and_one_bad(triton: TritonServer, crop: Path, tmp_path: 
     done = swinunet("segment", crop, cut, twin, "-o", tmp_path / "out", "--url", triton.url)
     assert done.returncode == 1
     assert "cut.nii.gz: not a readable NIfTI" in done.stderr
-    assert "1 of 3 inputs were not segmented" in done.stderr
+    assert "1 of 3 inputs were not wholly segmented" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"left", "left-2"}
 
 

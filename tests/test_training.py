@@ -49,6 +49,7 @@ def test_it_learns_and_the_checkpoint_predicts(msd: Path, tmp_path: Path) -> Non
     model, spec = load_checkpoint(checkpoint)
     assert spec is not None
     assert spec.provenance.metrics["validation_dice"] > 0.7
+    assert all(low <= high for low, high in (label.volume_ml for label in spec.labels))
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert not set(split["training"]) & set(split["validation"])
     assert len(split["training"]) + len(split["validation"]) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,3 +93,15 @@ def load_cases(paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None]
         cases.append(load_case(case, spec))
         tick()
     return cases
+
+
+def with_seen_volumes(spec: ModelSpec, cases: list[Case]) -> ModelSpec:
+    """The spec with each label's lowest and highest volume (ml) among the cases that hold it."""
+    ranges = {}
+    for label in spec.labels:
+        masks = [case.native_labels for case in cases]
+        volumes = [mask.voxel_ml * np.count_nonzero(mask.voxels == label.index) for mask in masks]
+        held = [round(float(volume_ml), 3) for volume_ml in volumes if volume_ml]
+        ranges[label.index] = (min(held), max(held)) if held else None
+    labels = tuple(dataclasses.replace(label, volume_ml=ranges[label.index]) for label in spec.labels)
+    return dataclasses.replace(spec, labels=labels)

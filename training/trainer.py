@@ -29,7 +29,7 @@ from training.batches import Batch, Feed, seed_of
 from training.checkpoint import load_checkpoint, save_checkpoint, start_from
 from training.choices import SpecChoices
 from training.curves import draw_curves, draw_overlays
-from training.dataset import Case, load_cases, split_cases
+from training.dataset import Case, load_cases, split_cases, with_seen_volumes
 from training.distributed import Team, team_from_environment, together
 from training.folders import CasePaths, DataFolder
 from training.hardware import choose_device, choose_precision, peak_memory_mb
@@ -112,8 +112,9 @@ def train(
         if not any(case.native_labels.voxels.any() for case in validation):
             raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
         feed = Feed(training, settings, device, spec.context_slices, team)
-        del training  # the feed has copied its slices
         identity = Identity.of(config, spec, names, held_out, len(feed))
+        spec = with_seen_volumes(spec, training)
+        del training  # the feed has copied its slices
         learner = Learner(
             network,
             settings,

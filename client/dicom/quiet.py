@@ -13,14 +13,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_LIBRARIES = ("pydicom", "libjpeg", "openjpeg", "pylibjpeg")
+_LIBRARIES = ("pydicom", "libjpeg", "openjpeg", "pylibjpeg", "highdicom", "dicomanonymizer")
 _STDERR = 2
 _ONE_AT_A_TIME = threading.RLock()  # filters and file descriptors belong to the process
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning and no log record of pydicom or its codecs goes anywhere while the block runs. Keep it short."""
+    """No warning and no log record of the DICOM libraries goes anywhere while the block runs. Keep it short."""
     loggers = [logging.getLogger(name) for name in _LIBRARIES]
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")

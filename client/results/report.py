@@ -1,10 +1,11 @@
 """The JSON report of one segmentation: what was found in what, by which model, in how many seconds.
 
-It names the source series by its UID and never the patient.
+It names the source by its UIDs and never the patient. Its JSON schema is `report.schema.json` beside this file.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,24 +16,30 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from client.results.quality import Check, Flag, Quality
 from client.results.segments import Measurement, Side
 from imaging import Code, ModelSpec
 from swinunet.errors import InputError
 from swinunet.files import written_aside
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Input:
-    """What was segmented. name: of the folder or file, without its path. shape: voxels [I, J, K]."""
+    """What was segmented. name: of the folder or file, without its path. shape: voxels [I, J, K].
+
+    source_instances: SOP Instance UIDs, in the order of the slices. Names and UIDs are pseudonyms where the job was
+    de-identified.
+    """
 
     name: str
     kind: Literal["dicom", "nifti"]
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     series_instance_uid: str | None = None  # DICOM only
+    source_instances: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -45,8 +52,22 @@ class Box:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Settings:
+    """What the user chose. restore: how the answer came back to the native grid."""
+
+    restore: Literal["labels", "probabilities"]
+    seg_type: Literal["binary", "labelmap"]
+    outputs: tuple[str, ...]
+    deidentified: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Structure:
-    """One structure on one side. mask_value: in the NIfTI mask. segment_number: in the DICOM SEG."""
+    """One structure on one side. mask_value: in the NIfTI mask. segment_number: in the DICOM SEG.
+
+    mean_intensity: of the image, in its own units. confidence: mean probability of the assigned class. Either is None
+    where it is not known. flags, not_judged: see client/results/quality.py.
+    """
 
     name: str
     label: str
@@ -57,9 +78,13 @@ class Structure:
     segment_number: int
     voxels: int
     volume_ml: float
+    mean_intensity: float | None
+    confidence: float | None
+    flags: tuple[Flag, ...]
+    not_judged: tuple[Check, ...]
 
     @staticmethod
-    def of(measurement: Measurement) -> Structure:
+    def of(measurement: Measurement, quality: Quality) -> Structure:
         """A report's line for a measured segment."""
         segment = measurement.segment
         return Structure(
@@ -72,6 +97,10 @@ class Structure:
             segment_number=segment.number,
             voxels=measurement.voxels,
             volume_ml=round(measurement.volume_ml, 4),
+            mean_intensity=_rounded(measurement.mean_intensity),
+            confidence=_rounded(measurement.confidence),
+            flags=quality.flags,
+            not_judged=quality.not_judged,
         )
 
 
@@ -87,14 +116,19 @@ class Model:
 
 @dataclass(frozen=True, config=_STRICT)
 class Report:
-    """One job. boxes: empty if the model saw the whole volume. outputs: kind of result to file name."""
+    """One job. boxes: empty if the model saw the whole volume.
+
+    outputs: kind of result to file name. failed: kind of result that could not be written, and why.
+    """
 
     input: Input
     model: Model
+    settings: Settings
     structures: tuple[Structure, ...]
     boxes: tuple[Box, ...]
     timings_s: dict[str, float]  # by stage, in the order they ran
     outputs: dict[str, str]
+    failed: dict[str, str]
     created: str  # UTC, ISO 8601
     software: str
     schema_version: int = Field(default=SCHEMA_VERSION)
@@ -110,23 +144,32 @@ _ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 def make_report(
     source: Input,
     spec: ModelSpec,
-    measurements: Sequence[Measurement],
+    judged: Sequence[tuple[Measurement, Quality]],
     *,
+    settings: Settings,
     boxes: Sequence[Box] = (),
     timings_s: dict[str, float],
     outputs: dict[str, str],
+    failed: dict[str, str] | None = None,
 ) -> Report:
     """The report of a job that ends now, with this software."""
     return Report(
         input=source,
         model=Model(spec.name, spec.version, spec.provenance.checkpoint_sha256, spec),
-        structures=tuple(Structure.of(measurement) for measurement in measurements),
+        settings=settings,
+        structures=tuple(Structure.of(measurement, quality) for measurement, quality in judged),
         boxes=tuple(boxes),
         timings_s={stage: round(seconds, 4) for stage, seconds in timings_s.items()},
-        outputs=outputs,
+        outputs=dict(outputs),
+        failed=dict(failed or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
     )
+
+
+def report_schema() -> str:
+    """The report's JSON schema, as published in `report.schema.json`."""
+    return json.dumps(_ADAPTER.json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -147,3 +190,7 @@ def read_report(path: Path) -> Report:
         raise InputError(
             f"{path}: not a report of schema version {SCHEMA_VERSION} ({where}: {detail['msg']})"
         ) from None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -20,12 +20,12 @@ from swinunet.errors import OutputError
 Reference = tuple[str, int | None]  # SOP Instance UID; frame number counted from 1, None in a single-frame image
 
 # Type 2 attributes of the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): hospitals leave them out.
-_TYPE_2 = (
+TYPE_2 = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
-_LEFT_OUT = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", _SHARED, _PER_FRAME, "NumberOfFrames")
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+_LEFT_OUT = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", SHARED, PER_FRAME, "NumberOfFrames")
 _STAND_IN_ROOT = "2.25."
 
 
@@ -89,7 +89,7 @@ class SourceImages:
         anonymisers, one is derived from its series: it claims no relation to any other series.
         """
         first = _public_part(self.headers[0])
-        for keyword in _TYPE_2:
+        for keyword in TYPE_2:
             if keyword not in first:
                 setattr(first, keyword, None)
         if first.PatientSex not in ("M", "F", "O"):  # the defined values (PS3.3 C.7.1.1)
@@ -110,6 +110,18 @@ class SourceImages:
             stand_in.ImagePositionPatient = self._group(k, "PlanePositionSequence").ImagePositionPatient
         return planes
 
+    def evidence(self) -> list[Dataset]:
+        """The source's instances, with the patient and study modules in the first: what an SR refers to."""
+        first = self.stand_ins()[0]
+        named = []
+        for header in self.headers:
+            item = Dataset()
+            item.SOPClassUID, item.SOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+            item.StudyInstanceUID, item.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+            named.append(item)
+        first.update(named[0])
+        return [first, *named[1:]]
+
     def reference_of(self, stand_in_uid: str) -> tuple[str, Reference]:
         """SOP Class UID and reference of the source image that a stand-in stands for."""
         reference = self.references[int(stand_in_uid.removeprefix(_STAND_IN_ROOT)) - 1]
@@ -125,7 +137,7 @@ class SourceImages:
         header = self._by_uid[uid]
         if frame is None:
             return header
-        for item in (header[_PER_FRAME].value[frame - 1], *header.get(_SHARED, [])):
+        for item in (header[PER_FRAME].value[frame - 1], *header.get(SHARED, [])):
             if name in item:
                 return item[name].value[0]
         raise OutputError(f"frame {frame} of the source has no {name}: a DICOM SEG cannot say where its frames lie")

@@ -31,11 +31,17 @@ class Segment:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How much of one segment a mask holds."""
+    """How much of one segment a mask holds.
+
+    mean_intensity: of the image inside it, in the image's own units (HU for CT). confidence: mean of the winning
+    class's probability inside it. Each None where the segment is empty, or nobody gave what it is made from.
+    """
 
     segment: Segment
     voxels: int
     volume_ml: float
+    mean_intensity: float | None = None
+    confidence: float | None = None
 
 
 def make_segments(labels: Sequence[Label], sides: Sequence[Side | None] = (None,)) -> tuple[Segment, ...]:
@@ -59,14 +65,39 @@ def mask_values(segments: Sequence[Segment], laterality: Side | None = None) -> 
     return values
 
 
-def measure(mask: np.ndarray, segments: Sequence[Segment], voxel_ml: float) -> tuple[Measurement, ...]:
-    """Voxels and volume of each segment in `mask` (uint8 [I, J, K] of mask values); `voxel_ml` of one voxel."""
-    counts = np.zeros(256, np.int64)
-    for index in range(mask.shape[2]):  # bincount makes int64 of its input: a slice at a time
-        counts += np.bincount(mask[:, :, index].ravel(), minlength=256)
+def measure(
+    mask: np.ndarray,
+    segments: Sequence[Segment],
+    voxel_ml: float,
+    voxels: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
+) -> tuple[Measurement, ...]:
+    """What `mask` (uint8 [I, J, K] of mask values) holds of each segment.
+
+    voxel_ml: of one voxel. voxels: the image, any real dtype [I, J, K]. confidence: uint8 [I, J, K], 255 times the
+    winning probability (`imaging.StudySampler.confidence`).
+    """
+    counts, intensity, certainty = (np.zeros(256) for _ in range(3))
+    for k in range(mask.shape[2]):  # bincount makes int64 and float64 of its inputs: a slice at a time
+        values = mask[:, :, k].ravel()
+        counts += np.bincount(values, minlength=256)
+        for sums, weights in ((intensity, voxels), (certainty, confidence)):
+            if weights is not None and values.any():
+                sums += np.bincount(values, weights[:, :, k].ravel(), minlength=256)
+
+    def mean(sums: np.ndarray, value: int, given: np.ndarray | None) -> float | None:
+        return float(sums[value] / counts[value]) if given is not None and counts[value] else None
+
     return tuple(
-        Measurement(segment, int(counts[segment.mask_value]), float(counts[segment.mask_value] * voxel_ml))
+        Measurement(
+            segment,
+            int(counts[value]),
+            float(counts[value] * voxel_ml),
+            mean(intensity, value, voxels),
+            mean(certainty / 255, value, confidence),
+        )
         for segment in segments
+        for value in (segment.mask_value,)
     )
 
 

@@ -40,6 +40,7 @@ _EXTRA_OF = {
     "onnxruntime": "server",
     "openvino": "server",
     "pydicom": "client",
+    "dicomanonymizer": "client",
     "highdicom": "client",
     "tritonclient": "client",
     "matplotlib": "client",

@@ -1,0 +1,121 @@
+"""What an overlay shows: the volume, its mask, and for each side the planes and the field around its structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.results.segments import Measurement, Segment, measure
+from imaging import Volume
+from imaging.spec import Plane
+
+_MARGIN_MM, _MIN_FIELD_MM = 12.0, 50.0
+
+# For each plane, the LPS axes of stack, rows (down the screen) and columns (to the right), and the letters at the
+# left, right, top and bottom. Seen from the feet and from the front: the patient's right is on the left.
+PLANES: dict[Plane, tuple[int, int, int, str]] = {
+    "axial": (2, 1, 0, "RLAP"),
+    "coronal": (1, 2, 0, "RLHF"),
+    "sagittal": (0, 2, 1, "APHF"),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every panel draws from. Positions on screen are LPS voxel indices times spacing, in mm."""
+
+    volume: Volume
+    mask: np.ndarray  # uint8 [I, J, K]
+    segments: tuple[Segment, ...]
+    window: tuple[float, float]
+    spacing_mm: tuple[float, float, float]  # along L, P, S
+    shape: tuple[int, int, int]  # along L, P, S
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One row of panels: the planes through `centre`, the part of them that is shown, and the legend's lines."""
+
+    name: str
+    lines: tuple[tuple[str, float, tuple[int, int, int] | None], ...]  # text, ml, colour
+    centre: tuple[int, int, int]  # LPS voxel indices
+    low_mm: np.ndarray  # [3], along L, P, S
+    high_mm: np.ndarray  # [3]
+
+    @property
+    def total_ml(self) -> float:
+        return sum(volume_ml for _, volume_ml, _ in self.lines)
+
+
+def find_foci(scene: Scene) -> list[Focus]:
+    """One focus for each side that has a voxel; the volume's middle if nothing was found."""
+    foci = []
+    for side in dict.fromkeys(segment.laterality for segment in scene.segments):
+        group = tuple(segment for segment in scene.segments if segment.laterality == side)
+        measurements = measure(scene.mask, group, scene.volume.voxel_ml)
+        if focus := _focus(scene, _group_name(group), measurements):
+            foci.append(focus)
+    if foci:
+        return foci
+    left, posterior, superior = scene.shape
+    everything = measure(scene.mask, scene.segments, scene.volume.voxel_ml)
+    middle = left // 2, posterior // 2, superior // 2
+    return [Focus("Nothing found", _lines(everything), middle, *_whole_field(scene))]
+
+
+def _whole_field(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner of a cube around the whole volume, in mm."""
+    extent_mm = np.multiply(scene.shape, scene.spacing_mm)
+    half_mm = float(extent_mm.max()) / 2
+    return extent_mm / 2 - half_mm, extent_mm / 2 + half_mm
+
+
+def _group_name(group: Sequence[Segment]) -> str:
+    """ "Left hippocampus" where all segments of one side are parts of one structure, else the side."""
+    side = group[0].laterality
+    types = {segment.label.type.meaning for segment in group}
+    if len(types) > 1:
+        return side.capitalize() if side else "Structures"
+    meaning = types.pop()
+    return f"{side.capitalize()} {meaning[:1].lower()}{meaning[1:]}" if side else meaning
+
+
+def _focus(scene: Scene, name: str, measurements: tuple[Measurement, ...]) -> Focus | None:
+    """The planes through the structures' centre of mass, and a cube around them."""
+    values = np.zeros(256, bool)
+    values[[measurement.segment.mask_value for measurement in measurements]] = True
+    inside = Volume(values[scene.mask], scene.volume.affine).lps_view().voxels
+    if not inside.any():
+        return None
+    centre, low, high = [], [], []
+    for axis in range(3):
+        counts = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+        at = np.flatnonzero(counts)
+        centre.append(round(float(np.average(at, weights=counts[at]))))
+        low.append(at[0])
+        high.append(at[-1] + 1)
+    spacing = np.array(scene.spacing_mm)
+    low_mm, high_mm = np.array(low) * spacing, np.array(high) * spacing
+    half_mm = max(float((high_mm - low_mm).max()) / 2 + _MARGIN_MM, _MIN_FIELD_MM / 2)
+    middle_mm = (low_mm + high_mm) / 2
+    left, posterior, superior = centre
+    return Focus(name, _lines(measurements), (left, posterior, superior), middle_mm - half_mm, middle_mm + half_mm)
+
+
+def _lines(measurements: Sequence[Measurement]) -> tuple[tuple[str, float, tuple[int, int, int]], ...]:
+    return tuple((m.segment.text, m.volume_ml, m.segment.label.color) for m in measurements)
+
+
+def overview_of(scene: Scene, foci: Sequence[Focus]) -> Focus | None:
+    """The whole volume; None where a close-up already shows nearly all of it."""
+    extent_mm = np.multiply(scene.shape, scene.spacing_mm)
+    field_mm = foci[0].high_mm - foci[0].low_mm
+    if (field_mm > 0.6 * extent_mm.max()).any():
+        return None
+    centre = np.mean([focus.centre for focus in foci], axis=0).round().astype(int)
+    lines = tuple((focus.name, focus.total_ml, None) for focus in foci)
+    # The sagittal plane goes through the first structure: between two sides it would meet neither.
+    planes = (foci[0].centre[0], int(centre[1]), int(centre[2]))
+    return Focus("Whole volume", lines, planes, *_whole_field(scene))
