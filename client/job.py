@@ -6,20 +6,22 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import DicomVolume, read_volume, scan_folder, select_series
-from client.model import TritonModel
+from client.dicom import DicomVolume, Scan, read_volume, scan_folder, select_series
 from client.results.overlay import write_overlay
 from client.results.report import Box, Input, Report, make_report, write_report
 from client.results.seg import write_seg
 from client.results.seg_source import SourceImages
 from client.rois import Roi
 from client.segmentation import Segmentation, segment_volume
+from client.triton import JobControl, TritonModel
 from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities, write_nifti
+from imaging.study import image_name
 from swinunet.errors import InputError, OutputError
 
 NIFTI_NAME, SEG_NAME, REPORT_NAME, OVERLAY_NAME = "mask.nii.gz", "segmentation.dcm", "report.json", "overlay.png"
@@ -50,40 +52,42 @@ class JobResult:
     segmentation: Segmentation
 
 
-def input_name(path: Path) -> str:
-    """What an input's folder of results is called: the folder's name, or the file's without its NIfTI suffix."""
-    name = path.resolve().name
-    suffix = next((suffix for suffix in sorted(_NIFTI_SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), "")
-    return name.removesuffix(suffix) or "input"
-
-
 def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
-    """A folder in `out` for each input; inputs of one name get -2, -3 ... in their order.
+    """A folder in `out` for each input, called as the input is; inputs of one name get -2, -3 ... in their order.
 
     Makes `out`. Raises OutputError, before any work, if `out` cannot be written or a folder exists and must not be
     replaced.
     """
+    return folders_called([image_name(path.resolve()) or "input" for path in inputs], out, overwrite)
+
+
+def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[Path]:
+    """`output_folders` for inputs that were given names."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".swinunet."):
             pass
     except OSError as error:
         raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
+    seen: Counter[str] = Counter()
     folders: list[Path] = []
-    for path in inputs:
-        name = input_name(path)
-        copies = sum(input_name(other) == name for other in inputs[: len(folders)])
-        folders.append(out / (f"{name}-{copies + 1}" if copies else name))
+    for name in names:
+        seen[name] += 1
+        folders.append(out / (f"{name}-{seen[name]}" if seen[name] > 1 else name))
     existing = [folder for folder in folders if folder.exists()]
-    if existing and not overwrite:
-        raise OutputError(f"{existing[0]}: exists already; give another output folder, or --overwrite to replace it")
+    if existing and not existing_ok:
+        raise OutputError(
+            f"{existing[0]}: exists already; give another output folder, --overwrite to replace it, or --resume to "
+            "segment only what is missing"
+        )
     return folders
 
 
-def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Loaded:
+def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None, scan: Scan | None = None) -> Loaded:
     """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
 
-    A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
+    scan: of the folder, if it was scanned already. A model of several modalities takes NIfTI of four axes, the modality
+    as the last. Raises InputError.
     """
     began = time.perf_counter()
     if path.is_file() and path.name.endswith(_NIFTI_SUFFIXES):
@@ -101,7 +105,7 @@ def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Lo
             f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
             "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
         )
-    dicom = read_volume(select_series(scan_folder(path), uid=series_uid, modality=spec.modality))
+    dicom = read_volume(select_series(scan or scan_folder(path), uid=series_uid, modality=spec.modality))
     return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began)
 
 
@@ -111,13 +115,14 @@ def run_job(
     model: TritonModel,
     rois: tuple[Roi, ...] = (),
     tick: Callable[[int], None] = lambda slices: None,
+    control: JobControl | None = None,
 ) -> JobResult:
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
     `folder` is replaced if it exists. Results: NIfTI mask on the input's grid, DICOM SEG (for DICOM), overlay, report.
     Raises what `segment_volume` raises, and OutputError.
     """
-    found = segment_volume(loaded.study, model, rois, tick)
+    found = segment_volume(loaded.study, model, rois, tick, control)
     timings = {"read": loaded.read_seconds, **found.seconds}
     outputs = {"nifti": NIFTI_NAME, "overlay": OVERLAY_NAME, "report": REPORT_NAME}
     with _whole_folder(folder) as aside:
@@ -130,9 +135,15 @@ def run_job(
         with _timed(timings, "overlay"):
             title = f"{model.spec.name}, version {model.spec.version}"
             write_overlay(aside / OVERLAY_NAME, loaded.volume, found.mask, found.segments, title=title)
-        boxes = [_box(roi) for roi in rois]
-        described = _describe(loaded)
-        report = make_report(described, model.spec, found.measurements, boxes=boxes, timings_s=timings, outputs=outputs)
+        report = make_report(
+            _describe(loaded),
+            model.spec,
+            found.measurements,
+            boxes=boxes_of(rois),
+            timings_s=timings,
+            outputs=outputs,
+            trace=found.trace,
+        )
         write_report(aside / REPORT_NAME, report)
     return JobResult(folder, report, found)
 
@@ -152,9 +163,10 @@ def _describe(loaded: Loaded) -> Input:
     return Input(name, "dicom", volume.shape, volume.spacing_mm, dicom.series.uid)
 
 
-def _box(roi: Roi) -> Box:
-    x0, x1, y0, y1, z0, z1 = roi.bounds_mm
-    return Box((x0, y0, z0), (x1, y1, z1), roi.side)
+def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:
+    """Boxes as a report names them."""
+    corners = [(roi.bounds_mm[0::2], roi.bounds_mm[1::2], roi.side) for roi in rois]
+    return tuple(Box((x0, y0, z0), (x1, y1, z1), side) for (x0, y0, z0), (x1, y1, z1), side in corners)
 
 
 @contextmanager

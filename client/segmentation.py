@@ -1,31 +1,45 @@
-"""A volume in, a mask on its own grid out: preprocess, ask Triton, restore, all at once."""
+"""A volume in, a mask on its own grid out: preprocess, ask Triton, restore, all at once.
+
+Several jobs may share one TritonModel: `segment_volume` from as many threads as there are jobs, or in asyncio
+
+    masks = await asyncio.gather(*(segment_volume_async(volume, model) for volume in volumes))
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import numpy as np
 
-from client.model import BATCH, TritonModel
 from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from client.rois import Roi, require_apart
+from client.triton import Exchange, JobControl, TritonModel
 from imaging import StudySampler, Volume, plane_view
+from swinunet.errors import JobCancelledError
 
 
 @dataclass(eq=False)
 class Segmentation:
     """What the model found in a volume.
 
-    mask: uint8 [I, J, K] on the volume's grid, values as `segments` say. seconds: wall time per stage.
+    mask: uint8 [I, J, K] on the volume's grid, values as `segments` say.
+    seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
+        it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
+        took themselves is `exchange.round_trip_s`.
+    trace: what the job's requests are called on the server, `<trace>-<n>`.
     """
 
     volume: Volume
     mask: np.ndarray
     segments: tuple[Segment, ...]
     measurements: tuple[Measurement, ...]
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float]
+    exchange: Exchange
+    trace: str
 
 
 def segment_volume(
@@ -33,15 +47,18 @@ def segment_volume(
     model: TritonModel,
     rois: tuple[Roi, ...] = (),
     tick: Callable[[int], None] = lambda slices: None,
+    control: JobControl | None = None,
 ) -> Segmentation:
     """Segment a study, or only the boxes `rois` of it (as a model trained on crops wants it).
 
     study: one volume, or one for each of the model's modalities, all on one grid; results are on the first one's.
-    tick: called with the number of slices done. Intensities are normalised within each box.
+    tick: called with the number of slices done. control: to cancel the job from another thread, and to name it.
+    Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap or reach outside, or slices larger than the model's field of view;
-    ServerError if the server fails.
+    ServerError if the server fails or is too slow, JobCancelledError if the job was cancelled.
     """
     require_apart(rois)
+    control = control or model.new_job()
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
@@ -51,9 +68,33 @@ def segment_volume(
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
     parts = [([each.crop(box) for each in volumes], mask[box], roi.side) for box, roi in zip(ranges, rois, strict=True)]
     for part, target, side in parts or [(list(volumes), mask, None)]:
-        labels = _segment_part(part, model, seconds, tick)
-        target[...] = mask_values(segments, side)[labels]
-    return Segmentation(volume, mask, segments, measure(mask, segments, volume.voxel_ml), seconds)
+        labels = _segment_part(part, model, seconds, tick, control)
+        values = mask_values(segments, side)
+        for index in range(target.shape[2]):  # indexing makes int64 of the labels: a slice at a time
+            target[:, :, index] = values[labels[:, :, index]]
+    measurements = measure(mask, segments, volume.voxel_ml)
+    return Segmentation(volume, mask, segments, measurements, seconds, control.exchange, control.trace)
+
+
+async def segment_volume_async(
+    study: Volume | Sequence[Volume],
+    model: TritonModel,
+    rois: tuple[Roi, ...] = (),
+    tick: Callable[[int], None] = lambda slices: None,
+) -> Segmentation:
+    """`segment_volume` in a thread of its own; cancelling the task cancels the job, here and on the server.
+
+    tick: called in that thread. Raises what `segment_volume` raises.
+    """
+    control = model.new_job()
+    job = asyncio.ensure_future(asyncio.to_thread(segment_volume, study, model, rois, tick, control))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        control.cancel()
+        with suppress(JobCancelledError):
+            await job
+        raise
 
 
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
@@ -64,23 +105,28 @@ def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> i
 
 
 def _segment_part(
-    study: Sequence[Volume], model: TritonModel, seconds: dict[str, float], tick: Callable[[int], None]
+    study: Sequence[Volume],
+    model: TritonModel,
+    seconds: dict[str, float],
+    tick: Callable[[int], None],
+    control: JobControl,
 ) -> np.ndarray:
     """Network labels of a study, or a box of it, on its grid: uint8 [I, J, K]. Adds each stage to `seconds`."""
     began = time.perf_counter()
     sampler = StudySampler(study, model.spec)
     seconds["preprocess"] += time.perf_counter() - began
-    answers = model.predict(_batches(sampler, min(BATCH, model.max_batch_size or 1), seconds), sampler.output)
-    while True:
-        began, busy = time.perf_counter(), seconds["preprocess"]
-        answer = next(answers, None)
-        seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
-        if answer is None:
-            break
-        began = time.perf_counter()
-        sampler.add(answer.start, answer.tensor)
-        seconds["restore"] += time.perf_counter() - began
-        tick(len(answer.tensor))
+    batches = _batches(sampler, model.batch_size(sampler.output), seconds)
+    with closing(model.predict(batches, sampler.output, control)) as answers:
+        while True:
+            began, busy = time.perf_counter(), seconds["preprocess"]
+            answer = next(answers, None)
+            seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
+            if answer is None:
+                break
+            began = time.perf_counter()
+            sampler.add(answer.start, answer.tensor)
+            seconds["restore"] += time.perf_counter() - began
+            tick(len(answer.tensor))
     began = time.perf_counter()
     mask = sampler.mask()
     seconds["restore"] += time.perf_counter() - began

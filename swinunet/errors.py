@@ -7,6 +7,7 @@
     +-- CheckpointError       weights that do not fit, or cannot be read safely
     +-- ParityError           an exported graph that does not compute what its checkpoint computes
     +-- ServerError           Triton did not start, is not there, or answered wrongly
+    |   +-- JobCancelledError ... because we told it to stop
     +-- OutputError           a result that could not be written, or read back as it was meant
     +-- MissingExtraError     an optional part of this software that is not installed
 
@@ -41,6 +42,10 @@ class ParityError(SwinUNetError):
 
 class ServerError(SwinUNetError):
     """Triton is not there, lacks the model, or answered wrongly."""
+
+
+class JobCancelledError(ServerError):
+    """A job that was cancelled before its end."""
 
 
 class OutputError(SwinUNetError):

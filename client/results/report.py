@@ -97,6 +97,7 @@ class Report:
     outputs: dict[str, str]
     created: str  # UTC, ISO 8601
     software: str
+    trace: str = ""  # the job's requests are called <trace>-<n> in the server's traces and log
     schema_version: int = Field(default=SCHEMA_VERSION)
 
     def to_json(self) -> str:
@@ -115,6 +116,7 @@ def make_report(
     boxes: Sequence[Box] = (),
     timings_s: dict[str, float],
     outputs: dict[str, str],
+    trace: str = "",
 ) -> Report:
     """The report of a job that ends now, with this software."""
     return Report(
@@ -126,6 +128,7 @@ def make_report(
         outputs=outputs,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
+        trace=trace,
     )
 
 

@@ -39,6 +39,7 @@ _EXTRA_OF = {
     "openvino": "server",
     "pydicom": "client",
     "highdicom": "client",
+    "tenacity": "client",
     "tritonclient": "client",
     "matplotlib": "client",
     "nilearn": "demo",
