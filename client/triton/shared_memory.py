@@ -19,8 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 FOLDER = Path("/dev/shm")
 PREFIX = "swinunet_client_"
-_RELEASE_S = 5.0  # Triton keeps a region while a cancelled request still computes on it
-_ASK_S = 5.0
+_RELEASE_S = 3.0  # Triton keeps a region while a cancelled request still computes on it
+_ASK_S = 2.0
 
 
 class SharedSlots:
