@@ -62,7 +62,7 @@ def segment_volume(
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
-    mask = np.zeros(volume.shape, np.uint8)
+    mask = np.zeros_like(volume.voxels, np.uint8)
     seconds = {"preprocess": 0.0, "inference": 0.0, "restore": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]

@@ -181,12 +181,12 @@ def test_a_slow_server_is_waited_for_but_not_beyond_the_jobs_time(slow: TritonSe
 @pytest.mark.parametrize("keeps_old", [True, False])
 def test_a_new_version_in_mid_study(tmp_path: Path, keeps_old: bool) -> None:
     """By Triton's default the old version is unloaded: one line. If the config keeps it, it finishes the study."""
-    repository = slow_down(write_small_repository(tmp_path / "repository", max_queue_delay_us=0), 0.3)
+    repository = slow_down(write_small_repository(tmp_path / "repository", max_queue_delay_us=0), 0.2)
     if keeps_old:
         for config in (repository / "small").rglob("*.pbtxt"):
             config.write_text(config.read_text() + "\nversion_policy { all { } }\n")
     poll = ("--model-control-mode=poll", "--repository-poll-secs=1")
-    volume = small_study(80)
+    volume = small_study(64)
     with TritonServer(repository, options=poll) as server, grpcclient.InferenceServerClient(server.url) as watch:
 
         def replace_version() -> None:

@@ -104,7 +104,7 @@ def test_a_living_clients_region_is_left_alone(slow: TritonServer) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_that_is_interrupted_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """A server of its own, so that shared memory is used: gone are its region, the server and half results."""
-    repository = slow_down(write_small_repository(tmp_path / "repository"), 0.2)
+    slow_down(write_small_repository(tmp_path / "repository"), 0.2)
     write_nifti(small_study(400), tmp_path / "study.nii.gz")
     command = ["segment", "study.nii.gz", "-o", "out", "--repository", "repository", "--shared-memory", "on"]
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}

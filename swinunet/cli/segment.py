@@ -6,6 +6,7 @@ import dataclasses
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -142,7 +143,8 @@ def _run(
 
     outcomes: list[Outcome] = []
     console = Console(stderr=True)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True) as bars:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         overall = bars.add_task("studies", total=len(studies), visible=len(studies) > 1)
         bar_of: dict[Study, TaskID] = {}
 
@@ -175,6 +177,8 @@ def _finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> Non
     refused = [outcome for outcome in outcomes if outcome.error]
     if studies > 1:
         console.print(_summary(outcomes))
+        count = Counter(outcome.status for outcome in outcomes)
+        console.print(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
     for outcome in outcomes:
         if studies == 1 and outcome.report:
             console.print(_structures(outcome.report))
@@ -209,10 +213,7 @@ def _summary(outcomes: Sequence[Outcome]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    counts = ", ".join(
-        f"{sum(outcome.status == status for outcome in outcomes)} {status}" for status in ("done", "skipped", "refused")
-    )
-    table = Table("input", "outcome", "seconds", "why", title=f"Segmentation: {counts}")
+    table = Table("input", "outcome", "seconds", "why", title="Segmentation")
     for outcome in outcomes:
         seconds = _seconds(outcome.report) if outcome.report else ""
         table.add_row(escape(outcome.study.name), outcome.status, seconds, escape(outcome.reason))
