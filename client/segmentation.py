@@ -29,7 +29,7 @@ class Segmentation:
     mask: uint8 [I, J, K] on the volume's grid, values as `segments` say.
     seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
         it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
-        took themselves is `exchange.round_trip_s`.
+        took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server.
     trace: what the job's requests are called on the server, `<trace>-<n>`.
     """
 
@@ -63,7 +63,7 @@ def segment_volume(
     volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
     mask = np.zeros_like(volume.voxels, np.uint8)
-    seconds = {"preprocess": 0.0, "inference": 0.0, "restore": 0.0}
+    seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
     parts = [([each.crop(box) for each in volumes], mask[box], roi.side) for box, roi in zip(ranges, rois, strict=True)]
@@ -116,7 +116,9 @@ def _segment_part(
     sampler = StudySampler(study, model.spec)
     seconds["preprocess"] += time.perf_counter() - began
     batches = _batches(sampler, model.batch_size(sampler.output), seconds)
-    with closing(model.predict(batches, sampler.output, control)) as answers:
+    began = time.perf_counter()
+    with control.turn, closing(model.predict(batches, sampler.output, control)) as answers:
+        seconds["turn"] += time.perf_counter() - began
         while True:
             began, busy = time.perf_counter(), seconds["preprocess"]
             answer = next(answers, None)

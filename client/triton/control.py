@@ -34,7 +34,7 @@ class JobControl:
     """One job: `cancel` may be called from any thread, and ends the job's requests on the server too.
 
     seconds: from the first request until the job must have ended; None sets no limit.
-    turn: entered while the job has requests under way; a lock that jobs share makes them take turns at the server.
+    turn: entered by `segment_volume` for its requests; a lock that jobs share makes them take turns at the server.
     trace: 32 hex digits; requests are called `<trace>-<n>`, as Triton's traces and log call them.
     """
 

@@ -96,7 +96,7 @@ class TritonModel:
         size = RequestSize.of(self.spec, output)
         most = size.largest_batch(self.options)
         waiting: deque[Call] = deque()
-        with control.turn, self._connection.translated(), self._shared_slots(output) as slots:
+        with self._connection.translated(), self._shared_slots(output) as slots:
             classes = () if output == "labels" else (self.spec.num_classes,)
             answer = (*classes, *self.spec.input_size)
             sender = Sender(

@@ -166,7 +166,8 @@ def _run(
                         console.print(line, markup=False, highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             return outcomes, True
-    return outcomes, False
+    place = {study: number for number, study in enumerate(studies)}
+    return sorted(outcomes, key=lambda outcome: place[outcome.study]), False
 
 
 def _finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None:
@@ -179,14 +180,12 @@ def _finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> Non
         console.print(_summary(outcomes))
         count = Counter(outcome.status for outcome in outcomes)
         console.print(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
-    for outcome in outcomes:
-        if studies == 1 and outcome.report:
-            console.print(_structures(outcome.report))
-        if outcome.report:
-            files = ", ".join(sorted(outcome.report.outputs.values()))
-            console.print(f"{outcome.folder}: {files}", markup=False, soft_wrap=True)
-        elif outcome.status == "skipped":
-            console.print(f"{outcome.folder}: skipped, {outcome.reason}", markup=False, soft_wrap=True)
+    elif outcomes and outcomes[0].report:
+        console.print(_structures(outcomes[0].report))
+        files = ", ".join(sorted(outcomes[0].report.outputs.values()))
+        console.print(f"{outcomes[0].folder}: {files}", markup=False, soft_wrap=True)
+    elif outcomes and outcomes[0].status == "skipped":
+        console.print(f"{outcomes[0].folder}: skipped, {outcomes[0].reason}", markup=False, soft_wrap=True)
     if interrupted:
         left = studies - len(outcomes) + len(refused)
         print(f"swinunet: interrupted with {left} of {studies} inputs to do; go on with --resume", file=sys.stderr)
