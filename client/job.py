@@ -25,7 +25,7 @@ from imaging.study import image_name
 from swinunet.errors import InputError, OutputError
 
 NIFTI_NAME, SEG_NAME, REPORT_NAME, OVERLAY_NAME = "mask.nii.gz", "segmentation.dcm", "report.json", "overlay.png"
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +52,18 @@ class JobResult:
     segmentation: Segmentation
 
 
+def result_name(path: Path) -> str:
+    """What an input's folder of results is called: as the folder, or the file without the suffix of its format."""
+    return image_name(path.resolve()) or "input"
+
+
 def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
     """A folder in `out` for each input, called as the input is; inputs of one name get -2, -3 ... in their order.
 
     Makes `out`. Raises OutputError, before any work, if `out` cannot be written or a folder exists and must not be
     replaced.
     """
-    return folders_called([image_name(path.resolve()) or "input" for path in inputs], out, overwrite)
+    return folders_called([result_name(path) for path in inputs], out, overwrite)
 
 
 def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[Path]:
@@ -90,7 +95,7 @@ def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None, scan:
     as the last. Raises InputError.
     """
     began = time.perf_counter()
-    if path.is_file() and path.name.endswith(_NIFTI_SUFFIXES):
+    if path.is_file() and path.name.endswith(NIFTI_SUFFIXES):
         study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
         if len(study) != spec.num_modalities:
             raise InputError(

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.dicom import Scan, scan_folder
+from client.job import NIFTI_SUFFIXES, result_name
 from imaging.study import image_name
 from swinunet.errors import InputError
-
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class Study:
 
 def studies_at(paths: Iterable[Path], series_uid: str | None = None) -> list[Study]:
     """A study for each path, as it was given."""
-    return [Study(path, image_name(path.resolve()) or "input", series_uid) for path in paths]
+    return [Study(path, result_name(path), series_uid) for path in paths]
 
 
 def read_paths(lines: Iterable[str]) -> list[Path]:
@@ -72,7 +71,7 @@ def _niftis(root: Path) -> Iterator[Study]:
         folders.sort()
         for name in names:
             path = Path(parent, name)
-            if name.endswith(_NIFTI_SUFFIXES) and not name.startswith("."):
+            if name.endswith(NIFTI_SUFFIXES) and not name.startswith("."):
                 yield Study(path, _name(root, path.with_name(image_name(path))))
 
 

@@ -228,8 +228,8 @@ def executions(server: TritonServer) -> int:
 @both_ways
 @pytest.mark.parametrize("how", ["cancel", "error in the caller"])
 def test_cancellation_reaches_the_server(slow: TritonServer, options: Choose, how: str) -> None:
-    """Of eleven requests under way a few compute; the others leave the queue."""
-    with TritonModel(slow.url, options=replace(options(slow), in_flight=12)) as model:
+    """Of twenty requests under way a few compute; the others leave the queue."""
+    with TritonModel(slow.url, options=replace(options(slow), in_flight=20)) as model:
         before = executions(slow)
         control = JobControl()
 
@@ -242,7 +242,7 @@ def test_cancellation_reaches_the_server(slow: TritonServer, options: Choose, ho
         with pytest.raises(JobCancelledError if how == "cancel" else ZeroDivisionError):
             segment_volume(small_study(160), model, tick=Mischief(stop), control=control)
         list(model.predict([(0, small_images(8))]))  # is answered after everything that was queued before it
-        assert executions(slow) - before <= 7
+        assert executions(slow) - before <= 14  # of 21
 
 
 def test_requests_are_named_after_the_job(steady: TritonServer, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -268,7 +268,7 @@ def test_jobs_in_threads_and_in_asyncio_find_what_one_after_another_finds(steady
 
 
 def test_cancelling_a_task_cancels_its_job_on_the_server(slow: TritonServer) -> None:
-    with TritonModel(slow.url, options=replace(by_grpc(slow), in_flight=12)) as model:
+    with TritonModel(slow.url, options=replace(by_grpc(slow), in_flight=20)) as model:
         before = executions(slow)
 
         async def give_up() -> None:
@@ -283,7 +283,7 @@ def test_cancelling_a_task_cancels_its_job_on_the_server(slow: TritonServer) -> 
 
         asyncio.run(give_up())
         list(model.predict([(0, small_images(8))]))
-        assert executions(slow) - before <= 7
+        assert executions(slow) - before <= 14  # of 21
 
 
 @pytest.mark.parametrize("budget_slices", [1, 3, 40])

@@ -35,7 +35,7 @@ class SharedSlots:
     ) -> None:
         self.image_bytes, self.answer_bytes = image_bytes, answer_bytes
         self._client, self._slot_bytes = client, image_bytes + answer_bytes
-        self._free = list(range(count))
+        self._free, self._retired = list(range(count)), False
         self.name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
         self._file = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         self._memory: mmap.mmap | None = None
@@ -50,7 +50,7 @@ class SharedSlots:
 
     def take(self, image: np.ndarray) -> int | None:
         """Put `image` (float16) into a slot and return its number; None if it does not fit, or none is free."""
-        if image.nbytes > self.image_bytes or not self._free or self._memory is None:
+        if self._retired or image.nbytes > self.image_bytes or not self._free or self._memory is None:
             return None
         slot = self._free.pop()
         flat = np.frombuffer(self._memory, image.dtype, image.size, slot * self._slot_bytes)
@@ -75,7 +75,7 @@ class SharedSlots:
 
     def retire(self) -> None:
         """Give out no more slots: after a failure the server may hold, or have lost, the region."""
-        self._free.clear()
+        self._retired = True
 
     def close(self) -> None:
         """Remove the region here and on the server, waiting a little for requests that were cancelled.
