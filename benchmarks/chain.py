@@ -7,7 +7,6 @@ work at once the time is the network's: what is left is what a faster network wo
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -106,7 +105,7 @@ class Chain:
         self._trace = folder / "trace.json"
         trace = [f"triton,file={self._trace}", "rate=1", "level=TIMESTAMPS"]
         self._server = TritonServer(subject.repository, options=[f"--trace-config={each}" for each in trace])
-        self._replies: dict[str, dict[str, Any]] = {}
+        self._replies: list[dict[str, Any]] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -121,19 +120,17 @@ class Chain:
 
     def run(self) -> None:
         """One job. Raises ChildError."""
-        trace_id = f"swinunet-benchmark-{os.getpid()}-{len(self._replies) + 1}"
         order = {"url": self._server.url, "model": self._spec.name, "series": str(self._series)}
         out = self._folder / "results"
-        self._replies[trace_id] = self._client.ask(
-            "run", _PATIENCE_S, out=str(out), rois=boxes(self._spec), trace_id=trace_id, **order
-        )
+        self._replies.append(self._client.ask("run", _PATIENCE_S, out=str(out), rois=boxes(self._spec), **order))
         shutil.rmtree(out)
 
     def finish(self, result: ChainResult) -> None:
         """Stop the server, which writes its trace then, and put the jobs into `result`."""
         self._stack.close()
         served = read_trace(self._trace) if self._replies else {}
-        for trace_id, reply in self._replies.items():
+        for reply in self._replies:
+            trace_id = reply["trace_id"]
             if trace_id not in served:
                 raise ServingError(f"Triton's trace has no request of the job {trace_id}")
             result.volume_mib = reply["volume_mib"]
@@ -179,8 +176,8 @@ def read_trace(path: Path) -> dict[str, list[dict[str, int]]]:
     except (OSError, ValueError):
         raise ServingError(f"Triton left no readable trace in {path.name}") from None
     for entry in entries:
-        if "/" in entry.get("request_id", ""):
-            names[entry["id"]] = entry["request_id"].rpartition("/")[0]
+        if "-" in entry.get("request_id", ""):
+            names[entry["id"]] = entry["request_id"].rpartition("-")[0]
         for stamp in entry.get("timestamps", ()):
             times[entry["id"]][stamp["name"]] = int(stamp["ns"])
     found: defaultdict[str, list[dict[str, int]]] = defaultdict(list)

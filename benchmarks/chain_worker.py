@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from benchmarks.children import obey
 from benchmarks.machine import peak_mib
 from client.dicom import read_volume, scan_folder, select_series
 from client.job import Loaded, run_job
-from client.model import ServedBatch, TritonModel
 from client.rois import parse_roi
+from client.triton.model import ServedBatch, TritonModel
 
 Interval = tuple[int, int]  # begin and end on the monotonic clock, ns: Triton's traces are on the same
 
@@ -26,11 +26,14 @@ class WatchedModel(TritonModel):
     spans: intervals of each stage.
     """
 
-    spans: dict[str, list[Interval]]
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, name)
+        self.spans: dict[str, list[Interval]] = {"preprocess": [], "wait": [], "restore": []}
 
-    def predict(self, batches: Iterable[tuple[int, np.ndarray]], *options: Any, **named: Any) -> Iterator[ServedBatch]:
+    def predict(
+        self, batches: Iterable[tuple[int, np.ndarray]], *options: Any, **named: Any
+    ) -> Generator[ServedBatch, None, None]:
         """As TritonModel's."""
-        self.spans = {"preprocess": [], "wait": [], "restore": []}
         answers = super().predict(self._watched(batches), *options, **named)
         while True:
             began, made = time.monotonic_ns(), len(self.spans["preprocess"])
@@ -63,11 +66,11 @@ class WatchedModel(TritonModel):
 class ChainWorker:
     """One client, job after job."""
 
-    def run(self, *, url: str, model: str, series: str, out: str, rois: list[str], trace_id: str) -> dict[str, Any]:
+    def run(self, *, url: str, model: str, series: str, out: str, rois: list[str]) -> dict[str, Any]:
         """The whole job, as `swinunet segment` does it. Replies with wall seconds, stages, spans and peak memory."""
         seconds: dict[str, float] = {}
         began = time.perf_counter()
-        with WatchedModel(url, model, trace_id=trace_id) as served:
+        with WatchedModel(url, model) as served:
             with _timed(seconds, "read"):
                 chosen = select_series(scan_folder(Path(series)), modality=served.spec.modality)
             with _timed(seconds, "decode"):
@@ -77,6 +80,7 @@ class ChainWorker:
         wall_s = time.perf_counter() - began
         later = {stage: spent for stage, spent in done.report.timings_s.items() if stage != "read"}
         return {
+            "trace_id": done.report.trace,
             "wall_s": wall_s,
             "seconds": {**seconds, **later},
             "spans": served.spans,

@@ -12,32 +12,57 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from client.job import JobResult, Loaded, load_input, output_folders, run_job
-    from client.model import TritonModel
+    from client.job import JobResult, Loaded, folders_called, load_input, output_folders, run_job
     from client.results.outputs import OutputOptions
     from client.rois import Roi, parse_roi
-    from client.segmentation import Segmentation, segment_volume
+    from client.segmentation import Segmentation, segment_volume, segment_volume_async
+    from client.study_list import Study, studies_at, studies_below
+    from client.study_queue import Outcome, segment_studies
+    from client.triton import JobControl, ServerOptions, Timeouts, Tls, TritonModel, parse_headers, parse_timeouts
 
 _HOMES = {
-    "client.job": ("JobResult", "Loaded", "load_input", "output_folders", "run_job"),
-    "client.model": ("TritonModel",),
+    "client.job": ("JobResult", "Loaded", "folders_called", "load_input", "output_folders", "run_job"),
     "client.results.outputs": ("OutputOptions",),
     "client.rois": ("Roi", "parse_roi"),
-    "client.segmentation": ("Segmentation", "segment_volume"),
+    "client.segmentation": ("Segmentation", "segment_volume", "segment_volume_async"),
+    "client.study_list": ("Study", "studies_at", "studies_below"),
+    "client.study_queue": ("Outcome", "segment_studies"),
+    "client.triton": (
+        "JobControl",
+        "ServerOptions",
+        "Timeouts",
+        "Tls",
+        "TritonModel",
+        "parse_headers",
+        "parse_timeouts",
+    ),
 }
 
 __all__ = [
+    "JobControl",
     "JobResult",
     "Loaded",
+    "Outcome",
     "OutputOptions",
     "Roi",
     "Segmentation",
+    "ServerOptions",
+    "Study",
+    "Timeouts",
+    "Tls",
     "TritonModel",
+    "folders_called",
     "load_input",
     "output_folders",
+    "parse_headers",
     "parse_roi",
+    "parse_timeouts",
     "run_job",
+    "segment_studies",
     "segment_volume",
+    "segment_volume_async",
+    "studies_at",
+    "studies_below",
 ]
 
 

@@ -6,21 +6,23 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import DicomVolume, read_volume, scan_folder, select_series
-from client.model import TritonModel
+from client.dicom import DicomVolume, Scan, read_volume, scan_folder, select_series
 from client.results.outputs import OutputOptions, write_outputs
 from client.results.report import Report
 from client.rois import Roi
 from client.segmentation import Segmentation, segment_volume
+from client.triton import JobControl, TritonModel
 from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
+from imaging.study import image_name
 from swinunet.errors import InputError, OutputError
 
-_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,45 +55,56 @@ class JobResult:
             raise OutputError(f"{self.folder}: {reasons}; the other results are there")
 
 
-def input_name(path: Path) -> str:
-    """What an input's folder of results is called: the folder's name, or the file's without its NIfTI suffix."""
-    name = path.resolve().name
-    suffix = next((suffix for suffix in sorted(_NIFTI_SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), "")
-    return name.removesuffix(suffix) or "input"
+def result_name(path: Path) -> str:
+    """What an input's folder of results is called: as the folder, or the file without the suffix of its format."""
+    return image_name(path.resolve()) or "input"
 
 
-def output_folders(
-    inputs: Sequence[Path], out: Path, overwrite: bool, name_of: Callable[[Path], str] = input_name
-) -> list[Path]:
-    """A folder in `out` for each input; inputs of one name get -2, -3 ... in their order.
+def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[Path]:
+    """A folder in `out` for each input, called as the input is; inputs of one name get -2, -3 ... in their order.
 
-    name_of: what an input's folder is called. Makes `out`. Raises OutputError, before any work, if `out` cannot be
-    written or a folder exists and must not be replaced.
+    Makes `out`. Raises OutputError, before any work, if `out` cannot be written or a folder exists and must not be
+    replaced.
     """
+    return folders_called([result_name(path) for path in inputs], out, overwrite)
+
+
+def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[Path]:
+    """`output_folders` for inputs that were given names."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".swinunet."):
             pass
     except OSError as error:
         raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
+    seen: Counter[str] = Counter()
     folders: list[Path] = []
-    for path in inputs:
-        name = name_of(path)
-        copies = sum(name_of(other) == name for other in inputs[: len(folders)])
-        folders.append(out / (f"{name}-{copies + 1}" if copies else name))
+    for name in names:
+        seen[name] += 1
+        folders.append(out / (f"{name}-{seen[name]}" if seen[name] > 1 else name))
     existing = [folder for folder in folders if folder.exists()]
-    if existing and not overwrite:
-        raise OutputError(f"{existing[0]}: exists already; give another output folder, or --overwrite to replace it")
+    if existing and not existing_ok:
+        raise OutputError(
+            f"{existing[0]}: exists already; give another output folder, --overwrite to replace it, or --resume to "
+            "segment only what is missing"
+        )
     return folders
 
 
-def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Loaded:
+def load_input(
+    path: Path,
+    spec: ModelSpec,
+    series_uid: str | None = None,
+    scan: Scan | None = None,
+    allow: Collection[str] = (),
+) -> Loaded:
     """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
 
+    scan: of the folder, if it was scanned already. allow: "gap", "tilted": verdicts to read a series in spite of.
     A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
     """
     began = time.perf_counter()
-    if path.is_file() and path.name.endswith(_NIFTI_SUFFIXES):
+    if path.is_file() and path.name.endswith(NIFTI_SUFFIXES):
         study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
         if len(study) != spec.num_modalities:
             raise InputError(
@@ -106,7 +119,7 @@ def load_input(path: Path, spec: ModelSpec, series_uid: str | None = None) -> Lo
             f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
             "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
         )
-    dicom = read_volume(select_series(scan_folder(path), uid=series_uid, modality=spec.modality))
+    dicom = read_volume(select_series(scan or scan_folder(path), uid=series_uid, spec=spec, allow=allow), allow)
     return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began)
 
 
@@ -118,6 +131,7 @@ def run_job(
     tick: Callable[[int], None] = lambda slices: None,
     options: OutputOptions | None = None,
     overwrite: bool = True,
+    control: JobControl | None = None,
 ) -> JobResult:
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
@@ -127,7 +141,7 @@ def run_job(
     """
     options = options or OutputOptions()
     options.kinds_of(loaded.dicom is not None)  # refuse before the work, not after it
-    found = segment_volume(loaded.study, model, rois, tick, options.restore)
+    found = segment_volume(loaded.study, model, rois, tick, options.restore, control)
     timings = {"read": loaded.read_seconds, **found.seconds}
     with _whole_folder(folder, overwrite) as aside:
         if pseudonyms := options.pseudonyms:

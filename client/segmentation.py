@@ -1,18 +1,26 @@
-"""A volume in, a mask on its own grid out: preprocess, ask Triton, restore, all at once."""
+"""A volume in, a mask on its own grid out: preprocess, ask Triton, restore, all at once.
+
+Several jobs may share one TritonModel: `segment_volume` from as many threads as there are jobs, or in asyncio
+
+    masks = await asyncio.gather(*(segment_volume_async(volume, model) for volume in volumes))
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import numpy as np
 
-from client.model import BATCH, TritonModel
 from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from client.rois import Roi, require_apart
+from client.triton import Exchange, JobControl, TritonModel
 from imaging import StudySampler, Volume, plane_view
 from imaging.study_sampler import Output
+from swinunet.errors import JobCancelledError
 
 
 @dataclass(eq=False)
@@ -20,15 +28,21 @@ class Segmentation:
     """What the model found in a volume.
 
     mask: uint8 [I, J, K] on the volume's grid, values as `segments` say. confidence: 255 times the probability of each
-    voxel's class, uint8 [I, J, K]; None where the server sent labels alone. seconds: wall time per stage.
+        voxel's class, uint8 [I, J, K]; None where the server sent labels alone.
+    seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
+        it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
+        took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server.
+    trace: what the job's requests are called on the server, `<trace>-<n>`.
     """
 
     volume: Volume
     mask: np.ndarray
     segments: tuple[Segment, ...]
     measurements: tuple[Measurement, ...]
-    confidence: np.ndarray | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    confidence: np.ndarray | None
+    seconds: dict[str, float]
+    exchange: Exchange
+    trace: str
 
 
 def segment_volume(
@@ -37,33 +51,60 @@ def segment_volume(
     rois: tuple[Roi, ...] = (),
     tick: Callable[[int], None] = lambda slices: None,
     restore: Output = "labels",
+    control: JobControl | None = None,
 ) -> Segmentation:
     """Segment a study, or only the boxes `rois` of it (as a model trained on crops wants it).
 
     study: one volume, or one for each of the model's modalities, all on one grid; results are on the first one's.
     tick: called with the number of slices done. restore: how answers come back to the native grid, see
-    `imaging.StudySampler`. Intensities are normalised within each box.
+    `imaging.StudySampler`. control: to cancel the job from another thread, and to name it.
+    Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap or reach outside, or slices larger than the model's field of view;
-    ServerError if the server fails.
+    ServerError if the server fails or is too slow, JobCancelledError if the job was cancelled.
     """
     require_apart(rois)
+    control = control or model.new_job()
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
-    mask = np.zeros(volume.shape, np.uint8)
-    confidence: np.ndarray | None = None
-    seconds = {"preprocess": 0.0, "inference": 0.0, "restore": 0.0}
+    mask, confidence = np.zeros_like(volume.voxels, np.uint8), None
+    seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
     parts = [([each.crop(box) for each in volumes], box, roi.side) for box, roi in zip(ranges, rois, strict=True)]
     for part, box, side in parts or [(list(volumes), (slice(None),) * 3, None)]:
-        labels, certainty = _segment_part(part, model, seconds, tick, restore)
-        mask[box] = mask_values(segments, side)[labels]
+        labels, certainty = _segment_part(part, model, seconds, tick, restore, control)
+        target, values = mask[box], mask_values(segments, side)
+        for index in range(target.shape[2]):  # indexing makes int64 of the labels: a slice at a time
+            target[:, :, index] = values[labels[:, :, index]]
         if certainty is not None:
-            confidence = np.zeros(volume.shape, np.uint8) if confidence is None else confidence
+            confidence = np.zeros_like(mask) if confidence is None else confidence
             confidence[box] = certainty
     measurements = measure(mask, segments, volume.voxel_ml, volume.voxels, confidence)
-    return Segmentation(volume, mask, segments, measurements, confidence, seconds)
+    exchange, trace = control.exchange, control.trace
+    return Segmentation(volume, mask, segments, measurements, confidence, seconds, exchange, trace)
+
+
+async def segment_volume_async(
+    study: Volume | Sequence[Volume],
+    model: TritonModel,
+    rois: tuple[Roi, ...] = (),
+    tick: Callable[[int], None] = lambda slices: None,
+    restore: Output = "labels",
+) -> Segmentation:
+    """`segment_volume` in a thread of its own; cancelling the task cancels the job, here and on the server.
+
+    tick: called in that thread. Raises what `segment_volume` raises.
+    """
+    control = model.new_job()
+    job = asyncio.ensure_future(asyncio.to_thread(segment_volume, study, model, rois, tick, restore, control))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        control.cancel()
+        with suppress(JobCancelledError):
+            await job
+        raise
 
 
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
@@ -79,6 +120,7 @@ def _segment_part(
     seconds: dict[str, float],
     tick: Callable[[int], None],
     restore: Output,
+    control: JobControl,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Network labels of a study, or a box of it, on its grid, uint8 [I, J, K], and `StudySampler.confidence`.
 
@@ -87,17 +129,20 @@ def _segment_part(
     began = time.perf_counter()
     sampler = StudySampler(study, model.spec, restore)
     seconds["preprocess"] += time.perf_counter() - began
-    answers = model.predict(_batches(sampler, min(BATCH, model.max_batch_size or 1), seconds), sampler.output)
-    while True:
-        began, busy = time.perf_counter(), seconds["preprocess"]
-        answer = next(answers, None)
-        seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
-        if answer is None:
-            break
-        began = time.perf_counter()
-        sampler.add(answer.start, answer.tensor)
-        seconds["restore"] += time.perf_counter() - began
-        tick(len(answer.tensor))
+    batches = _batches(sampler, model.batch_size(sampler.output), seconds)
+    began = time.perf_counter()
+    with control.turn, closing(model.predict(batches, sampler.output, control)) as answers:
+        seconds["turn"] += time.perf_counter() - began
+        while True:
+            began, busy = time.perf_counter(), seconds["preprocess"]
+            answer = next(answers, None)
+            seconds["inference"] += time.perf_counter() - began - (seconds["preprocess"] - busy)
+            if answer is None:
+                break
+            began = time.perf_counter()
+            sampler.add(answer.start, answer.tensor)
+            seconds["restore"] += time.perf_counter() - began
+            tick(len(answer.tensor))
     began = time.perf_counter()
     mask = sampler.mask()
     seconds["restore"] += time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -161,11 +162,18 @@ def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float
     if not np.isfinite(voxels).all():
         raise InputError("the image has voxels that are not finite numbers; repair it before segmentation")
     low, high = np.percentile(voxels, [rule.low_percentile, rule.high_percentile])
-    clipped = np.clip(voxels, low, high).astype(np.float64)
-    deviation = clipped.std()
+    mean, deviation = _moments(voxels, low, high)
     if deviation < 1e-6 * max(abs(low), abs(high), 1e-30):
         raise InputError(f"the image is constant (value {low:g}): there is nothing to segment")
-    return float(1.0 / deviation), float(clipped.mean()), float(low), float(high)
+    return 1.0 / deviation, mean, float(low), float(high)
+
+
+def _moments(voxels: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Mean and standard deviation of the clipped voxels, in float64, a slice in memory at a time."""
+    slices = voxels.transpose(np.argsort(np.abs(voxels.strides))[::-1])  # in the order they lie in memory
+    mean = sum(float(np.clip(each, low, high).sum(dtype=np.float64)) for each in slices) / voxels.size
+    squares = sum(float(np.square(np.clip(each, low, high).astype(np.float64) - mean).sum()) for each in slices)
+    return mean, math.sqrt(squares / voxels.size)
 
 
 def _count(modalities: int) -> str:

@@ -35,7 +35,7 @@ class StudySampler:
         self.output: Output = "probabilities" if len(self.views) > 1 else restore
         volume = study if isinstance(study, Volume) else study[0]
         self._affine, self._components = volume.affine, spec.components
-        self._labels = np.zeros(volume.shape, np.uint8)
+        self._labels = np.zeros_like(volume.voxels, np.uint8)  # in memory as the volume lies: slices are whole pieces
         shape = (spec.num_classes, *volume.shape)
         self._sums = np.zeros(shape, np.float32) if len(self.views) > 1 else None
         self.confidence = np.zeros(volume.shape, np.uint8) if self.output == "probabilities" else None

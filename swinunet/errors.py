@@ -8,6 +8,7 @@
     +-- ParityError           an exported graph that does not compute what its checkpoint computes
     +-- EngineError           a graph that an engine cannot take
     +-- ServerError           Triton did not start, is not there, or answered wrongly
+    |   +-- JobCancelledError ... because we told it to stop
     +-- OutputError           a result that could not be written, or read back as it was meant
     +-- MissingExtraError     an optional part of this software that is not installed
 
@@ -46,6 +47,10 @@ class EngineError(SwinUNetError):
 
 class ServerError(SwinUNetError):
     """Triton is not there, lacks the model, or answered wrongly."""
+
+
+class JobCancelledError(ServerError):
+    """A job that was cancelled before its end."""
 
 
 class OutputError(SwinUNetError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -184,15 +184,21 @@ class _Outputs:
             self._options.restore, self._options.seg_type, tuple(kinds), self._options.pseudonyms is not None
         )
         return make_report(
-            Input(self._name, kind, volume.shape, volume.spacing_mm, series, instances),
+            Input(self._name, kind, volume.shape, volume.spacing_mm, series, instances, self._verdict()),
             self._spec,
             list(self._judged()),
             settings=settings,
-            boxes=[_box(roi) for roi in self._rois],
+            boxes=boxes_of(self._rois),
             timings_s=timings,
             outputs=written,
             failed=failed,
+            trace=self._found.trace,
         )
+
+    def _verdict(self) -> str | None:
+        """What is said of a series that is no plain stack."""
+        verdict = self._dicom.series.verdict if self._dicom else None
+        return None if verdict is None or verdict.usable else verdict.sentence
 
     def _judged(self) -> Iterator[tuple[Measurement, Quality]]:
         return zip(self._found.measurements, self._qualities, strict=True)
@@ -209,6 +215,7 @@ def _settings(rois: tuple[Roi, ...], options: OutputOptions) -> tuple[tuple[str,
     return ("restore", options.restore), *((("roi", boxes),) if rois else ())
 
 
-def _box(roi: Roi) -> Box:
-    x0, x1, y0, y1, z0, z1 = roi.bounds_mm
-    return Box((x0, y0, z0), (x1, y1, z1), roi.side)
+def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:
+    """Boxes as a report names them."""
+    corners = [(roi.bounds_mm[0::2], roi.bounds_mm[1::2], roi.side) for roi in rois]
+    return tuple(Box((x0, y0, z0), (x1, y1, z1), side) for (x0, y0, z0), (x1, y1, z1), side in corners)

@@ -31,7 +31,7 @@ class Input:
     """What was segmented. name: of the folder or file, without its path. shape: voxels [I, J, K].
 
     source_instances: SOP Instance UIDs, in the order of the slices. Names and UIDs are pseudonyms where the job was
-    de-identified.
+    de-identified. verdict: on a DICOM series that is no plain stack and was read all the same (--allow).
     """
 
     name: str
@@ -40,6 +40,7 @@ class Input:
     spacing_mm: tuple[float, float, float]
     series_instance_uid: str | None = None  # DICOM only
     source_instances: tuple[str, ...] = ()
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -131,6 +132,7 @@ class Report:
     failed: dict[str, str]
     created: str  # UTC, ISO 8601
     software: str
+    trace: str = ""  # the job's requests are called <trace>-<n> in the server's traces and log
     schema_version: int = Field(default=SCHEMA_VERSION)
 
     def to_json(self) -> str:
@@ -151,6 +153,7 @@ def make_report(
     timings_s: dict[str, float],
     outputs: dict[str, str],
     failed: dict[str, str] | None = None,
+    trace: str = "",
 ) -> Report:
     """The report of a job that ends now, with this software."""
     return Report(
@@ -164,6 +167,7 @@ def make_report(
         failed=dict(failed or {}),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
+        trace=trace,
     )
 
 

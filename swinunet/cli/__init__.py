@@ -42,6 +42,7 @@ _EXTRA_OF = {
     "pydicom": "client",
     "dicomanonymizer": "client",
     "highdicom": "client",
+    "tenacity": "client",
     "tritonclient": "client",
     "matplotlib": "client",
     "nilearn": "demo",

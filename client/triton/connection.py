@@ -1,0 +1,99 @@
+"""The connection to one Triton: address, channel, TLS and headers in one place; its refusals become ServerError."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tritonclient.grpc as grpcclient
+from tritonclient.grpc import InferenceServerClientPlugin
+from tritonclient.utils import InferenceServerException
+
+from client.triton.failures import reason
+from client.triton.options import ServerOptions
+from swinunet.errors import ServerError
+
+
+class Connection:
+    """A gRPC channel to the Triton at `url` (HOST:PORT). Safe to use from several threads.
+
+    Raises ServerError if `url` is no address. Nothing is asked yet.
+    """
+
+    def __init__(self, url: str, options: ServerOptions) -> None:
+        if not _is_address(url):
+            raise ServerError(f"{url!r} is no gRPC address; expected HOST:PORT, such as localhost:8001")
+        self.url, self.options = url, options
+        tls = options.tls
+        self.client = grpcclient.InferenceServerClient(
+            url,
+            ssl=tls is not None,
+            root_certificates=tls and tls.ca,
+            private_key=tls and tls.key,
+            certificate_chain=tls and tls.certificate,
+            channel_args=_channel_args(options.max_message_bytes),
+        )
+        self.client.register_plugin(_Headers(dict(options.headers)))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the address is this machine's own, so that the server may share its memory."""
+        host = self.url.rpartition(":")[0].strip("[]")
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+    def is_live(self) -> bool:
+        """Whether the server says that it lives. Raises InferenceServerException if it says nothing."""
+        return bool(self.client.is_server_live(client_timeout=self.options.timeouts.connect))
+
+    def repository_index(self) -> Iterable[Any]:  # a protobuf without stubs
+        """Name, version and state of every model there. Raises InferenceServerException."""
+        return self.client.get_model_repository_index(client_timeout=self.options.timeouts.connect).models
+
+    def model_config(self, name: str, version: str = "") -> Any:
+        """A model's config. Raises InferenceServerException."""
+        return self.client.get_model_config(name, version, client_timeout=self.options.timeouts.connect).config
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """What the server refuses inside the block becomes ServerError."""
+        try:
+            yield
+        except InferenceServerException as error:
+            raise ServerError(reason(self.url, error)) from None
+
+    def close(self) -> None:
+        """Close the channel."""
+        self.client.close()
+
+
+class _Headers(InferenceServerClientPlugin):
+    """Puts the headers into every call."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: Any) -> None:
+        request.headers = {**(request.headers or {}), **self._headers}
+
+
+def _is_address(url: str) -> bool:
+    """HOST:PORT; gRPC would take other text for a host name, and say so in its own words on standard error."""
+    host, _, port = url.rpartition(":")
+    return bool(re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host)) and port.isdecimal() and 0 < int(port) < 65536
+
+
+def _channel_args(max_message_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.enable_http_proxy", 0),  # an http_proxy in the environment would catch the hospital's own network
+        ("grpc.initial_reconnect_backoff_ms", 200),  # by default a server that is back is found after up to 2 minutes
+        ("grpc.min_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]

@@ -1,0 +1,205 @@
+"""A model on a Triton server: its spec, read from the server, and its predictions, several requests in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from tritonclient.utils import InferenceServerException
+
+from client.triton.connection import Connection
+from client.triton.control import JobControl
+from client.triton.limits import RequestSize
+from client.triton.options import ServerOptions
+from client.triton.requests import Call, Sender
+from client.triton.shared_memory import SharedSlots, remove_orphans
+from imaging import SPEC_KEY, ModelSpec
+from imaging.study_sampler import Output
+from swinunet.errors import ServerError
+
+
+@dataclass(frozen=True)
+class ServedBatch:
+    """What the model says of slices from `start` on: labels uint8 [B, H, W] or probabilities float16 [B, K, H, W]."""
+
+    start: int
+    tensor: np.ndarray
+
+
+class TritonModel:
+    """One version of one model on a server; close it, or use it in a `with` block. Safe to use from several threads.
+
+    spec: what the server's model config says the model expects. Every request names its version, and the server is
+    asked for its spec again at the end of each job and after each outage, so a job never mixes two.
+    url: "HOST:PORT" of Triton's gRPC. name: None takes the only model there with a spec of ours.
+    Raises ServerError if nobody answers, the model is not there or not ready; SpecError if its spec cannot be read.
+    """
+
+    def __init__(self, url: str, name: str | None = None, options: ServerOptions | None = None) -> None:
+        self.options = options or ServerOptions()
+        self._connection = Connection(url, self.options)
+        self.url = url
+        self._shares_memory = self.options.shared_memory == "on" or (
+            self.options.shared_memory == "auto" and self._connection.is_loopback
+        )
+        try:
+            with self._connection.translated():
+                self.name, self.spec, self.max_batch_size = self._find(name)
+        except BaseException:
+            self.close()
+            raise
+        self.version = str(self.spec.version)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def is_reachable(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            return self._connection.is_live()
+        except InferenceServerException:
+            return False
+
+    def new_job(self) -> JobControl:
+        """The control of a job that begins now, with the time that the options allow it."""
+        return JobControl(self.options.timeouts.job)
+
+    def batch_size(self, output: Output = "labels") -> int:
+        """Slices to put into one request. Raises ServerError if not even one fits the messages allowed."""
+        return RequestSize.of(self.spec, output).batch(self.options, self.max_batch_size)
+
+    def predict(
+        self,
+        batches: Iterable[tuple[int, np.ndarray]],
+        output: Output = "labels",
+        control: JobControl | None = None,
+    ) -> Generator[ServedBatch, None, None]:
+        """The answer to each batch, in order; batches are drawn as they may leave, by the bounds in `options`.
+
+        batches: (first slice, image float16 [B, C, H, W]). output: what to ask for; nothing else travels.
+        control: the job these belong to. Whoever stops early closes the generator: requests under way are cancelled.
+        Raises ServerError if a request fails for good, and JobCancelledError.
+        """
+        control = control or self.new_job()
+        size = RequestSize.of(self.spec, output)
+        most = size.largest_batch(self.options)
+        waiting: deque[Call] = deque()
+        with self._connection.translated(), self._shared_slots(output) as slots:
+            classes = () if output == "labels" else (self.spec.num_classes,)
+            answer = (*classes, *self.spec.input_size)
+            sender = Sender(
+                self._connection, self._require_same, self.name, self.version, output, answer, control, slots
+            )
+            try:
+                for start, image in batches:
+                    if len(image) > most:
+                        raise ServerError(f"a batch of {len(image)} slices is more than one message holds, {most}")
+                    while waiting and self._is_full(waiting, len(image), size):
+                        yield self._receive(sender, waiting.popleft())
+                    waiting.append(sender.send(start, image))
+                while waiting:
+                    yield self._receive(sender, waiting.popleft())
+                # Each answer named the version that was asked; if it is gone by now, that harms them no more.
+                with suppress(InferenceServerException):
+                    self._require_same_spec()
+            finally:
+                control.cancel_calls()
+
+    def _receive(self, sender: Sender, call: Call) -> ServedBatch:
+        return ServedBatch(call.start, sender.receive(call))
+
+    def _is_full(self, waiting: deque[Call], slices: int, size: RequestSize) -> bool:
+        """Whether another batch of `slices` must wait for an answer."""
+        under_way = sum(len(call.image) for call in waiting)
+        return (
+            len(waiting) >= self.options.in_flight
+            or (under_way + slices) * size.slice_bytes > self.options.budget_bytes
+        )
+
+    @contextmanager
+    def _shared_slots(self, output: Output) -> Iterator[SharedSlots | None]:
+        """Shared memory for a job, gone when the block ends; None where it is not wanted or the server has none."""
+        slots = None
+        if self._shares_memory:
+            size, batch = RequestSize.of(self.spec, output), self.batch_size(output)
+            client = self._connection.client
+            try:
+                remove_orphans(client)
+                slots = SharedSlots(client, batch * size.image_bytes, batch * size.answer_bytes, self.options.in_flight)
+            except (InferenceServerException, OSError) as error:
+                if self.options.shared_memory == "on":
+                    said = error.message() if isinstance(error, InferenceServerException) else error.strerror
+                    raise ServerError(f"no shared memory with {self.url} ({said}); use --shared-memory auto") from None
+                self._shares_memory = False  # nor will it have any for the next job
+        try:
+            yield slots
+        finally:
+            if slots:
+                slots.close()
+
+    def _require_same(self) -> None:
+        """Raise ServerError if the server, back after an outage, has another version or another model of this version.
+
+        Raises InferenceServerException if it is not back.
+        """
+        ready = _ready_versions(self._connection.repository_index(), self.name)
+        if ready and self.version not in ready:
+            raise ServerError(
+                f"version {self.version} of model {self.name} was replaced by version {', '.join(ready)} in mid-study; "
+                "segment the study again"
+            )
+        self._require_same_spec()
+
+    def _require_same_spec(self) -> None:
+        config = self._connection.model_config(self.name, self.version)
+        if self._spec_of(self.name, config) != self.spec:
+            raise ServerError(
+                f"model {self.name} version {self.version} at {self.url} is not the model that the study began with; "
+                "segment the study again"
+            )
+
+    def _find(self, name: str | None) -> tuple[str, ModelSpec, int]:
+        """Name, spec and largest batch of the model to use."""
+        if not self._connection.is_live():
+            raise ServerError(f"Triton at {self.url} is not live; look at its log")
+        models = self._connection.repository_index()
+        ready = sorted({model.name for model in models if model.state == "READY"})
+        listed = ", ".join(ready) or "none"
+        if name is not None and name not in ready:
+            raise ServerError(f"Triton at {self.url} has no model {name} that is ready; it serves: {listed}")
+        found = {each: self._connection.model_config(each) for each in ([name] if name else ready)}
+        ours = {each: config for each, config in found.items() if SPEC_KEY in config.parameters}
+        if len(ours) != 1:
+            what = "several models of ours" if ours else "no model with a spec of ours"
+            raise ServerError(
+                f"Triton at {self.url} has {what} ({listed}); "
+                + ("choose one with --model" if ours else "serve one made by `swinunet export`")
+            )
+        ((chosen, config),) = ours.items()
+        spec = self._spec_of(chosen, config)
+        served = _ready_versions(models, chosen)
+        if str(spec.version) not in served:
+            raise ServerError(
+                f"model {chosen} at {self.url}: its spec is of version {spec.version}, the server has "
+                f"{', '.join(served)}; export the model again"
+            )
+        return chosen, spec, int(config.max_batch_size)
+
+    def _spec_of(self, name: str, config: Any) -> ModelSpec:  # a protobuf without stubs
+        return ModelSpec.from_json(config.parameters[SPEC_KEY].string_value, f"model {name} at {self.url}")
+
+
+def _ready_versions(models: Iterable[Any], name: str) -> list[str]:
+    return sorted({model.version for model in models if model.name == name and model.state == "READY"})

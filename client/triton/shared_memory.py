@@ -1,0 +1,136 @@
+"""System shared memory between this process and a Triton on the same host: one region, cut into slots, never leaked.
+
+A region is a file in /dev/shm that its owner keeps locked (flock). The kernel drops the lock however the owner ends, so
+the next job finds what a killed one left: a file of our name that nobody has locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import secrets
+import time
+from pathlib import Path
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+FOLDER = Path("/dev/shm")
+PREFIX = "swinunet_client_"
+_RELEASE_S = 3.0  # Triton keeps a region while a cancelled request still computes on it
+_ASK_S = 2.0
+
+
+class SharedSlots:
+    """`count` pairs of an image and an answer in a region that the server has mapped.
+
+    image_bytes, answer_bytes: room for each. A slot whose request failed may still be written by the server, so it is
+    never given out again. Raises InferenceServerException if the server will not have it, OSError if there is no room.
+    """
+
+    def __init__(
+        self, client: grpcclient.InferenceServerClient, image_bytes: int, answer_bytes: int, count: int
+    ) -> None:
+        self.image_bytes, self.answer_bytes = image_bytes, answer_bytes
+        self._client, self._slot_bytes = client, image_bytes + answer_bytes
+        self._free, self._retired = list(range(count)), False
+        self.name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
+        self._file = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._memory: mmap.mmap | None = None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            os.posix_fallocate(self._file, 0, count * self._slot_bytes)  # a full /dev/shm says so here, not by SIGBUS
+            self._memory = mmap.mmap(self._file, count * self._slot_bytes)
+            client.register_system_shared_memory(self.name, self.name, count * self._slot_bytes, client_timeout=_ASK_S)
+        except BaseException:
+            self._unlink()
+            raise
+
+    def take(self, image: np.ndarray) -> int | None:
+        """Put `image` (float16) into a slot and return its number; None if it does not fit, or none is free."""
+        if self._retired or image.nbytes > self.image_bytes or not self._free or self._memory is None:
+            return None
+        slot = self._free.pop()
+        flat = np.frombuffer(self._memory, image.dtype, image.size, slot * self._slot_bytes)
+        flat.reshape(image.shape)[...] = image
+        return slot
+
+    def give_back(self, slot: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A copy of the answer in the slot, which is free again."""
+        assert self._memory is not None
+        offset = slot * self._slot_bytes + self.image_bytes
+        answer = np.frombuffer(self._memory, dtype, int(np.prod(shape)), offset).reshape(shape).copy()
+        self._free.append(slot)
+        return answer
+
+    def describe(
+        self, slot: int, tensor: grpcclient.InferInput, size: int, output: grpcclient.InferRequestedOutput
+    ) -> None:
+        """Make the request speak of the slot: `size` bytes of image in it, and room for the answer."""
+        offset = slot * self._slot_bytes
+        tensor.set_shared_memory(self.name, size, offset)
+        output.set_shared_memory(self.name, self.answer_bytes, offset + self.image_bytes)
+
+    def retire(self) -> None:
+        """Give out no more slots: after a failure the server may hold, or have lost, the region."""
+        self._retired = True
+
+    def close(self) -> None:
+        """Remove the region here and on the server, waiting a little for requests that were cancelled.
+
+        If the server still uses it then, or is gone, the next job's `remove_orphans` does the rest.
+        """
+        end = time.monotonic() + _RELEASE_S
+        try:
+            while not _unregister(self._client, self.name) and time.monotonic() < end:
+                time.sleep(0.05)
+        finally:
+            self._unlink()
+
+    def _unlink(self) -> None:
+        (FOLDER / self.name).unlink(missing_ok=True)
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+        os.close(self._file)
+
+
+def remove_orphans(client: grpcclient.InferenceServerClient) -> None:
+    """Remove regions of clients that ended without doing so, from this machine and from the server.
+
+    Raises InferenceServerException if the server does not let us see its shared memory.
+    """
+    for path in FOLDER.glob(f"{PREFIX}*"):
+        if not _is_locked(path):
+            path.unlink(missing_ok=True)
+    for name in client.get_system_shared_memory_status(client_timeout=_ASK_S).regions:
+        if name.startswith(PREFIX) and not (FOLDER / name).exists():
+            _unregister(client, name)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds this region; one that we may not look into counts as held."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _unregister(client: grpcclient.InferenceServerClient, name: str) -> bool:
+    """Whether the server is done with the region; a server that is not there is."""
+    try:
+        client.unregister_system_shared_memory(name, client_timeout=_ASK_S)
+    except InferenceServerException as error:
+        return "in use" not in str(error.message())
+    return True

@@ -1,0 +1,228 @@
+"""`swinunet segment` on many studies: all of them, whatever one of them is, and on from where it stopped."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from breakable_triton import signal_server, slow_down, small_study
+from command_line import run_swinunet
+from dicom_series import PATIENT, make_series, save
+from small_model import write_small_repository
+
+from client import (
+    ServerOptions,
+    Timeouts,
+    TritonModel,
+    folders_called,
+    segment_studies,
+    studies_at,
+    studies_below,
+)
+from client.results.report import read_report
+from client.study_list import read_list, read_paths
+from imaging import read_nifti, write_nifti
+from serving import TritonServer
+from swinunet.errors import InputError
+
+Run = Callable[..., tuple[int, str, str]]
+HASTY = ServerOptions(Timeouts(connect=1, request=2, outage=0.5))
+
+
+@pytest.fixture(scope="module")
+def server(tritonserver: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server of the small model."""
+    with TritonServer(write_small_repository(tmp_path_factory.mktemp("small") / "repository")) as running:
+        yield running
+
+
+@pytest.fixture
+def run(server: TritonServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`swinunet segment ... --url` of that server."""
+    return lambda *arguments: run_swinunet(capfd, monkeypatch, "segment", *arguments, "--url", server.url)
+
+
+def write_case(path: Path, slices: int = 4, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(small_study(slices, seed), path)
+    return path
+
+
+def write_brain(folder: Path, modality: str = "MR", seed: int = 0) -> Path:
+    """A DICOM series that the small model takes."""
+    stored = np.random.default_rng(seed).integers(0, 1000, (5, 20, 20)).astype(np.uint16)
+    return save(folder, make_series(stored, pixel_spacing_mm=(1.0, 1.0), Modality=modality))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two NIfTI files, a series in two folders, two series in one folder, a CT, a broken file beside it, and a text."""
+    root = tmp_path / "tree"
+    write_case(root / "niftis" / "a.nii.gz")
+    write_case(root / "niftis" / "b.nii.gz", seed=1)
+    split = write_brain(root / "split" / "one")
+    (root / "split" / "two").mkdir()
+    for path in sorted(split.iterdir())[3:]:
+        path.rename(root / "split" / "two" / path.name)
+    write_brain(root / "both", seed=2)
+    for path in write_brain(tmp_path / "other", seed=3).iterdir():
+        shutil.move(path, root / "both" / f"other_{path.name}")
+    write_brain(root / "ct", modality="CT")
+    (root / "cut").mkdir()
+    whole = next(iter((root / "ct").iterdir())).read_bytes()
+    (root / "cut" / "cut.dcm").write_bytes(whole[:300])
+    (root / "notes.txt").write_text("hello")
+    return root
+
+
+def test_a_tree_is_segmented_and_what_is_not_is_named(tree: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "out"
+    status, said, errors = run("--tree", tree, "-o", out)
+    assert status == 1
+    assert "5 done, 1 skipped, 1 refused" in said
+    assert "its modality is CT, the model reads MR" in " ".join(said.replace("│", " ").split())
+    assert "1 of 7 inputs were not segmented" in errors
+    assert "cut.dcm" in errors
+    names = sorted(path.name for path in out.iterdir())
+    assert [name.partition("-")[0] for name in names] == ["both", "both", "niftis_a", "niftis_b", "split"]
+    for name in names:
+        report = read_report(out / name / "report.json")
+        assert report.trace
+        assert read_nifti(out / name / "mask.nii.gz").shape == tuple(report.input.shape)
+    assert read_report(out / "split" / "report.json").input.shape == (20, 20, 5)
+    assert not any(value in said + errors for value in PATIENT.values())
+
+
+def test_it_goes_on_where_it_stopped(tree: Path, tmp_path: Path, run: Run) -> None:
+    shutil.rmtree(tree / "cut")
+    out = tmp_path / "out"
+    assert run("--tree", tree, "-o", out)[0] == 0
+    inodes = {path: path.stat().st_ino for path in out.rglob("report.json")}
+    shutil.rmtree(out / "niftis_b")
+    status, said, _ = run("--tree", tree, "-o", out, "--resume")
+    assert (status, "1 done, 5 skipped, 0 refused" in said) == (0, True)
+    redone = {path for path in out.rglob("report.json") if path.stat().st_ino != inodes[path]}
+    assert redone <= {out / "niftis_b" / "report.json"}
+    assert (out / "niftis_b" / "mask.nii.gz").is_file()
+    status, _, errors = run("--tree", tree, "-o", out)
+    assert (status, "exists already" in errors) == (1, True)
+
+
+def test_resume_keeps_nothing_that_is_of_something_else(tmp_path: Path, run: Run) -> None:
+    cases = [write_case(tmp_path / f"{name}.nii.gz") for name in "abc"]
+    out = tmp_path / "out"
+    assert run(cases[0], "-o", out)[0] == 0
+    (out / "b").mkdir()
+    (out / "b" / "mine").touch()
+    status, said, errors = run(*cases, "-o", out, "--resume", "--roi=0,3,0,10,0,10")
+    assert (status, "1 done, 0 skipped, 2 refused" in said) == (1, True)
+    assert "made from another input, by another model or in other boxes" in errors
+    assert "holds no whole result" in errors
+    assert (out / "b" / "mine").exists()
+
+
+def test_paths_come_from_a_list_and_from_standard_input(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        write_case(tmp_path / f"{name}.nii.gz")
+    (tmp_path / "list.txt").write_text("# two of them\n\na.nii.gz\nb.nii.gz\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("c.nii.gz\n"))
+    status, said, errors = run("-", "--list", "list.txt", "-o", "out")
+    assert (status, errors) == (0, "")
+    assert "3 done, 0 skipped, 0 refused" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "c"]
+
+
+def test_one_bad_study_stops_no_other(tmp_path: Path, run: Run) -> None:
+    cases = [write_case(tmp_path / f"{n}.nii.gz", seed=n) for n in range(4)]
+    cases[1].write_bytes(cases[1].read_bytes()[:200])
+    write_nifti(small_study(4), cases[2])
+    status, said, errors = run(*cases, tmp_path / "missing", "-o", tmp_path / "out")
+    assert (status, "3 done, 0 skipped, 2 refused" in said) == (1, True)
+    assert "1.nii.gz: not a readable NIfTI" in errors
+    assert "missing: no such file or folder" in errors
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing to segment"),
+        (["--tree", "nowhere"], "nowhere: no such folder"),
+        (["--tree", "empty"], "no DICOM series and no NIfTI file below it"),
+        (["--list", "nowhere.txt"], "cannot read the list"),
+        (["--list", "empty.txt"], "nothing to segment"),
+        (["--overwrite", "--resume", "x"], "give one of the two"),
+    ],
+)
+def test_nothing_to_do(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(*arguments, "-o", "out")
+    assert (status, says in errors, len(errors.strip().splitlines())) == (1, True, 1), errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_is_lost_is_not_waited_for_by_every_study(tmp_path: Path) -> None:
+    studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 20, n) for n in range(8)])
+    folders = folders_called([study.name for study in studies], tmp_path / "out", False)
+    repository = slow_down(write_small_repository(tmp_path / "repository"), 0.1)
+    with (
+        TritonServer(repository) as server,
+        TritonModel(server.url, options=HASTY) as model,
+        closing(segment_studies(studies, folders, model)) as ended,
+    ):
+        first = next(ended)
+        signal_server(server, signal.SIGKILL)
+        rest = list(ended)
+    assert first.status == "done"
+    assert sum("no Triton answers at" in outcome.reason for outcome in rest) >= 4
+    assert sum("not begun" in outcome.reason for outcome in rest) >= 3
+    done = {outcome.folder for outcome in [first, *rest] if outcome.status == "done"}
+    assert set((tmp_path / "out").iterdir()) == done
+
+
+def test_stopping_leaves_whole_results_only(server: TritonServer, tmp_path: Path) -> None:
+    studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(6)])
+    folders = folders_called([study.name for study in studies], tmp_path / "out", False)
+    with TritonModel(server.url) as model, closing(segment_studies(studies, folders, model)) as ended:
+        next(ended)
+    results = list((tmp_path / "out").iterdir())
+    assert 1 <= len(results) < 6
+    assert all((folder / "report.json").is_file() for folder in results)
+
+
+def test_a_progress_is_told_of_every_slice(server: TritonServer, tmp_path: Path) -> None:
+    studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 20) for n in range(3)])
+    folders = folders_called([study.name for study in studies], tmp_path / "out", False)
+    told: list[tuple[str, int, int]] = []
+    with TritonModel(server.url) as model:
+        list(segment_studies(studies, folders, model, progress=lambda *step: told.append((step[0].name, *step[1:]))))
+    assert {step for step in told if step[1] in (0, 20)} == {(name, done, 20) for name in "012" for done in (0, 20)}
+
+
+def test_lists_say_what_they_say(tmp_path: Path) -> None:
+    assert read_paths(["a b/c\n", "  \n", "# no\n", "d"]) == [Path("a b/c"), Path("d")]
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not a list of paths"):
+        read_list(tmp_path / "bytes")
+
+
+def test_a_broken_file_beside_a_series_refuses_that_series_alone(tree: Path) -> None:
+    shutil.copy(tree / "cut" / "cut.dcm", tree / "split" / "two" / "cut.dcm")
+    studies = {study.name.partition("-")[0]: study for study in studies_below(tree)}
+    assert studies["split"].scan is not None
+    assert [file.path.name for file in studies["split"].scan.unreadable] == ["cut.dcm"]
+    assert studies["ct"].scan is not None
+    assert studies["ct"].scan.unreadable == ()
