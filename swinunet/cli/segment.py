@@ -33,7 +33,6 @@ _INTERRUPTED = 130
 # As client.results.outputs has them: importing that would load Matplotlib for `swinunet --help`.
 SegType = Literal["binary", "labelmap"]
 Output = Literal["labels", "probabilities"]
-Allowance = Literal["gap", "tilted"]
 _NOT_JUDGED = {
     "volume": "volume (the model does not say what was seen in training)",
     "confidence": "confidence (only labels travelled; see --restore)",
@@ -60,7 +59,8 @@ def _segment(
     ] = None,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, where a folder has several")] = None,
     allow: Annotated[
-        list[Allowance] | None, typer.Option(help="segment a series that is tilted, or has a gap; repeatable")
+        list[str] | None,
+        typer.Option(metavar="VERDICT", help="overrule a verdict: tilted (sheared grid), gap (even steps); repeatable"),
     ] = None,
     repository: Annotated[
         Path | None, typer.Option(help="model repository to start Triton on [default: model_repository/]")
