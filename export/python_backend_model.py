@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ import triton_python_backend_utils as pb_utils
 _USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
 _set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
 _set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_ASIDE = "swinunet_weights_"  # temporary folders
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 # The graph that each engine runs in each precision. auto: bf16 on a CPU that has it, else f32.
 GRAPHS = {
@@ -138,15 +144,16 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     import openvino
 
     core = openvino.Core()
+    fastest = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
     if precision == "auto":
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = "bf16" if "BF16" in capabilities else "f32"
-    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and results would depend on the machine.
-    hint = "f32" if precision == "int8" else precision  # of what the graph does not hold in int8
+        precision = fastest
+    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and f32 would depend on the machine.
+    hint = fastest if precision == "int8" else precision  # of what the graph does not hold in int8
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
-    compiled = core.compile_model(path, "CPU", config)
+    compiled = core.compile_model(_read_mapped(core, path), "CPU", config)
+    _let_go_of_weights()
     request = compiled.create_infer_request()
     names = {port: port.get_any_name() for port in compiled.outputs}
 
@@ -156,7 +163,33 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
         return {name: results[port] for port, name in names.items()}
 
     used = compiled.get_property("INFERENCE_NUM_THREADS")
-    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {precision}, {used} threads"
+    said = f"int8 and {hint}" if precision == "int8" else precision
+    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {said}, {used} threads"
+
+
+def _read_mapped(core: Any, path: Path) -> Any:
+    """The graph, its weights in a mapped file: from ONNX, OpenVINO keeps them in its heap for good.
+
+    They take a detour through a temporary file, which goes when the mapping does. Without room for it, all is right
+    but for the memory.
+    """
+    import openvino
+
+    graph = core.read_model(path)
+    if path.suffix == ".onnx":
+        with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(prefix=_ASIDE) as folder:
+            own = Path(folder, "model.xml")
+            openvino.save_model(graph, own, compress_to_fp16=False)
+            graph = core.read_model(own)
+    return graph
+
+
+def _let_go_of_weights() -> None:
+    """Drop the pages of `_read_mapped`: the kernels compute with copies. One touched again is read from the file."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if _ASIDE in line and " r--" in line:
+            start, end = (int(address, 16) for address in line.split()[0].split("-"))
+            _madvise(start, end - start, mmap.MADV_DONTNEED)
 
 
 def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,27 @@ def test_bf16_is_not_fp32_by_another_name(folder: Path) -> None:
     for loader in ("pytorch", "torchscript"):
         found, exact = (load_engine(loader, folder, precision, 1).run(image) for precision in ("bf16", "fp32"))
         assert (found.probabilities != exact.probabilities).any()
+
+
+def test_openvino_maps_its_weights_and_lets_them_go(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    image = small_images(3)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mapped = load_engine("openvino", folder, "f32", 1)
+    resident = weight_pages(tmp_path)
+    assert set(resident) == {0}
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    in_heap = load_engine("openvino", folder, "f32", 1)
+    assert len(weight_pages(tmp_path)) == len(resident)
+    for found, expected in zip(mapped.run(image), in_heap.run(image), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def weight_pages(folder: Path) -> list[int]:
+    """KiB in memory of each file of `folder` that this process maps."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    starts = [index for index, line in enumerate(lines) if f"{folder}/" in line]
+    return [int(next(line for line in lines[start:] if line.startswith("Rss:")).split()[1]) for start in starts]
 
 
 def test_torch_compile_is_inductor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import tritonclient.grpc as grpcclient
 from small_model import small_images, small_labels, small_probabilities, write_small_repository
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.machine import server_processes
 from serving import TritonServer
 
 
@@ -106,6 +107,13 @@ def test_no_output_costs_a_traceback(tritonserver: object, small_repository: Pat
         for _ in range(3):
             infer(client, small_images(2))
     assert not [line for line in lines if "Traceback" in line or "PyCapsule" in line]
+
+
+def test_openvino_maps_its_weights(tritonserver: object, small_repository: Path) -> None:
+    """A mapping is what model.py can let go of; weights in OpenVINO's heap stay."""
+    with TritonServer(small_repository):
+        maps = [Path(f"/proc/{process}/maps").read_text() for process in server_processes()]
+    assert any("/swinunet_weights_" in each for each in maps)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

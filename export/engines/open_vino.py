@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +18,27 @@ from swinunet.errors import InputError
 
 GRAPHS = {"f32": "model.onnx", "bf16": "model.onnx", "int8": "openvino_int8.xml"}
 
+_ASIDE = "swinunet_weights_"  # temporary folders
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
 
 def load(folder: Path, precision: str, threads: int) -> Loaded:
-    """f32 and bf16: how model.onnx is computed; int8: the graph that `export.quantisation` made.
+    """f32 and bf16: how model.onnx is computed; int8: the graph that `export.quantisation` made, the rest of it
+    in bf16 on a CPU that has it, else in f32.
 
     Raises InputError for bf16 on a CPU without it.
     """
     core = openvino.Core()
-    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and not has_bf16:
         raise InputError("this CPU has no bf16 instructions (AVX512-BF16, AMX-BF16); openvino-f32 runs on it")
     path = expect_file(folder / GRAPHS[precision], f"export this version again with --engine openvino-{precision}")
     # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and the f32 row would be a bf16 row.
-    hint = "bf16" if precision == "bf16" else "f32"
+    hint = "bf16" if has_bf16 and precision != "f32" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    compiled = core.compile_model(path, "CPU", hints)
+    compiled = core.compile_model(_read_mapped(core, path), "CPU", hints)
+    _let_go_of_weights()
     request = compiled.create_infer_request()
     labels, probabilities = compiled.output("labels"), compiled.output("probabilities")
 
@@ -38,9 +49,33 @@ def load(folder: Path, precision: str, threads: int) -> Loaded:
     def describe() -> str:
         used = compiled.get_property("INFERENCE_NUM_THREADS")
         release = openvino.__version__.split("-")[0]
-        return f"openvino {release}, {_matrix_kernels(compiled)}, {used} threads"
+        rest = f"all but int8 in {hint}, " if precision == "int8" else ""
+        return f"openvino {release}, {rest}{_matrix_kernels(compiled)}, {used} threads"
 
     return Loaded(run, describe)
+
+
+def _read_mapped(core: Any, path: Path) -> Any:
+    """The graph, its weights in a mapped file: from ONNX, OpenVINO keeps them in its heap for good.
+
+    They take a detour through a temporary file, which goes when the mapping does. Without room for it, all is right
+    but for the memory.
+    """
+    graph = core.read_model(path)
+    if path.suffix == ".onnx":
+        with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(prefix=_ASIDE) as folder:
+            own = Path(folder, "model.xml")
+            openvino.save_model(graph, own, compress_to_fp16=False)
+            graph = core.read_model(own)
+    return graph
+
+
+def _let_go_of_weights() -> None:
+    """Drop the pages of `_read_mapped`: the kernels compute with copies. One touched again is read from the file."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if _ASIDE in line and " r--" in line:
+            start, end = (int(address, 16) for address in line.split()[0].split("-"))
+            _madvise(start, end - start, mmap.MADV_DONTNEED)
 
 
 def _matrix_kernels(compiled: Any) -> str:
