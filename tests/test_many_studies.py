@@ -87,7 +87,7 @@ def test_a_tree_is_segmented_and_what_is_not_is_named(tree: Path, tmp_path: Path
     assert status == 1
     assert "5 done, 1 skipped, 1 refused" in said
     assert "its modality is CT, the model reads MR" in " ".join(said.replace("│", " ").split())
-    assert "1 of 7 inputs were not segmented" in errors
+    assert "1 of 7 inputs were not wholly segmented" in errors
     assert "cut.dcm" in errors
     names = sorted(path.name for path in out.iterdir())
     assert [name.partition("-")[0] for name in names] == ["both", "both", "niftis_a", "niftis_b", "split"]
