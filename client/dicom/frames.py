@@ -199,9 +199,9 @@ def _errors_named(file: ImageFile) -> Iterator[None]:
         with quiet():
             yield
     except FaultError as found:
-        raise InputError(f"{file.path.name}: its pixels cannot be decoded: {found}; fetch it again") from None
+        raise InputError(f"{file.name}: its pixels cannot be decoded: {found}; fetch it again") from None
     except Exception as error:
         raise InputError(
-            f"{file.path.name}: its pixels cannot be decoded ({type(error).__name__}): the file is damaged, has "
+            f"{file.name}: its pixels cannot be decoded ({type(error).__name__}): the file is damaged, has "
             "changed since the folder was read, or is compressed in a way this software does not know; fetch it again"
         ) from None

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from client.dicom.quiet import quiet
@@ -153,8 +154,16 @@ def _named_by_directory(path: Path) -> tuple[Source, ...] | None:
             return None
         if path.stat().st_size > MAX_DIRECTORY_BYTES:
             raise InputError(f"{path}: a DICOMDIR of more than {MAX_DIRECTORY_BYTES} bytes; give the folder instead")
-        records = pydicom.dcmread(path, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
-        names = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
+        with Source(path).open() as stream:
+            dataset = pydicom.dcmread(stream, specific_tags=["DirectoryRecordSequence"])
+        records = dataset.get_item("DirectoryRecordSequence")
+        if isinstance(records, RawDataElement) and records.length > len(records.value or b""):
+            raise InputError(
+                f"{path}: the DICOMDIR is truncated, so that it names too few files; give the folder instead"
+            )
+        names = [
+            record.ReferencedFileID for record in dataset.DirectoryRecordSequence if record.get("ReferencedFileID")
+        ]
     except InputError:
         raise
     except Exception as error:  # pydicom raises whatever the bytes provoke
