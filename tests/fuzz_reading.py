@@ -79,10 +79,11 @@ def summary(cases: Sequence[Case], seconds: float) -> str:
 
 def _run_part(first: int, last: int, folder: Path, part: int, parts: int) -> list[Case]:
     """The cases of one process; one that dies is started anew behind the case of which it died."""
-    folder.mkdir()
     cases: list[Case] = []
-    for _ in range(_MOST_DEATHS):
-        command = [sys.executable, __file__, "--work", *map(str, (folder, first, last, part, parts, len(cases)))]
+    for life in range(_MOST_DEATHS):
+        own = folder / str(life)
+        own.mkdir(parents=True)
+        command = [sys.executable, __file__, "--work", *map(str, (own, first, last, part, parts, len(cases)))]
         path = os.pathsep.join((str(Path(__file__).parents[1]), str(Path(__file__).parent)))
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
         lines = [json.loads(line) for line in done.stdout.splitlines()]

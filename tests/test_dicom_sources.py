@@ -82,9 +82,9 @@ def bomb(archive: zipfile.ZipFile) -> None:
 
 
 HOSTILE_ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile], object], str]] = {
-    "parent": (slip, "member 1 has a name that leads out of the archive"),
-    "absolute": (absolute, "member 1 has a name that leads out"),
-    "backslash": (backslash, "member 1 has a name that leads out"),
+    "parent": (slip, "member 1 has no name, or one that leads out of the archive"),
+    "absolute": (absolute, "member 1 has no name, or one that leads out"),
+    "backslash": (backslash, "member 1 has no name, or one that leads out"),
     "link": (link, "member 1 is a link"),
     "bomb": (bomb, "member 1 unpacks from [0-9]+ to 83886080 bytes, more than 200 times"),
 }

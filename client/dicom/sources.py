@@ -107,9 +107,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _members(path: Path) -> tuple[Source, ...]:
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and struct raise their own
         raise InputError(f"{path}: the archive cannot be read ({type(error).__name__}); fetch it again") from None
-    members = [info for info in archive.infolist() if not info.is_dir()]
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len({info.filename for info in members}) < len(members):
         raise InputError(f"{path}: the archive holds members of one name; unpack it by hand and give the folder")
     total = sum(info.file_size for info in members)
@@ -124,8 +124,10 @@ def _members(path: Path) -> tuple[Source, ...]:
 
 def _check_member(path: Path, number: int, info: zipfile.ZipInfo) -> None:
     name = PurePosixPath(info.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in info.filename:
-        raise InputError(f"{path}: member {number} has a name that leads out of the archive; do not trust this file")
+    if not info.filename or name.is_absolute() or ".." in name.parts or ":" in info.filename:
+        raise InputError(
+            f"{path}: member {number} has no name, or one that leads out of the archive; do not trust this file"
+        )
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f"{path}: member {number} is a link; do not trust this file")
     if info.flag_bits & 1:
