@@ -115,8 +115,7 @@ def wrong_length(seed: Seed, chance: random.Random, number: int) -> bytes:
 
 def absurd_value(seed: Seed, chance: random.Random, number: int) -> bytes:
     """Rows, Columns, bits, spacings, positions ... of 0, 65535, NaN, infinity or nonsense."""
-    tags = {one.tag for one in seed.elements} & set(_GEOMETRY + _SHAPE)
-    one = next(one for one in seed.elements if one.tag == chance.choice(sorted(tags)) or one is seed.elements[-1])
+    one = chance.choice([one for one in seed.elements if one.tag in _GEOMETRY + _SHAPE])
     if one.tag in _SHAPE:
         return seed.packed(_with_value(seed, one, chance.choice(_BINARIES)))
     count = chance.choice((1, 2, 3, 6))

@@ -154,11 +154,7 @@ def read_input(seed: Seed, content: bytes, folder: Path) -> Reading:
     """Read a seed with this content instead of its own, in every way that there is."""
     reading, digest = Reading(), hashlib.sha1()
     with tempfile.TemporaryDirectory(dir=folder) as inner:
-        files = seed.others | {seed.name: content}
-        for name, each in files.items():
-            Path(inner, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(inner, name).write_bytes(each)
-        path = Path(inner) if seed.kind == "dicom" else Path(inner, seed.name)
+        path = write_input(seed, content, Path(inner))
         for attempt in (_attempt_nifti if seed.kind == "nifti" else _attempt_dicom)(path, reading):
             try:
                 for voxels in attempt():
@@ -167,9 +163,17 @@ def read_input(seed: Seed, content: bytes, folder: Path) -> Reading:
                 reading.refusals += 1
                 reading.texts.append(str(error).replace(str(path), "PATH"))
         kept = {str(one.relative_to(inner)) for one in Path(inner).rglob("*") if one.is_file()}
-        assert kept == set(files), f"files appeared or went: {kept ^ set(files)}"
+        assert kept == {seed.name, *seed.others}, f"files appeared or went: {kept}"
     reading.digest = digest.hexdigest()
     return reading
+
+
+def write_input(seed: Seed, content: bytes, folder: Path) -> Path:
+    """Write a seed with this content instead of its own, and return what is to be read: the folder or the file."""
+    for name, each in (seed.others | {seed.name: content}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(each)
+    return folder if seed.kind == "dicom" else folder / seed.name
 
 
 def _attempt_nifti(path: Path, reading: Reading) -> Iterator[Callable[[], list[np.ndarray]]]:

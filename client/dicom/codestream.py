@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from client.dicom.files import ImageFile
-from client.dicom.pixel_element import FaultError
+from client.dicom.sources import FaultError
 
 # The strictest decoder of each: pyjpegls and openjpeg refuse what gdcm and Pillow make up.
 DECODERS = {

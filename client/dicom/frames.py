@@ -16,8 +16,9 @@ from pydicom.uid import UID, RLELossless
 from client.dicom.codestream import DECODERS, check_codestream
 from client.dicom.files import Frame, ImageFile, PixelLayout
 from client.dicom.header import parse
-from client.dicom.pixel_element import FaultError, read_element_head
+from client.dicom.pixel_element import read_element_head
 from client.dicom.quiet import quiet, with_complaints
+from client.dicom.sources import FaultError
 from client.dicom.workers import call_in_process
 from swinunet.errors import InputError
 

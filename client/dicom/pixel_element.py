@@ -8,7 +8,7 @@ import zlib
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 
-from client.dicom.sources import MAX_RATIO, SMALL_BYTES, ClampedStream
+from client.dicom.sources import MAX_RATIO, SMALL_BYTES, ClampedStream, FaultError
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
@@ -18,10 +18,6 @@ _GROUP_LENGTH = b"\x02\0\0\0"  # the tag that follows preamble and prefix (PS3.1
 _META_HEAD_BYTES = 4096  # in which a deflated file names its transfer syntax
 _MAX_INFLATED_BYTES = 1 << 30  # and, of a data set larger than SMALL_BYTES, MAX_RATIO times the deflated ones
 _MAX_FRAMES = 1 << 16
-
-
-class FaultError(Exception):
-    """A sentence for ImageFile.fault."""
 
 
 def check_pixel_element(stream: ClampedStream, dataset: FileDataset) -> None:
