@@ -36,7 +36,7 @@ HOSTILE: dict[str, tuple[Callable[[nib.Nifti1Image], bytes], type, str]] = {
     "bomb": (_bomb, InputError, "the file is too short"),
     "complex": (_header(datatype=32, bitpix=64), InputError, "complex64, expected one real number"),
     "colours": (_header(datatype=128, bitpix=24), InputError, "expected one real number"),
-    "no voxels": (_header(dim=[3, 4, 0, 4, 1, 1, 1, 1]), InputError, "v.nii"),
+    "no voxels": (_header(dim=[3, 4, 0, 4, 1, 1, 1, 1]), GeometryError, r"found shape \(4, 0, 4\)"),
     "NaN": (_header(srow_x=[np.nan, 0, 0, 0]), GeometryError, "matrix of finite numbers"),
     "infinite": (_header(srow_y=[0, 0, 0, np.inf]), GeometryError, "matrix of finite numbers"),
     "giant voxels": (_header(srow_z=[0, 0, 1e9, 0]), GeometryError, r"a voxel of 1e\+09 mm, expected 0.001 to 1000"),
