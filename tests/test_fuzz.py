@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from fuzz_mutations import MUTATIONS, TRUNCATIONS
-from fuzz_reading import fuzz, summary
+from fuzz_reading import fuzz, run_case, summary
 from fuzz_seeds import seeds
+
+from swinunet.errors import InputError
 
 CASES = 8  # of each mutation of each seed
 
@@ -22,3 +25,25 @@ def test_hostile_files_are_refused_or_read(tmp_path: Path) -> None:
     outcomes = Counter((case.name.split("/")[1], case.outcome) for case in cases)
     assert outcomes["truncate", "refused"] == TRUNCATIONS * len(seeds()), summary(cases, 0)
     assert outcomes["flip-pixels", "read"], "the seeds themselves are refused"
+
+
+@pytest.mark.parametrize(
+    ("raised", "what"),
+    [
+        (ValueError("oh"), "Traceback"),
+        (InputError("of SECRETTEXT"), "patient data"),
+        (InputError("a\x1b[2Jb"), "nothing for a person"),
+        (InputError("(MemoryError)"), "nothing for a person"),
+    ],
+)
+def test_what_counts_as_a_failure(
+    raised: Exception, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> None:
+        raise raised
+
+    assert run_case("nifti/truncate/100", tmp_path) == ("read", "")
+    monkeypatch.setattr("fuzz_reading.read_nifti", read)
+    outcome, why = run_case("nifti/truncate/100", tmp_path)
+    assert outcome == "failed"
+    assert what in why
