@@ -12,7 +12,7 @@ CHECKPOINT ?= model_repository/swin_unet_hippocampus/1/checkpoint.safetensors
 REPOSITORY ?= model_repository
 include containers/versions.env
 
-.PHONY: help demo test lint debian benchmark engine triton-image gpu clean
+.PHONY: help demo test fuzz lint debian benchmark engine triton-image gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ demo: $(VENV)/demo.stamp ## segment both hippocampi of the MNI152 brain: DICOM i
 
 test: $(VENV)/dev.stamp ## run every test, against a real Triton
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE=NAME again
+	PYTHONPATH=. $(BIN)/python tests/fuzz_reading.py $(if $(CASE),--case $(CASE),--seconds $(or $(SECONDS),300))
 
 lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import os
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from imaging.volume import Volume
-from swinunet.errors import InputError
+from imaging.volume import VOXEL_MM, Volume
+from swinunet.errors import GeometryError, InputError
 from swinunet.files import written_aside
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_DEFLATE_RATIO = 1032  # more than this zlib cannot unpack from a byte
+nib.imageglobals.logger.setLevel(logging.CRITICAL)  # it would print what it mends in headers
 
 
 def read_nifti(path: Path) -> Volume:
@@ -27,7 +33,7 @@ def read_nifti(path: Path) -> Volume:
         raise InputError(
             f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file"
         )
-    return Volume(voxels, affine)
+    return _volume(voxels, affine, path)
 
 
 def read_nifti_modalities(path: Path) -> tuple[Volume, ...]:
@@ -44,7 +50,7 @@ def read_nifti_modalities(path: Path) -> tuple[Volume, ...]:
         raise InputError(
             f"{path}: found {voxels.ndim} axes {voxels.shape}, expected three, or four with the modality as the last"
         )
-    return tuple(Volume(voxels[..., index], affine) for index in range(voxels.shape[3]))
+    return tuple(_volume(voxels[..., index], affine, path) for index in range(voxels.shape[3]))
 
 
 def read_nifti_labels(path: Path) -> Volume:
@@ -79,10 +85,42 @@ def _is_sheared(affine: np.ndarray) -> bool:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of three axes or more, float32, and the affine to LPS mm."""
     try:
-        image = nib.Nifti1Image.from_filename(str(path))
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        with warnings.catch_warnings(action="ignore"):
+            image = nib.Nifti1Image.from_filename(str(path))
+            _check_size(image, path)
+            voxels = np.asarray(image.dataobj, dtype=np.float32)
+            affine = _RAS_LPS @ image.affine
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own
         raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
-    return voxels[..., None] if voxels.ndim == 2 else voxels, _RAS_LPS @ image.affine
+    return voxels[..., None] if voxels.ndim == 2 else voxels, affine
+
+
+def _check_size(image: nib.Nifti1Image, path: Path) -> None:
+    """Raise InputError if the header claims what the file cannot hold, or memory; and for values that are no reals."""
+    dtype, shape = image.get_data_dtype(), image.shape
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path}: its voxels are {dtype}, expected one real number each; convert the file")
+    count = math.prod(shape)
+    held = path.stat().st_size * (_DEFLATE_RATIO if path.name.endswith(".gz") else 1)
+    if count * dtype.itemsize > held:
+        raise InputError(f"{path}: its header claims {shape} voxels of {dtype}, for which the file is too short")
+    if count * (dtype.itemsize + 4) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise InputError(f"{path}: {shape} voxels do not fit into memory; use a machine with more")
+
+
+def _volume(voxels: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
+    """The Volume. Raises GeometryError, naming the file, for what `Volume` refuses and for absurd voxels."""
+    try:
+        volume = Volume(voxels, affine)
+    except GeometryError as error:
+        raise GeometryError(f"{path}: {error}") from None
+    for mm in volume.spacing_mm:
+        if not VOXEL_MM[0] <= mm <= VOXEL_MM[1]:
+            raise GeometryError(
+                f"{path}: a voxel of {mm:g} mm, expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm; correct the header"
+            )
+    return volume

@@ -9,6 +9,7 @@ import numpy as np
 from swinunet.errors import GeometryError
 
 PATIENT_AXES = "LPS"
+VOXEL_MM = (1e-3, 1e3)  # smallest and largest side of a voxel that a file may claim
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from command_line import run_swinunet
 from dicom_series import lean, make_series, read, save
-
-import swinunet.cli
 
 
 def only_text(folder: Path) -> None:
@@ -54,13 +53,10 @@ def run_main(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
 ) -> tuple[int, str, str]:
     """Exit status, standard output and standard error of the real command line."""
-    monkeypatch.setattr(sys, "argv", ["swinunet", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        swinunet.cli.main()
-    captured = capfd.readouterr()
-    assert "SECRET" not in captured.out + captured.err
-    assert "1901" not in captured.out + captured.err
-    return int(caught.value.code or 0), captured.out, captured.err
+    status, out, err = run_swinunet(capfd, monkeypatch, *arguments)
+    assert "SECRET" not in out + err
+    assert "1901" not in out + err
+    return status, out, err
 
 
 @pytest.mark.parametrize("name", BAD_FOLDERS)

@@ -272,14 +272,10 @@ def test_many_compressed_slices_are_decoded_in_processes(tmp_path: Path, monkeyp
         list(decoded)
 
 
-def test_lines_of_other_threads_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    def speak() -> int:
-        os.write(2, b"Corrupt JPEG data: premature end\nanother thread\n")
-        return 7
-
-    assert with_complaints(speak, b"JPEG") == (7, True)
-    assert capfd.readouterr().err == "another thread\n"
-    assert with_complaints(lambda: 7, b"JPEG") == (7, False)
+def test_what_a_decoder_says_is_a_complaint_and_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert with_complaints(lambda: os.write(2, b"oh\n")) == (3, True)
+    assert with_complaints(lambda: 7) == (7, False)
+    assert capfd.readouterr().err == ""
 
 
 def test_no_library_warns_of_patients(tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: Any) -> None:

@@ -76,6 +76,17 @@ REFUSALS: dict[str, tuple[Edit, VerdictKind, str]] = {
     "size": (make_larger, VerdictKind.MIXED_SIZE, "3 x 4, 5 x 6"),
     "spacing": (change(3, PixelSpacing=decimal((0.5, 0.8))), VerdictKind.MIXED_SPACING, "0.5 x 0.75 to 0.5 x 0.8 mm"),
     "zero spacing": (change(3, PixelSpacing=decimal((0, 0.8))), VerdictKind.NOT_A_VOLUME, "pixel spacing of 0 mm"),
+    "giant spacing": (change(3, PixelSpacing=decimal((0.5, 1e9))), VerdictKind.NOT_A_VOLUME, r"spacing of 1e\+09 mm"),
+    "far apart": (
+        lambda slices: [setattr(ds, "ImagePositionPatient", [0, 0, 5000 * k]) for k, ds in enumerate(slices)],
+        VerdictKind.NOT_A_VOLUME,
+        "slices 5000 mm apart, expected 0.001 to 1000 mm",
+    ),
+    "thick as a house": (
+        lambda slices: (slices.__delitem__(slice(1, None)), setattr(slices[0], "SliceThickness", "20000")),
+        VerdictKind.NOT_A_VOLUME,
+        "one slice 20000 mm thick",
+    ),
     "no position": (lambda slices: delattr(slices[0], "ImagePositionPatient"), VerdictKind.NOT_A_VOLUME, "1 of 5"),
     "empty orientation": (change(4, ImageOrientationPatient=[]), VerdictKind.NOT_A_VOLUME, "1 of 5"),
     "skew": (

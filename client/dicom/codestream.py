@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from client.dicom.files import ImageFile
-from client.dicom.pixel_element import FaultError
+from client.dicom.sources import FaultError
 
 # The strictest decoder of each: pyjpegls and openjpeg refuse what gdcm and Pillow make up.
 DECODERS = {
@@ -49,6 +49,7 @@ _END = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
 _J2K_START, _J2K_TILE, _J2K_DATA = b"\xff\x4f\xff\x51", b"\xff\x90", b"\xff\x93"
 _J2K_FORBIDDEN = re.compile(rb"\xff[\x90\x93-\xff]")  # T.800 B.10.1: packets hold no marker but SOP and EPH
 _NOT_A_FRAME = (0xC4, 0xC8, 0xCC)  # DHT, JPG, DAC lie among the SOF markers
+_NO_SEGMENT = range(0xD0, 0xDA)  # RST, SOI and EOI stand alone, and never in a header
 _START_OF_SCAN = 0xDA
 
 
@@ -76,6 +77,8 @@ def _check_jpeg(codestream: bytes, file: ImageFile) -> None:
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
+        if marker < 0xC0 or marker in _NO_SEGMENT:
+            raise FaultError("a compressed frame has a marker where there can be none")
         if (0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME) or marker == 0xF7:
             _, rows, columns, components = struct.unpack(">BHHB", codestream[at + 4 : at + 10])
             _require_size(rows, columns, components, file)

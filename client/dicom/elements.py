@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from typing import Any
 
@@ -23,8 +24,12 @@ def value_of(dataset: Dataset, key: str | int) -> Any:
 
 
 def text_of(dataset: Dataset, key: str | int) -> str:
-    """The value as a short text without control characters, several joined by "/"; empty if it is absent."""
+    """The value as a short text up to its first control character, several joined by "/"; empty if it is absent.
+
+    What follows a control character may be the next element, a patient's name, if the length field is damaged; for the
+    same reason nothing is shown of values that a damaged VR makes bytes, names or sequences.
+    """
     value = value_of(dataset, key)
-    text = "/".join(map(str, value)) if isinstance(value, MultiValue) else "" if value is None else str(value)
-    text = text if text.isprintable() else "".join(letter for letter in text if letter.isprintable())
-    return text.strip()[:64]
+    values = value if isinstance(value, MultiValue) else [value]
+    text = "/".join(str(one) for one in values if isinstance(one, str | int | float))
+    return "".join(itertools.takewhile(str.isprintable, text)).strip()[:64]

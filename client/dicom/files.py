@@ -68,6 +68,11 @@ class ImageFile:
         return self.source.path
 
     @property
+    def name(self) -> str:
+        """What messages call it: the last part of the path, with "?" for what would steer a terminal."""
+        return "".join(letter if letter.isprintable() else "?" for letter in self.path.name)
+
+    @property
     def is_colour(self) -> bool:
         """Whether a pixel is anything but one grey value (PS3.3 C.7.6.3.1.2)."""
         return self.samples_per_pixel != 1 or not self.photometric.startswith("MONOCHROME")

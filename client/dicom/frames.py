@@ -11,13 +11,15 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import RLELossless
+from pydicom.uid import UID, RLELossless
 
 from client.dicom.codestream import DECODERS, check_codestream
 from client.dicom.files import Frame, ImageFile, PixelLayout
 from client.dicom.header import parse
-from client.dicom.pixel_element import FaultError, read_element_head
+from client.dicom.pixel_element import read_element_head
 from client.dicom.quiet import quiet, with_complaints
+from client.dicom.sources import FaultError
+from client.dicom.workers import call_in_process
 from swinunet.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
@@ -118,15 +120,18 @@ class OpenFile:
         self._stream.seek(self._value_at)
         codestream = get_frame(self._stream, index, number_of_frames=self._frames())
         check_codestream(codestream, self._file)
-        decoder, data = get_decoder(layout.syntax), encapsulate([codestream])
-        if DECODERS[layout.syntax] == "gdcm":  # libjpeg makes up what is damaged, and says so on standard error
-            (decoded, _), damaged = with_complaints(lambda: decoder.as_array(data, **self._options()), b"JPEG")
-            if damaged:
-                raise FaultError("its decoder found its compressed pixel data damaged")
-            return decoded
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # pydicom's, of RLE segments that are too long
-            return decoder.as_array(data, **self._options())[0]
+        task = layout.syntax, codestream, self._options()
+        if DECODERS[layout.syntax] != "gdcm":
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # pydicom's, of RLE segments that are too long
+                return _decode_frame(task)
+        try:
+            decoded, damaged = call_in_process(_decode_by_libjpeg, task)
+        except InputError:
+            raise FaultError("its decoder crashed on its compressed pixel data") from None
+        if damaged:
+            raise FaultError("its decoder found its compressed pixel data damaged")
+        return decoded
 
     def _options(self) -> dict[str, Any]:
         """What pydicom's decoders need to know of one frame."""
@@ -146,6 +151,16 @@ class OpenFile:
 
     def _frames(self) -> int:
         return int(self.header.get("NumberOfFrames") or 1)
+
+
+def _decode_frame(task: tuple[UID, bytes, dict[str, Any]]) -> np.ndarray:
+    syntax, codestream, options = task
+    return get_decoder(syntax).as_array(encapsulate([codestream]), **options)[0]
+
+
+def _decode_by_libjpeg(task: tuple[UID, bytes, dict[str, Any]]) -> tuple[np.ndarray, bool]:
+    """The samples, and whether libjpeg, in GDCM, made up some of them: it says so on standard error alone."""
+    return with_complaints(lambda: _decode_frame(task))
 
 
 def _values_of(cells: np.ndarray, layout: PixelLayout) -> np.ndarray:
@@ -199,9 +214,9 @@ def _errors_named(file: ImageFile) -> Iterator[None]:
         with quiet():
             yield
     except FaultError as found:
-        raise InputError(f"{file.path.name}: its pixels cannot be decoded: {found}; fetch it again") from None
+        raise InputError(f"{file.name}: its pixels cannot be decoded: {found}; fetch it again") from None
     except Exception as error:
         raise InputError(
-            f"{file.path.name}: its pixels cannot be decoded ({type(error).__name__}): the file is damaged, has "
+            f"{file.name}: its pixels cannot be decoded ({type(error).__name__}): the file is damaged, has "
             "changed since the folder was read, or is compressed in a way this software does not know; fetch it again"
         ) from None

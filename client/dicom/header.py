@@ -10,9 +10,9 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from client.dicom.codestream import DECODERS
 from client.dicom.elements import tag_of, text_of, value_of
 from client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
-from client.dicom.pixel_element import FaultError, check_inflated_size, check_pixel_element
+from client.dicom.pixel_element import check_inflated_size, check_pixel_element
 from client.dicom.quiet import quiet
-from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, Source
+from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultError, Source
 from client.dicom.traits import TRAIT_TAGS, traits_of
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence

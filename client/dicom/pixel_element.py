@@ -8,7 +8,7 @@ import zlib
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 
-from client.dicom.sources import ClampedStream
+from client.dicom.sources import MAX_RATIO, SMALL_BYTES, ClampedStream, FaultError
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
@@ -16,12 +16,8 @@ _PIXEL_DATA, _PIXEL_DATA_BIG = b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10"
 _DEFLATED = b"\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.1.99"  # the transfer syntax element with that value
 _GROUP_LENGTH = b"\x02\0\0\0"  # the tag that follows preamble and prefix (PS3.10 7.1); its value is in bytes 140 to 143
 _META_HEAD_BYTES = 4096  # in which a deflated file names its transfer syntax
-_MAX_INFLATED_BYTES = 1 << 30
+_MAX_INFLATED_BYTES = 1 << 30  # and, of a data set larger than SMALL_BYTES, MAX_RATIO times the deflated ones
 _MAX_FRAMES = 1 << 16
-
-
-class FaultError(Exception):
-    """A sentence for ImageFile.fault."""
 
 
 def check_pixel_element(stream: ClampedStream, dataset: FileDataset) -> None:
@@ -70,11 +66,12 @@ def check_inflated_size(stream: ClampedStream) -> None:
             raise FaultError("its meta information does not begin with its length")
         stream.seek(144 + int.from_bytes(head[140:144], "little"))
         inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        most = min(_MAX_INFLATED_BYTES, max(SMALL_BYTES, MAX_RATIO * stream.size_bytes))
         data = stream.read(1 << 16)
         while data and not inflater.eof:
             total += len(inflater.decompress(data, 1 << 20))
-            if total > _MAX_INFLATED_BYTES:
-                raise FaultError(f"it inflates to more than {_MAX_INFLATED_BYTES} bytes")
+            if total > most:
+                raise FaultError(f"it inflates from {stream.size_bytes} to more than {most} bytes")
             data = inflater.unconsumed_tail or stream.read(1 << 16)
         if not inflater.eof:
             raise FaultError("its compressed data set ends early; the file is truncated")

@@ -95,7 +95,7 @@ def select_series(
     if scan.unreadable:
         first = scan.unreadable[0]
         raise InputError(
-            f"{first.path.name}: {first.fault}, so it is unknown to which series it belongs"
+            f"{first.name}: {first.fault}, so it is unknown to which series it belongs"
             f"{f' ({len(scan.unreadable)} such files)' if len(scan.unreadable) > 1 else ''}; "
             "fetch the study again, or remove the file"
         )

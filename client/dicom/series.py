@@ -180,7 +180,7 @@ def _without_copies(group: list[_Instance]) -> tuple[list[_Instance], Verdict | 
         elif not _is_copy(instance, other):
             return kept, Verdict(
                 VerdictKind.CONFLICTING_COPIES,
-                f"{other[0].path.name} and {file.path.name} hold the same instance and differ; "
+                f"{other[0].name} and {file.name} hold the same instance and differ; "
                 "fetch the series again, and keep one of them",
             )
     return kept, None
@@ -206,5 +206,5 @@ def _pixel_digest(file: ImageFile) -> bytes:
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)
     except OSError as error:
-        raise InputError(f"{file.path.name}: it cannot be opened ({error.strerror}); scan the folder again") from None
+        raise InputError(f"{file.name}: it cannot be opened ({error.strerror}); scan the folder again") from None
     return digest.digest()

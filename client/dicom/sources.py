@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from client.dicom.quiet import quiet
@@ -21,6 +23,11 @@ MAX_UNPACKED_BYTES = 64 << 30  # of a whole archive
 MAX_RATIO = 200  # of unpacked to packed bytes of a member larger than SMALL_BYTES; CT and MR reach 20
 SMALL_BYTES = 64 << 20
 MAX_DIRECTORY_BYTES = 64 << 20  # of a DICOMDIR
+_PART_10, _ARCHIVE = (PREAMBLE_BYTES, b"DICM"), (0, b"PK\x03\x04")
+
+
+class FaultError(Exception):
+    """What is wrong with a file, as a part of a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class Source:
     def open(self) -> ClampedStream:
         """The bytes from the beginning. Raises OSError, or what zipfile raises for a broken archive."""
         if self.archive is None:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # a pipe or device would block
+                raise OSError(errno.EINVAL, "no regular file")
             stream: BinaryIO = self.path.open("rb")
             return ClampedStream(stream, os.fstat(stream.fileno()).st_size)
         info = self.archive.getinfo(self.member)
@@ -86,7 +95,7 @@ def find_sources(path: Path) -> tuple[Source, ...]:
         return tuple(Source(below) for below in _files_below(path))
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder")
-    if zipfile.is_zipfile(path) and not _is_part_10(path):
+    if (zipfile.is_zipfile(path) or _begins_as(path, _ARCHIVE)) and not _begins_as(path, _PART_10):
         return _members(path)
     named = _named_by_directory(path)
     return (Source(path),) if named is None else named
@@ -106,9 +115,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _members(path: Path) -> tuple[Source, ...]:
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and struct raise their own
         raise InputError(f"{path}: the archive cannot be read ({type(error).__name__}); fetch it again") from None
-    members = [info for info in archive.infolist() if not info.is_dir()]
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len({info.filename for info in members}) < len(members):
         raise InputError(f"{path}: the archive holds members of one name; unpack it by hand and give the folder")
     total = sum(info.file_size for info in members)
@@ -123,8 +132,10 @@ def _members(path: Path) -> tuple[Source, ...]:
 
 def _check_member(path: Path, number: int, info: zipfile.ZipInfo) -> None:
     name = PurePosixPath(info.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in info.filename:
-        raise InputError(f"{path}: member {number} has a name that leads out of the archive; do not trust this file")
+    if not info.filename or name.is_absolute() or ".." in name.parts or ":" in info.filename:
+        raise InputError(
+            f"{path}: member {number} has no name, or one that leads out of the archive; do not trust this file"
+        )
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f"{path}: member {number} is a link; do not trust this file")
     if info.flag_bits & 1:
@@ -136,35 +147,47 @@ def _check_member(path: Path, number: int, info: zipfile.ZipInfo) -> None:
         )
 
 
-def _is_part_10(path: Path) -> bool:
-    """Whether the file begins as DICOM: an encapsulated document may end like a ZIP archive."""
+def _begins_as(path: Path, mark: tuple[int, bytes]) -> bool:
+    """Whether the file has these bytes there; a DICOM file with an encapsulated document may end like an archive."""
     with path.open("rb") as stream:
-        return stream.read(PREAMBLE_BYTES + 4).endswith(b"DICM")
+        stream.seek(mark[0])
+        return stream.read(len(mark[1])) == mark[1]
 
 
 @quiet()
 def _named_by_directory(path: Path) -> tuple[Source, ...] | None:
     """The files that a DICOMDIR names (PS3.3 F.3), None if the file is no DICOMDIR."""
-    if not _is_part_10(path):
+    if not _begins_as(path, _PART_10):
         return None
     try:
         meta = pydicom.filereader.read_file_meta_info(path)
         if meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
             return None
         if path.stat().st_size > MAX_DIRECTORY_BYTES:
-            raise InputError(f"{path}: a DICOMDIR of more than {MAX_DIRECTORY_BYTES} bytes; give the folder instead")
-        records = pydicom.dcmread(path, specific_tags=["DirectoryRecordSequence"]).DirectoryRecordSequence
-        names = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
-    except InputError:
-        raise
+            raise FaultError(f"has more than {MAX_DIRECTORY_BYTES} bytes")
+        return tuple(Source(path.parent.joinpath(*parts)) for parts in _names_in(path))
+    except FaultError as found:
+        raise InputError(f"{path}: the DICOMDIR {found}; give the folder instead") from None
     except Exception as error:  # pydicom raises whatever the bytes provoke
         raise InputError(
             f"{path}: the DICOMDIR cannot be read ({type(error).__name__}); give the folder instead"
         ) from None
-    parts = [[name] if isinstance(name, str) else list(name) for name in names]
-    outside = any(".." in each or any("/" in part or "\\" in part for part in each) for each in parts)
-    if outside:
-        raise InputError(
-            f"{path}: the DICOMDIR names a file outside its folder; do not trust it, give the folder instead"
-        )
-    return tuple(Source(path.parent.joinpath(*each)) for each in parts)
+
+
+def _names_in(path: Path) -> list[list[str]]:
+    """The parts of each name in a DICOMDIR. Raises FaultError if a file of it would be lost, or lies elsewhere."""
+    with Source(path).open() as stream:
+        dataset = pydicom.dcmread(stream, specific_tags=["DirectoryRecordSequence"])
+    records = dataset.get_item("DirectoryRecordSequence")
+    if isinstance(records, RawDataElement) and records.length > len(records.value or b""):
+        raise FaultError("is truncated, so that it names too few files")
+    names = []
+    for record in dataset.DirectoryRecordSequence:
+        name = record.get("ReferencedFileID")
+        if name:
+            names.append([name] if isinstance(name, str) else list(name))
+        elif record.DirectoryRecordType == "IMAGE":
+            raise FaultError("has an image without a file's name")
+    if any(part == ".." or set(part) & set("/\\:") for parts in names for part in parts):
+        raise FaultError("names a file outside its folder, and is not to be trusted")
+    return names

@@ -18,6 +18,7 @@ from client.dicom.geometry import (
     positions_of,
     thickness_of,
 )
+from imaging.volume import VOXEL_MM
 
 UNIT_TOLERANCE = 1e-2  # departure of the cosines from unit length and from a right angle
 TILT_TOLERANCE_DEG = 0.5  # angle between the stack and the normal that header rounding may explain
@@ -25,6 +26,7 @@ ALLOWANCES = ("gap", "tilted")  # verdicts that a user may overrule
 EVENNESS_TOLERANCE = 0.1  # departure of a slice from even spacing, in slice steps; or, if that is more,
 ROUNDING_MM = 0.1  # what scanners that write positions with one decimal need
 MISSING_RATIO = 1.6  # a step this many times the usual one lacks a slice, however thin the slices
+_EXPECTED_MM = f"expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm"
 
 
 class VerdictKind(StrEnum):
@@ -83,9 +85,7 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
     broken = [file for file in files if file.fault]
     if broken:
         rest = f" ({len(broken)} of {len(files)} files are unreadable)" if len(broken) > 1 else ""
-        return Verdict(
-            VerdictKind.UNREADABLE, f"{broken[0].path.name}: {broken[0].fault}{rest}; fetch the series again"
-        )
+        return Verdict(VerdictKind.UNREADABLE, f"{broken[0].name}: {broken[0].fault}{rest}; fetch the series again")
     colour = next((file for file in files if file.is_colour), None)
     if colour:
         return Verdict(
@@ -119,8 +119,9 @@ def _plane_verdict(frames: Sequence[Frame]) -> Verdict | None:
     if len(references) > 1:
         return Verdict(VerdictKind.NOT_A_VOLUME, f"frames in {len(references)} frames of reference, expected one")
     spacing = np.array([frame.pixel_spacing_mm for frame in frames])
-    if spacing.min() <= 0:
-        return Verdict(VerdictKind.NOT_A_VOLUME, f"a pixel spacing of {spacing.min():g} mm, expected a positive one")
+    for mm in (spacing.min(), spacing.max()):
+        if not VOXEL_MM[0] <= mm <= VOXEL_MM[1]:
+            return Verdict(VerdictKind.NOT_A_VOLUME, f"a pixel spacing of {mm:g} mm, {_EXPECTED_MM}")
     if (np.ptp(spacing, axis=0) > SPACING_TOLERANCE * spacing.min(axis=0)).any():
         low, high = spacing.min(axis=0), spacing.max(axis=0)
         return Verdict(
@@ -151,6 +152,8 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
     size = f"{frames[0].file.columns} x {frames[0].file.rows} pixels"
     if len(frames) == 1:
         thickness_mm, source = thickness_of(frames[0])
+        if not VOXEL_MM[0] <= thickness_mm <= VOXEL_MM[1]:
+            return Verdict(VerdictKind.NOT_A_VOLUME, f"one slice {thickness_mm:g} mm thick, {_EXPECTED_MM}")
         return Verdict(VerdictKind.SINGLE_SLICE, f"one slice of {size}, {thickness_mm:g} mm thick ({source})")
     normal, positions = normal_of(frames[0]), positions_of(frames)
     along_mm = (positions - positions[0]) @ normal
@@ -165,6 +168,8 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
             "tells them apart; are there copies in the series?",
         )
     step_mm = along_mm[-1] / (len(frames) - 1)
+    if step_mm > VOXEL_MM[1]:
+        return Verdict(VerdictKind.NOT_A_VOLUME, f"slices {step_mm:g} mm apart, {_EXPECTED_MM}")
     tolerance_mm = max(EVENNESS_TOLERANCE * step_mm, ROUNDING_MM)
     line_mm = positions[0] + np.outer(along_mm / along_mm[-1], positions[-1] - positions[0])
     sideways_mm = float(np.linalg.norm(positions - line_mm, axis=1).max())

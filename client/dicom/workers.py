@@ -6,12 +6,15 @@ survive it, or run the caller's script anew.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -24,6 +27,8 @@ R = TypeVar("R")
 CHUNK = 64  # items sent to a process at once
 _FEWEST = 512  # items from which starting processes (0.5 s) pays
 _AHEAD = 2  # chunks in flight for each process
+_ONE_AT_A_TIME = threading.Lock()
+_kept: list[_Worker] = []  # none or one, idle
 
 
 def map_in_processes(
@@ -69,6 +74,25 @@ def map_in_processes(
             worker.stop()
 
 
+def call_in_process(function: Callable[[T], R], item: T) -> R:
+    """`function(item)` in a process that may die of it; it is kept for the next call.
+
+    As `map_in_processes`; raises InputError if the process dies.
+    """
+    with _ONE_AT_A_TIME:
+        worker = _kept.pop() if _kept else _Worker()
+        try:
+            (result,) = worker.call(function, [item])
+        except InputError:
+            worker.stop()
+            raise
+        except Exception:
+            _kept.append(worker)
+            raise
+        _kept.append(worker)
+        return result
+
+
 class _Worker:
     """One process; its standard input and output carry pickles of this software's own making."""
 
@@ -81,6 +105,7 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        atexit.register(self._process.kill)
 
     def call(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         assert self._process.stdin is not None
@@ -101,9 +126,11 @@ class _Worker:
     def stop(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        atexit.unregister(self._process.kill)
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it may have died with a call unread
+            self._process.stdin.close()
         self._process.stdout.close()
 
 

@@ -70,7 +70,7 @@ def inspect(
     for name, count in sorted(scan.objects.items()):
         console.print(f"no images: {count} x {name}", markup=False)
     for file in scan.unreadable:
-        console.print(f"unreadable, of no known series: {file.path.name}: {file.fault}", markup=False)
+        console.print(f"unreadable, of no known series: {file.name}: {file.fault}", markup=False)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def _report(scan: Scan, choice: Choice) -> dict[str, Any]:
         "not_dicom": scan.not_dicom,
         "not_images": scan.not_images,
         "objects": scan.objects,
-        "unreadable": [{"file": file.path.name, "reason": file.fault} for file in scan.unreadable],
+        "unreadable": [{"file": file.name, "reason": file.fault} for file in scan.unreadable],
     }
 
 
