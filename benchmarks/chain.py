@@ -29,8 +29,8 @@ from serving import ServingError, TritonServer
 Interval = tuple[int, int]  # ns, monotonic clock
 
 # As a job goes on. Its outputs are written one after the other, so their times are their own.
-STAGES = ("read", "decode", "preprocess", "wire", "queue", "compute", "restore", "seg", "nifti", "overlay", "other")
-OUTPUTS = ("seg", "nifti", "overlay")
+STAGES = ("read", "decode", "preprocess", "wire", "queue", "compute", "restore", "seg", "sr", "nifti", "png", "other")
+OUTPUTS = ("seg", "sr", "nifti", "png")
 _PIXELS = 512  # rows and columns of the series: what a CT has
 _PATIENCE_S = 600.0
 

@@ -38,7 +38,8 @@ _STAGE_COLOURS = {
     "restore": "#2a9d8f",
     "seg": "#9b5fc0",
     "nifti": "#c79ad9",
-    "overlay": "#dcc4e6",
+    "sr": "#b98ad6",
+    "png": "#dcc4e6",
     "other": "#cfcfcf",
 }
 _DARK = ("preprocess", "restore", "seg")

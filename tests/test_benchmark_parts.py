@@ -47,7 +47,7 @@ def test_intervals_are_sets_of_moments(some: list[tuple[int, int]], taken: list[
 
 def test_a_job_counts_each_moment_once() -> None:
     # One request: sent at 1 s, queued at 2, computing 3 to 7, answered at 8. The client makes slices meanwhile, 4 to 5.
-    seconds = dict.fromkeys(("read", "decode", "nifti", "seg", "overlay"), 0.1)
+    seconds = dict.fromkeys(("read", "decode", "nifti", "seg", "sr", "png"), 0.1)
     spans = {
         "preprocess": [(0, S), (4 * S, 5 * S)],
         "wait": [(S, 4 * S), (5 * S, 8 * S)],
@@ -75,13 +75,13 @@ def test_a_trace_is_read_by_job(tmp_path: Path) -> None:
     entries = [
         {"id": 1, "model_name": "m"},  # the canary has no identifier
         {"id": 1, "timestamps": [{"name": "QUEUE_START", "ns": 1}]},
-        {"id": 2, "model_name": "m", "request_id": "job-1/1"},
+        {"id": 2, "model_name": "m", "request_id": "1c0de-1"},
         {"id": 2, "timestamps": [{"name": "QUEUE_START", "ns": 5}]},
         {"id": 2, "timestamps": [{"name": "COMPUTE_START", "ns": 7}]},
     ]
     path = tmp_path / "trace.json"
     path.write_text(json.dumps(entries))
-    assert read_trace(path) == {"job-1": [{"QUEUE_START": 5, "COMPUTE_START": 7}]}
+    assert read_trace(path) == {"1c0de": [{"QUEUE_START": 5, "COMPUTE_START": 7}]}
 
 
 def test_a_trace_that_was_not_written_is_an_error(tmp_path: Path) -> None:

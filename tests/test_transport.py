@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -180,11 +181,13 @@ def test_a_slow_server_is_waited_for_but_not_beyond_the_jobs_time(slow: TritonSe
 
 @pytest.mark.parametrize("keeps_old", [True, False])
 def test_a_new_version_in_mid_study(tmp_path: Path, keeps_old: bool) -> None:
-    """By Triton's default the old version is unloaded: one line. If the config keeps it, it finishes the study."""
+    """By Triton's own default the old version is unloaded: one line. If the config keeps it, it finishes the study."""
     repository = slow_down(write_small_repository(tmp_path / "repository", max_queue_delay_us=0), 0.2)
-    if keeps_old:
-        for config in (repository / "small").rglob("*.pbtxt"):
-            config.write_text(config.read_text() + "\nversion_policy { all { } }\n")
+    policy = "all { }" if keeps_old else "latest { num_versions: 1 }"
+    for config in (repository / "small").rglob("*.pbtxt"):
+        text, changed = re.subn(r"version_policy \{.*\}", f"version_policy {{ {policy} }}", config.read_text())
+        assert changed == 1
+        config.write_text(text)
     poll = ("--model-control-mode=poll", "--repository-poll-secs=1")
     volume = small_study(64)
     with TritonServer(repository, options=poll) as server, grpcclient.InferenceServerClient(server.url) as watch:
