@@ -20,6 +20,7 @@ from client.results.outputs import FILE_NAMES, KINDS, Kind, OutputOptions, parse
 from client.results.report import Report, read_report
 from client.results.segments import make_segments, measure
 from client.segmentation import Segmentation
+from client.triton import Exchange
 from imaging import Volume, Window
 from serving import TritonServer
 from swinunet.errors import InputError, OutputError
@@ -40,7 +41,7 @@ def write(folder: Path, dicom: DicomVolume, kinds: tuple[Kind, ...] | None = Non
     mask = np.zeros(dicom.volume.shape, np.uint8)
     mask[10:20, 10:20, 3:8], mask[10:20, 20:25, 3:8] = 1, 2
     measurements = measure(mask, SEGMENTS, dicom.volume.voxel_ml, dicom.volume.voxels)
-    found = Segmentation(dicom.volume, mask, SEGMENTS, measurements)
+    found = Segmentation(dicom.volume, mask, SEGMENTS, measurements, None, {}, Exchange(), "")
     return write_outputs(folder, "exam", found, dicom, SPEC, (), OutputOptions(kinds), {})
 
 
@@ -139,7 +140,7 @@ def test_the_window_of_a_window_model_is_shown(tmp_path: Path) -> None:
     volume = Volume(voxels, np.diag([1.0, 1, 3, 1]))
     mask = np.zeros(volume.shape, np.uint8)
     mask[10:20, 10:20, 3:6] = 1
-    found = Segmentation(volume, mask, SEGMENTS, measure(mask, SEGMENTS, 0.003))
+    found = Segmentation(volume, mask, SEGMENTS, measure(mask, SEGMENTS, 0.003), None, {}, Exchange(), "")
     pictures = []
     for low in (-100.0, -1000.0):
         spec = replace(SPEC, intensity=Window(low, 300.0))
