@@ -98,6 +98,7 @@ def test_segment(
     results = tmp_path / "out"
     capfd.readouterr()
     status, out, err = run_swinunet(capfd, monkeypatch, "segment", *paths, "-o", results, "--url", triton.url)
-    assert (status, out) == (1, "")
-    assert f"{len(paths)} of {len(paths)} inputs were not segmented" in err
+    assert status == 1
+    assert f"0 done, 0 skipped, {len(paths)} refused" in out
+    assert f"{len(paths)} of {len(paths)} inputs were not wholly segmented" in err
     _silent_and_empty(results, err, len(paths) + 1)
