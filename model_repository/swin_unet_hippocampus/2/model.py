@@ -1,8 +1,8 @@
-"""The served model on a CPU: `model.onnx` beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
+"""The served model on a CPU: a graph beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
 
 `swinunet export` copies this file as `model.py` into every version directory, so it stands alone: NumPy and the engine.
-The model's config.pbtxt chooses in its `parameters`: `engine` (openvino, onnxruntime), `precision` (f32, bf16, auto)
-and `threads` (0 is every core).
+The model's config.pbtxt chooses in its `parameters`: `engine` and `precision` (a key of GRAPHS) and `threads` (0 is
+every core).
 
     image          float16 [B, C, H, W]   normalised, finite
     labels         uint8   [B, H, W]
@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,20 @@ import triton_python_backend_utils as pb_utils
 _USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
 _set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
 _set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_ASIDE = "swinunet_weights_"  # temporary folders
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+# The graph that each engine runs in each precision. auto: bf16 on a CPU that has it, else f32.
+GRAPHS = {
+    "openvino": {"f32": "model.onnx", "bf16": "model.onnx", "auto": "model.onnx", "int8": "openvino_int8.xml"},
+    "onnxruntime": {
+        "f32": "model.onnx",
+        "auto": "model.onnx",
+        "fp16": "model_fp16.onnx",
+        "int8": "model_int8.onnx",
+    },
+}
 
 Outputs = dict[str, np.ndarray]
 Engine = Callable[[np.ndarray], Outputs]
@@ -37,17 +54,13 @@ class TritonPythonModel:
     """What Triton's Python backend looks for in a model.py."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load model.onnx and run it once; an exception here is the reason in Triton's log."""
+        """Load the graph and run it once; an exception here is the reason in Triton's log."""
         started = time.perf_counter()
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
-        path = Path(args["model_repository"], args["model_version"], "model.onnx")
-        if not path.is_file():
-            raise pb_utils.TritonModelException(f"{path} is missing; export the model again")
         self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
         name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
-        if name not in _LOADERS:
-            raise pb_utils.TritonModelException(f"engine is {name!r}; this model.py knows {', '.join(_LOADERS)}")
+        path = _graph(Path(args["model_repository"], args["model_version"]), name, precision)
         self._run, description = _LOADERS[name](path, precision, int(threads))
         self._run(np.zeros((1, *self._shape), np.float16))  # the first run allocates; no caller should wait for it
         model = f"{args['model_name']} {args['model_version']}"
@@ -86,6 +99,18 @@ class TritonPythonModel:
         return image
 
 
+def _graph(folder: Path, engine: str, precision: str) -> Path:
+    if engine not in GRAPHS:
+        raise pb_utils.TritonModelException(f"engine is {engine!r}; this model.py knows {', '.join(GRAPHS)}")
+    if precision not in GRAPHS[engine]:
+        known = ", ".join(GRAPHS[engine])
+        raise pb_utils.TritonModelException(f"precision is {precision!r}; {engine} here knows {known}")
+    path = folder / GRAPHS[engine][precision]
+    if not path.is_file():
+        raise pb_utils.TritonModelException(f"{path} is missing; export the model again")
+    return path
+
+
 def _to_tensor(name: str, array: np.ndarray) -> Any:
     if not _DLPACK:
         return pb_utils.Tensor(name, array)
@@ -119,16 +144,16 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     import openvino
 
     core = openvino.Core()
+    fastest = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
     if precision == "auto":
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = "bf16" if "BF16" in capabilities else "f32"
-    if precision not in ("f32", "bf16"):
-        raise pb_utils.TritonModelException(f"precision is {precision!r}; openvino here knows f32, bf16, auto")
-    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and results would depend on the machine.
-    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        precision = fastest
+    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and f32 would depend on the machine.
+    hint = fastest if precision == "int8" else precision  # of what the graph does not hold in int8
+    config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
-    compiled = core.compile_model(path, "CPU", config)
+    compiled = core.compile_model(_read_mapped(core, path), "CPU", config)
+    _let_go_of_weights()
     request = compiled.create_infer_request()
     names = {port: port.get_any_name() for port in compiled.outputs}
 
@@ -138,14 +163,40 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
         return {name: results[port] for port, name in names.items()}
 
     used = compiled.get_property("INFERENCE_NUM_THREADS")
-    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {precision}, {used} threads"
+    said = f"int8 and {hint}" if precision == "int8" else precision
+    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {said}, {used} threads"
+
+
+def _read_mapped(core: Any, path: Path) -> Any:
+    """The graph, its weights in a mapped file: from ONNX, OpenVINO keeps them in its heap for good.
+
+    They take a detour through a temporary file, which goes when the mapping does. Without room for it, all is right
+    but for the memory.
+    """
+    import openvino
+
+    graph = core.read_model(path)
+    if path.suffix == ".onnx":
+        with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(prefix=_ASIDE) as folder:
+            own = Path(folder, "model.xml")
+            openvino.save_model(graph, own, compress_to_fp16=False)
+            graph = core.read_model(own)
+    return graph
+
+
+def _let_go_of_weights() -> None:
+    """Drop the pages of `_read_mapped`: the kernels compute with copies. One touched again is read from the file."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if _ASIDE in line and " r--" in line:
+            start, end = (int(address, 16) for address in line.split()[0].split("-"))
+            _madvise(start, end - start, mmap.MADV_DONTNEED)
 
 
 def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     import onnxruntime
 
-    if precision not in ("f32", "auto"):
-        raise pb_utils.TritonModelException(f"precision is {precision!r}; onnxruntime here knows f32, auto")
+    if precision == "auto":
+        precision = "f32"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -154,10 +205,7 @@ def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]
     def run(image: np.ndarray) -> Outputs:
         return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
-    return run, f"onnxruntime {onnxruntime.__version__}, precision f32, {threads or 'all'} threads"
+    return run, f"onnxruntime {onnxruntime.__version__}, precision {precision}, {threads or 'all'} threads"
 
 
-_LOADERS: dict[str, Callable[[Path, str, int], tuple[Engine, str]]] = {
-    "openvino": _openvino,
-    "onnxruntime": _onnxruntime,
-}
+_LOADERS = {"openvino": _openvino, "onnxruntime": _onnxruntime}
