@@ -20,6 +20,7 @@ _ON_IMAGE: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.5, foregrou
 
 
 def draw_panel(axes: Axes, scene: Scene, focus: Focus, plane: Plane, boxes: Sequence[Focus]) -> None:
+    """One plane of a focus: image, outlines of the structures, letters, scale bar, and `boxes` where others look."""
     stack, row, column, letters = PLANES[plane]
     index = focus.centre[stack]
     image = plane_view(scene.volume.voxels, scene.volume.affine, plane)[index]
