@@ -119,7 +119,7 @@ def _bar(cases: int) -> Iterator[Callable[[CaseResult], None]]:
 
 
 def show_table(table: Table) -> None:
-    """Print a table, whole in width even where the terminal is narrower."""
+    """Print a table; where the terminal is narrow, intervals go on a line of their own."""
     from rich.console import Console
     from rich.markup import escape
     from rich.measure import Measurement
