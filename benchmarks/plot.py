@@ -212,7 +212,7 @@ def _write(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def _label(each: EngineRows) -> str:
-    return each.engine.title + (" (WRONG LABELS)" if any(map(remark, each.rows)) else "")
+    return each.engine.title + (" (WRONG LABELS)" if any(row.measured and remark(row) for row in each.rows) else "")
 
 
 def _colour(each: EngineRows) -> str:
