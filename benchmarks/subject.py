@@ -88,7 +88,9 @@ def real_slices(subject: Subject) -> tuple[np.ndarray, str]:
         origins.append(f"{len(parts[0])} of the model's canary")
     wanted = SLICES - sum(map(len, parts))
     if wanted and (brain := _brain(subject.spec)) is not None:
-        chosen = brain[np.linspace(0, len(brain) - 1, wanted + 2).astype(int)[1:-1]]
+        known = {each.tobytes() for part in parts for each in part}  # a canary may be of this brain
+        others = [index for index, each in enumerate(brain) if each.tobytes() not in known]
+        chosen = brain[[others[int(at)] for at in np.linspace(0, len(others) - 1, wanted + 2)[1:-1]]]
         parts.append(chosen)
         origins.append(f"{len(chosen)} of the MNI152 T1 brain")
     if not parts:
