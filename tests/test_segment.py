@@ -129,16 +129,28 @@ def test_a_stored_orientation_changes_nothing(triton: TritonServer, crop: Path, 
 
 
 def test_probabilities_restore_to_the_same_structures(triton: TritonServer, crop: Path) -> None:
-    """On the network's own spacing both ways agree nearly everywhere; only probabilities say how sure they are."""
+    """A model of several readings averages probabilities either way, and says how sure it is."""
     volume = read_nifti(crop)
     with TritonModel(triton.url) as model:
+        assert len(model.spec.readings) > 1
         by_label = segment_volume(volume, model)
         by_probability = segment_volume(volume, model, restore="probabilities")
-    assert (by_label.mask != by_probability.mask).mean() < 0.002
+    np.testing.assert_array_equal(by_label.mask, by_probability.mask)
     assert by_probability.mask.any()
+    for found in (by_label, by_probability):
+        assert found.confidence is not None
+        assert all(m.mean_intensity and m.confidence and 0.5 < m.confidence <= 1 for m in found.measurements)
+
+
+def test_one_reading_says_how_sure_it_is_only_with_probabilities(tritonserver: object, small_repository: Path) -> None:
+    volume = Volume(np.random.default_rng(0).random((20, 20, 6)), np.eye(4))
+    with TritonServer(small_repository) as server, TritonModel(server.url) as model:
+        by_label = segment_volume(volume, model)
+        by_probability = segment_volume(volume, model, restore="probabilities")
     assert by_label.confidence is None
-    assert all(m.confidence is None and m.mean_intensity for m in by_label.measurements)
-    assert all(0.5 < m.confidence <= 1 for m in by_probability.measurements if m.confidence)
+    assert all(m.confidence is None for m in by_label.measurements)
+    assert by_probability.confidence is not None
+    assert (by_label.mask == by_probability.mask).mean() > 0.99
 
 
 def test_boxes_leave_the_rest_empty(triton: TritonServer) -> None:
