@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.plan import Engine
 from benchmarks.subject import Subject, find_subject, spec_name
-from export.artefacts import FP16_GRAPH
+from export.engines.onnx_runtime import GRAPHS
 from export.onnx_graph import export_onnx
 from export.precision import write_fp16
 from export.quantisation import quantise_onnxruntime, quantise_openvino
@@ -43,7 +43,7 @@ def standard_subject(name: str, repository: Path, engines: Collection[Engine] = 
     save_checkpoint(checkpoint, network, spec)
     with staged_version(repository, spec, make_configs(spec)) as folder:
         export_onnx(network, spec, folder / GRAPH)
-        write_fp16(folder / GRAPH, folder / FP16_GRAPH)
+        write_fp16(folder / GRAPH, folder / GRAPHS["fp16"])
         keys = {engine.key for engine in engines}
         if "onnxruntime-int8" in keys:
             quantise_onnxruntime(folder, slices, max_dice_drop=1)

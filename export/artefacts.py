@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from export.engines.onnx_runtime import GRAPHS
 from export.gate.rows import Row
 from export.precision import write_fp16
 from export.version_files import GRAPH
-
-FP16_GRAPH = "model_fp16.onnx"
 
 
 def make_artefacts(folder: Path, wanted: Collection[Row], calibration: Callable[[], np.ndarray]) -> None:
@@ -23,7 +22,7 @@ def make_artefacts(folder: Path, wanted: Collection[Row], calibration: Callable[
     Raises InputError for a TensorRT plan on a machine without a GPU, or calibration slices that do not fit;
     ParityError if no int8 graph is close enough; MissingExtraError.
     """
-    write_fp16(folder / GRAPH, folder / FP16_GRAPH)
+    write_fp16(folder / GRAPH, folder / GRAPHS["fp16"])
     engines = {(row.loader, row.precision) for row in wanted}
     if ("onnxruntime", "int8") in engines:
         from export.quantisation import quantise_onnxruntime

@@ -144,3 +144,15 @@ def jpeg(ds: Dataset, syntax: UID) -> Dataset:
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         return pydicom.dcmread(f"{folder}/coded")
+
+
+def rotation(quaternion: Sequence[float]) -> np.ndarray:
+    """The rotation matrix of a quaternion (w, x, y, z) of any length but 0: float64 [3, 3]."""
+    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from dicom_series import lean, make_series, save, shuffled
+from dicom_series import lean, make_series, rotation, save, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -79,14 +79,7 @@ def test_oblique_stacks_of_either_hand(
     count: int,
     backwards: bool,
 ) -> None:
-    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
-    turn = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    turn = rotation(quaternion)
     slices = make_series(
         np.random.default_rng(0).integers(0, 4000, (count, 3, 4), np.uint16),
         orientation=[*np.round(turn[:, 0], 9), *np.round(turn[:, 1], 9)],  # ITK does not parse 1e-160

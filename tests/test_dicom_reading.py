@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_series import decimal, make_enhanced, make_series, read, save, shuffled, verdict_of
+from dicom_series import decimal, make_enhanced, make_series, read, rotation, save, shuffled, verdict_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -83,14 +83,7 @@ def test_oblique_geometry_round_trip(
     backwards: bool,
     seed: int,
 ) -> None:
-    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
-    turn = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    turn = rotation(quaternion)
     slices = make_series(
         np.arange(count * 6, dtype=np.uint16).reshape(count, 2, 3),
         orientation=[*turn[:, 0], *turn[:, 1]],
