@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from server_traces import eventually
 from small_model import write_small_repository
 
 from client import ServerOptions, TritonModel, segment_volume
+from client.triton import shared_memory
 from client.triton.shared_memory import SharedSlots
 from imaging import write_nifti
 from serving import TritonServer
@@ -97,6 +99,28 @@ def test_a_living_clients_region_is_left_alone(slow: TritonServer) -> None:
         with TritonModel(slow.url, options=ServerOptions(shared_memory="on", headers=slow.restricted_headers)) as model:
             segment_volume(small_study(2), model)
         assert client_regions() == registered(slow) == [slots.name]
+        slots.close()
+    assert (client_regions(), registered(slow)) == ([], [])
+
+
+def test_a_region_that_another_job_cleared_away_in_its_making_is_made_again(
+    slow: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between creation and lock a region looks like an orphan."""
+    lock, cleared = fcntl.flock, []
+
+    def clear_first(file: int, operation: int) -> None:
+        if not cleared:
+            cleared.extend(client_regions())
+            shared_memory.remove_orphans(client)
+        lock(file, operation)
+
+    with grpcclient.InferenceServerClient(slow.url) as client:
+        client.register_plugin(lambda request: setattr(request, "headers", slow.restricted_headers))
+        monkeypatch.setattr(shared_memory.fcntl, "flock", clear_first)
+        slots = SharedSlots(client, 2048, 1024, 2)
+        assert len(cleared) == 1
+        assert client_regions() == registered(slow) == [slots.name] != cleared
         slots.close()
     assert (client_regions(), registered(slow)) == ([], [])
 

@@ -36,11 +36,9 @@ class SharedSlots:
         self.image_bytes, self.answer_bytes = image_bytes, answer_bytes
         self._client, self._slot_bytes = client, image_bytes + answer_bytes
         self._free, self._retired = list(range(count)), False
-        self.name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
-        self._file = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self.name, self._file = _create_locked()
         self._memory: mmap.mmap | None = None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
             os.posix_fallocate(self._file, 0, count * self._slot_bytes)  # a full /dev/shm says so here, not by SIGBUS
             self._memory = mmap.mmap(self._file, count * self._slot_bytes)
             client.register_system_shared_memory(self.name, self.name, count * self._slot_bytes, client_timeout=_ASK_S)
@@ -103,28 +101,36 @@ def remove_orphans(client: grpcclient.InferenceServerClient) -> None:
     Raises InferenceServerException if the server does not let us see its shared memory.
     """
     for path in FOLDER.glob(f"{PREFIX}*"):
-        if not _is_locked(path):
-            path.unlink(missing_ok=True)
+        _unlink_unless_locked(path)
     for name in client.get_system_shared_memory_status(client_timeout=_ASK_S).regions:
         if name.startswith(PREFIX) and not (FOLDER / name).exists():
             _unregister(client, name)
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether a living process holds this region; one that we may not look into counts as held."""
+def _create_locked() -> tuple[str, int]:
+    """Name and descriptor of a new region's file, locked before anybody could take it for an orphan."""
+    while True:
+        name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
+        file = os.open(FOLDER / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return name, file
+        os.close(file)  # another job's `remove_orphans` came between creation and lock
+
+
+def _unlink_unless_locked(path: Path) -> None:
+    """Unlink a region that no living process holds; one that we may not look into counts as held."""
     try:
         file = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
     except OSError:
-        return True
+        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)  # under the lock: its creator, if it waits for the lock, then sees that it is gone
     except OSError:
-        return True
+        pass
     finally:
         os.close(file)
-    return False
 
 
 def _unregister(client: grpcclient.InferenceServerClient, name: str) -> bool:
