@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import DicomVolume, Scan, read_volume, scan_folder, select_series
+from client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
+from client.fingerprint import fingerprint_of_file, fingerprint_of_series
 from client.results.outputs import OutputOptions, write_outputs
 from client.results.report import Report
 from client.rois import Roi
@@ -27,12 +28,16 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """An input that was read. study: a volume for each of the model's modalities. dicom: None for NIfTI."""
+    """An input that was read. study: a volume for each of the model's modalities. dicom: None for NIfTI.
+
+    fingerprint: see client/fingerprint.py; empty where nobody will ask whether a result is of this input.
+    """
 
     path: Path
     study: tuple[Volume, ...]
     dicom: DicomVolume | None
     read_seconds: float
+    fingerprint: str = ""
 
     @property
     def volume(self) -> Volume:
@@ -77,11 +82,11 @@ def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[P
             pass
     except OSError as error:
         raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
-    seen: Counter[str] = Counter()
-    folders: list[Path] = []
+    taken: dict[str, None] = {}  # as an ordered set
     for name in names:
-        seen[name] += 1
-        folders.append(out / (f"{name}-{seen[name]}" if seen[name] > 1 else name))
+        numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        taken[next(each for each in numbered if each not in taken)] = None
+    folders = [out / name for name in taken]
     existing = [folder for folder in folders if folder.exists()]
     if existing and not existing_ok:
         raise OutputError(
@@ -104,14 +109,39 @@ def load_input(
     A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
     """
     began = time.perf_counter()
-    if path.is_file() and path.name.endswith(NIFTI_SUFFIXES):
+    if _is_nifti(path):
         study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
         if len(study) != spec.num_modalities:
             raise InputError(
                 f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "
                 f"{spec.num_modalities} ({', '.join(spec.modalities)})"
             )
-        return Loaded(path, study, None, time.perf_counter() - began)
+        return Loaded(path, study, None, time.perf_counter() - began, fingerprint_of_file(path))
+    series = _choose_series(path, spec, series_uid, scan, allow)
+    dicom = read_volume(series, allow)
+    return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began, fingerprint_of_series(series))
+
+
+def identify_input(
+    path: Path,
+    spec: ModelSpec,
+    series_uid: str | None = None,
+    scan: Scan | None = None,
+    allow: Collection[str] = (),
+) -> str:
+    """The fingerprint of what `load_input` would read, by its headers alone. Raises InputError."""
+    if _is_nifti(path):
+        return fingerprint_of_file(path)
+    return fingerprint_of_series(_choose_series(path, spec, series_uid, scan, allow))
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(NIFTI_SUFFIXES)
+
+
+def _choose_series(
+    path: Path, spec: ModelSpec, series_uid: str | None, scan: Scan | None, allow: Collection[str]
+) -> Series:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if spec.modalities:
@@ -119,8 +149,7 @@ def load_input(
             f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
             "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
         )
-    dicom = read_volume(select_series(scan or scan_folder(path), uid=series_uid, spec=spec, allow=allow), allow)
-    return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began)
+    return select_series(scan or scan_folder(path), uid=series_uid, spec=spec, allow=allow)
 
 
 def run_job(
@@ -146,9 +175,16 @@ def run_job(
     with _whole_folder(folder, overwrite) as aside:
         if pseudonyms := options.pseudonyms:
             pseudonyms.record(folder.name, loaded.path, loaded.dicom.headers[0] if loaded.dicom else None)
-        name = folder.name if options.pseudonyms else loaded.path.resolve().name
-        report = write_outputs(aside, name, found, loaded.dicom, model.spec, rois, options, timings)
+        name, fingerprint = _names(loaded, folder, options)
+        report = write_outputs(aside, name, found, loaded.dicom, model.spec, rois, options, timings, fingerprint)
     return JobResult(folder, report, found)
+
+
+def _names(loaded: Loaded, folder: Path, options: OutputOptions) -> tuple[str, str]:
+    """What a report calls the input, and its fingerprint; de-identified, neither leads to it without the key."""
+    if options.pseudonyms:
+        return folder.name, options.pseudonyms.name(loaded.fingerprint, "input")
+    return loaded.path.resolve().name, loaded.fingerprint
 
 
 @contextmanager

@@ -10,24 +10,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import Scan, scan_folder
+from client.dicom import Scan, Series, scan_folder
 from client.job import NIFTI_SUFFIXES, result_name
+from client.results.outputs import FILE_NAMES
+from client.results.report import read_report
 from imaging.study import image_name
 from swinunet.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """An input. path: a NIfTI file or a DICOM folder. name: what its results are called.
+    """An input. path: a NIfTI file, a DICOM folder or a ZIP archive. name: what its results are called.
 
-    scan: the headers of the one series that is meant, where they were read already; series_uid: which that is, if the
-    folder holds several.
+    series_uid: which series is meant, as `Series.selector` has it, if there are several.
+    scan, modality: the headers of that series, and its modality, where they were read already.
     """
 
     path: Path
     name: str
     series_uid: str | None = None
     scan: Scan | None = None
+    modality: str | None = None
 
 
 def studies_at(paths: Iterable[Path], series_uid: str | None = None) -> list[Study]:
@@ -54,39 +57,73 @@ def read_list(file: Path) -> list[Path]:
 def studies_below(root: Path) -> list[Study]:
     """Every NIfTI file and every DICOM series below a folder, by path; what cannot be read is a study to be refused.
 
-    A series may lie in several folders; a folder may hold several series. Names are paths below `root` with _ for /,
-    and a part of the UID's hash where a folder holds several series. Raises InputError if there is nothing.
+    A series may lie in several folders; a folder, or a ZIP archive, may hold several series. Names are paths below
+    `root` with _ for /, and a part of its selector's hash where there are several. Our own results are no studies.
+    Raises InputError if there is nothing.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
     scan = scan_folder(root)
-    found = [*_niftis(root), *_series(root, scan), *_unreadable(root, scan)]
+    files = list(_files(root))
+    niftis = [path for path in files if path.name.endswith(NIFTI_SUFFIXES) and not is_result(path)]
+    archives = [path for path in files if path.suffix.lower() == ".zip"]
+    found = [Study(path, _name(root, path.with_name(image_name(path)))) for path in niftis]
+    found += [*_series(root, scan), *_unreadable(root, scan)]
+    found += [study for path in archives for study in _archived(root, path)]
     if not found:
         raise InputError(f"{root}: no DICOM series and no NIfTI file below it")
     return sorted(found, key=lambda study: (study.path, study.name))
 
 
-def _niftis(root: Path) -> Iterator[Study]:
+def is_result(path: Path) -> bool:
+    """Whether a NIfTI file is a mask that this software wrote: its report lies beside it."""
+    if path.name != FILE_NAMES["nifti"]:
+        return False
+    try:
+        read_report(path.with_name(FILE_NAMES["json"]))
+    except InputError:
+        return False
+    return True
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files below a folder that are not hidden, nor in a hidden folder: results are written aside in those."""
     for parent, folders, names in os.walk(root):
-        folders.sort()
-        for name in names:
-            path = Path(parent, name)
-            if name.endswith(NIFTI_SUFFIXES) and not name.startswith("."):
-                yield Study(path, _name(root, path.with_name(image_name(path))))
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def _series(root: Path, scan: Scan) -> Iterator[Study]:
-    folders = {series.uid: sorted({file.path.parent for file in series.files}) for series in scan.series}
-    homes = {uid: Path(os.path.commonpath(parents)) for uid, parents in folders.items()}
+    folders = {series.selector: sorted({file.path.parent for file in series.files}) for series in scan.series}
+    homes = {selector: Path(os.path.commonpath(parents)) for selector, parents in folders.items()}
     inhabitants = Counter(homes.values())
     for series in scan.series:
-        home = homes[series.uid]
-        name = _name(root, home)
-        if inhabitants[home] > 1:
-            name += f"-{hashlib.sha256(series.uid.encode()).hexdigest()[:8]}"
+        home = homes[series.selector]
         # A broken file beside the series may be a part of it.
-        beside = tuple(file for file in scan.unreadable if file.path.parent in folders[series.uid])
-        yield Study(home, name, series.uid, dataclasses.replace(scan, series=(series,), unreadable=beside))
+        beside = tuple(file for file in scan.unreadable if file.path.parent in folders[series.selector])
+        part = dataclasses.replace(scan, series=(series,), unreadable=beside)
+        yield dataclasses.replace(_one_of(inhabitants[home], series, root, home), scan=part)
+
+
+def _archived(root: Path, path: Path) -> Iterator[Study]:
+    """The series in a ZIP archive, none of them scanned: a scan holds the archive open, and there may be thousands."""
+    try:
+        scan = scan_folder(path)
+    except InputError:
+        yield Study(path, _name(root, path))  # refused when it is read, in the same words
+        return
+    for series in scan.series:
+        yield _one_of(len(scan.series), series, root, path)
+    if scan.unreadable and not scan.series:
+        yield Study(path, _name(root, path))
+
+
+def _one_of(several: int, series: Series, root: Path, home: Path) -> Study:
+    """The study of a series whose folder or archive holds `several`."""
+    if several == 1:
+        return Study(home, _name(root, home), modality=series.modality)
+    suffix = hashlib.sha256(series.selector.encode()).hexdigest()[:8]
+    return Study(home, f"{_name(root, home)}-{suffix}", series.selector, modality=series.modality)
 
 
 def _unreadable(root: Path, scan: Scan) -> Iterator[Study]:

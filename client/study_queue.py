@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from client.job import JobResult, load_input, run_job
-from client.results.outputs import FILE_NAMES, OutputOptions, boxes_of
-from client.results.report import Report, read_report
+from client.job import JobResult, identify_input, load_input, run_job
+from client.results.outputs import OutputOptions
+from client.results.report import Report
+from client.resume import require_same_result
 from client.rois import Roi
 from client.segmentation import count_slices
 from client.study_list import Study
 from client.triton import JobControl, TritonModel
-from swinunet.errors import InputError, OutputError, ServerError, SwinUNetError
+from swinunet.errors import OutputError, ServerError, SwinUNetError
 
 Status = Literal["done", "skipped", "refused"]
 Progress = Callable[[Study, int, int], None]  # a study, its slices that are done, all its slices
@@ -53,9 +54,10 @@ def segment_studies(
     """Segment each study into its folder of results; yields what became of each, as they end. None stops the others.
 
     options: which results, and how. allow: as `load_input`. overwrite: replace results that exist.
-    resume: a folder with a whole result of the same input, model and boxes is skipped, not replaced; one with anything
-    else is refused. progress: called from several threads. Closing the generator cancels the studies under way, which
-    leave nothing; one that is being written by then is written to its end.
+    resume: a folder with the whole result of the same volume by the same model, boxes and options is skipped, not
+    replaced; one with anything else is refused, saying what differs. progress: called from several threads.
+    Closing the generator cancels the studies under way, which leave nothing; one that is being written by then is
+    written to its end.
     """
     run = _Run(model, rois, options or OutputOptions(), frozenset(allow), overwrite, resume, progress)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="study") as pool:
@@ -120,12 +122,13 @@ class _Run:
 
     def _reason_to_skip(self, study: Study, folder: Path) -> str:
         """Empty if the study is to be segmented. Raises OutputError if its folder holds something else."""
+        spec = self._model.spec
+        if study.modality not in (None, spec.modality):
+            return f"its modality is {study.modality or 'not given'}, the model reads {spec.modality}"
         if self._resume and folder.exists():
-            self._require_same_result(study, folder)
+            fingerprint = identify_input(study.path, spec, study.series_uid, study.scan, self._allow)
+            require_same_result(folder, fingerprint, spec, self._rois, self._options)
             return "segmented already"
-        series, wanted = (study.scan.series if study.scan else ()), self._model.spec.modality
-        if series and series[0].modality != wanted:
-            return f"its modality is {series[0].modality or 'not given'}, the model reads {wanted}"
         return ""
 
     def _segment(self, study: Study, folder: Path) -> JobResult:
@@ -148,28 +151,3 @@ class _Run:
         finally:
             with self._lock:
                 self._controls.discard(control)
-
-    def _require_same_result(self, study: Study, folder: Path) -> None:
-        """Raise OutputError unless `folder` holds a whole result of this study by this model, in these boxes."""
-        try:
-            report = read_report(folder / FILE_NAMES["json"])
-        except InputError:
-            raise OutputError(f"{folder}: exists already and holds no whole result; --overwrite replaces it") from None
-        if report.failed:
-            raise OutputError(
-                f"{folder}: exists already, but {', '.join(report.failed)} could not be written then; --overwrite "
-                "replaces it"
-            )
-        same_input = self._names_input(report, study, folder)
-        if not (same_input and report.model.spec == self._model.spec and report.boxes == boxes_of(self._rois)):
-            raise OutputError(
-                f"{folder}: exists already, made from another input, by another model or in other boxes; --overwrite "
-                "replaces it, or give another output folder"
-            )
-
-    def _names_input(self, report: Report, study: Study, folder: Path) -> bool:
-        """Whether a report is of this study, as far as a de-identified one says so."""
-        if self._options.pseudonyms:
-            return report.settings.deidentified and report.input.name == folder.name
-        uid = report.input.series_instance_uid
-        return report.input.name == study.path.resolve().name and study.series_uid in (None, uid)

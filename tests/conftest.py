@@ -36,11 +36,18 @@ def triton(tritonserver: object, repository: Path, tmp_path_factory: pytest.Temp
         yield server
 
 
+@pytest.fixture(scope="session")
+def small_triton(tritonserver: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server of the small model, one for the whole run. Do not break it."""
+    with TritonServer(write_small_repository(tmp_path_factory.mktemp("small") / "repository")) as server:
+        yield server
+
+
 @pytest.fixture
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails a test whose servers leave shared memory or a private folder behind; `triton` lives on and is left out."""
-    if "triton" in request.fixturenames:
-        request.getfixturevalue("triton")
+    """Fails a test whose servers leave shared memory or a private folder behind; those of the run are left out."""
+    for lasting in {"triton", "small_triton"} & set(request.fixturenames):
+        request.getfixturevalue(lasting)
     before = traces()
     yield
     assert traces() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -32,20 +32,14 @@ from serving import TritonServer
 from swinunet.errors import InputError
 
 Run = Callable[..., tuple[int, str, str]]
+LIGHT = ("--outputs", "nifti,json")
 HASTY = ServerOptions(Timeouts(connect=1, request=2, outage=0.5))
 
 
-@pytest.fixture(scope="module")
-def server(tritonserver: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A server of the small model."""
-    with TritonServer(write_small_repository(tmp_path_factory.mktemp("small") / "repository")) as running:
-        yield running
-
-
 @pytest.fixture
-def run(server: TritonServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(small_triton: TritonServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """`swinunet segment ... --url` of that server."""
-    return lambda *arguments: run_swinunet(capfd, monkeypatch, "segment", *arguments, "--url", server.url)
+    return lambda *arguments: run_swinunet(capfd, monkeypatch, "segment", *arguments, "--url", small_triton.url)
 
 
 def write_case(path: Path, slices: int = 4, seed: int = 0) -> Path:
@@ -83,7 +77,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_tree_is_segmented_and_what_is_not_is_named(tree: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    status, said, errors = run("--tree", tree, "-o", out)
+    status, said, errors = run("--tree", tree, "-o", out, *LIGHT)
     assert status == 1
     assert "5 done, 1 skipped, 1 refused" in said
     assert "its modality is CT, the model reads MR" in " ".join(said.replace("│", " ").split())
@@ -102,29 +96,16 @@ def test_a_tree_is_segmented_and_what_is_not_is_named(tree: Path, tmp_path: Path
 def test_it_goes_on_where_it_stopped(tree: Path, tmp_path: Path, run: Run) -> None:
     shutil.rmtree(tree / "cut")
     out = tmp_path / "out"
-    assert run("--tree", tree, "-o", out)[0] == 0
+    assert run("--tree", tree, "-o", out, *LIGHT)[0] == 0
     inodes = {path: path.stat().st_ino for path in out.rglob("report.json")}
     shutil.rmtree(out / "niftis_b")
-    status, said, _ = run("--tree", tree, "-o", out, "--resume")
+    status, said, _ = run("--tree", tree, "-o", out, "--resume", *LIGHT)
     assert (status, "1 done, 5 skipped, 0 refused" in said) == (0, True)
     redone = {path for path in out.rglob("report.json") if path.stat().st_ino != inodes[path]}
     assert redone <= {out / "niftis_b" / "report.json"}
     assert (out / "niftis_b" / "mask.nii.gz").is_file()
-    status, _, errors = run("--tree", tree, "-o", out)
+    status, _, errors = run("--tree", tree, "-o", out, *LIGHT)
     assert (status, "exists already" in errors) == (1, True)
-
-
-def test_resume_keeps_nothing_that_is_of_something_else(tmp_path: Path, run: Run) -> None:
-    cases = [write_case(tmp_path / f"{name}.nii.gz") for name in "abc"]
-    out = tmp_path / "out"
-    assert run(cases[0], "-o", out)[0] == 0
-    (out / "b").mkdir()
-    (out / "b" / "mine").touch()
-    status, said, errors = run(*cases, "-o", out, "--resume", "--roi=0,3,0,10,0,10")
-    assert (status, "1 done, 0 skipped, 2 refused" in said) == (1, True)
-    assert "made from another input, by another model or in other boxes" in errors
-    assert "holds no whole result" in errors
-    assert (out / "b" / "mine").exists()
 
 
 def test_paths_come_from_a_list_and_from_standard_input(
@@ -193,21 +174,21 @@ def test_a_server_that_is_lost_is_not_waited_for_by_every_study(tmp_path: Path) 
     assert set((tmp_path / "out").iterdir()) == done
 
 
-def test_stopping_leaves_whole_results_only(server: TritonServer, tmp_path: Path) -> None:
+def test_stopping_leaves_whole_results_only(small_triton: TritonServer, tmp_path: Path) -> None:
     studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(6)])
     folders = folders_called([study.name for study in studies], tmp_path / "out", False)
-    with TritonModel(server.url) as model, closing(segment_studies(studies, folders, model)) as ended:
+    with TritonModel(small_triton.url) as model, closing(segment_studies(studies, folders, model)) as ended:
         next(ended)
     results = list((tmp_path / "out").iterdir())
     assert 1 <= len(results) < 6
     assert all((folder / "report.json").is_file() for folder in results)
 
 
-def test_a_progress_is_told_of_every_slice(server: TritonServer, tmp_path: Path) -> None:
+def test_a_progress_is_told_of_every_slice(small_triton: TritonServer, tmp_path: Path) -> None:
     studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 20) for n in range(3)])
     folders = folders_called([study.name for study in studies], tmp_path / "out", False)
     told: list[tuple[str, int, int]] = []
-    with TritonModel(server.url) as model:
+    with TritonModel(small_triton.url) as model:
         list(segment_studies(studies, folders, model, progress=lambda *step: told.append((step[0].name, *step[1:]))))
     assert {step for step in told if step[1] in (0, 20)} == {(name, done, 20) for name in "012" for done in (0, 20)}
 

@@ -68,9 +68,9 @@ class Pseudonyms:
         """A pseudonym of `text`: `kind` and 16 hexadecimal digits."""
         return f"{kind}-{self._digest(kind, text).hex()[:16]}"
 
-    def case(self, path: Path) -> str:
-        """What an input, and its folder of results, is called."""
-        return self.name(str(path.resolve()), "case")
+    def case(self, path: Path, series_uid: str | None = None) -> str:
+        """What an input, and its folder of results, is called. series_uid: where one of several in `path` is meant."""
+        return self.name("#".join([str(path.resolve()), *filter(None, [series_uid])]), "case")
 
     def patient(self, header: Dataset) -> str:
         """A pseudonym of the Patient ID; of the study where there is none, so that two patients never share one."""

@@ -76,14 +76,16 @@ def write_outputs(
     rois: tuple[Roi, ...],
     options: OutputOptions,
     timings: dict[str, float],
+    fingerprint: str = "",
 ) -> Report:
     """Write what `options` ask for into `folder` and return the report, which says what failed and why.
 
-    name: of the input, as results call it. dicom: None for NIfTI. timings: seconds by stage; each output's are added.
+    name, fingerprint: of the input, as results call it. dicom: None for NIfTI.
+    timings: seconds by stage; each output's are added.
     Raises OutputError if not one output could be written.
     """
     kinds = options.kinds_of(dicom is not None)
-    work = _Outputs(found, dicom, spec, rois, options, name)
+    work = _Outputs(found, dicom, spec, rois, options, name, fingerprint)
     writers: dict[Kind, Callable[[Path], None]] = {
         "nifti": work.nifti, "seg": work.seg, "sr": work.sr, "png": work.png, "json": work.json,
     }  # fmt: skip
@@ -120,9 +122,10 @@ class _Outputs:
         rois: tuple[Roi, ...],
         options: OutputOptions,
         name: str,
+        fingerprint: str,
     ) -> None:
         self._found, self._dicom, self._spec, self._rois, self._options = found, dicom, spec, rois, options
-        self._name = name
+        self._name, self._fingerprint = name, fingerprint
         self._seg: SegObject | None = None
         volume = found.volume
         boxes = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
@@ -184,7 +187,9 @@ class _Outputs:
             self._options.restore, self._options.seg_type, tuple(kinds), self._options.pseudonyms is not None
         )
         return make_report(
-            Input(self._name, kind, volume.shape, volume.spacing_mm, series, instances, self._verdict()),
+            Input(
+                self._name, kind, volume.shape, volume.spacing_mm, series, instances, self._verdict(), self._fingerprint
+            ),
             self._spec,
             list(self._judged()),
             settings=settings,

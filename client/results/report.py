@@ -22,7 +22,7 @@ from imaging import Code, ModelSpec
 from swinunet.errors import InputError
 from swinunet.files import written_aside
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
@@ -32,6 +32,7 @@ class Input:
 
     source_instances: SOP Instance UIDs, in the order of the slices. Names and UIDs are pseudonyms where the job was
     de-identified. verdict: on a DICOM series that is no plain stack and was read all the same (--allow).
+    fingerprint: the same for the same input only, see client/fingerprint.py; under the key where de-identified.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Input:
     series_instance_uid: str | None = None  # DICOM only
     source_instances: tuple[str, ...] = ()
     verdict: str | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)

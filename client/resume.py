@@ -1,0 +1,68 @@
+"""Whether a folder of results is what a job would make: the same volume, model, boxes and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from client.results.outputs import FILE_NAMES, OutputOptions, boxes_of
+from client.results.report import Report, read_report
+from client.rois import Roi
+from imaging import ModelSpec
+from swinunet.errors import InputError, OutputError
+
+_REMEDY = "segment it again with --overwrite, or give another output folder"
+
+
+def require_same_result(
+    folder: Path, fingerprint: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
+) -> None:
+    """Raise OutputError, saying what differs, unless `folder` holds the whole result of this job.
+
+    fingerprint: of the input, see client/fingerprint.py; reports of de-identified results hold its pseudonym.
+    """
+    report = _whole_report(folder)
+    if options.pseudonyms:
+        fingerprint = options.pseudonyms.name(fingerprint, "input")
+    if differences := list(_differences(report, fingerprint, spec, rois, options)):
+        raise OutputError(f"{folder}: exists already, made {', '.join(differences)}; {_REMEDY}")
+
+
+def _whole_report(folder: Path) -> Report:
+    """The report in a folder all of whose results are there."""
+    try:
+        report = read_report(folder / FILE_NAMES["json"])
+    except InputError:
+        raise OutputError(
+            f"{folder}: exists already and holds no whole result of this software's version; {_REMEDY}"
+        ) from None
+    if report.failed:
+        failed = ", ".join(report.failed)
+        raise OutputError(f"{folder}: exists already, but {failed} could not be written then; {_REMEDY}")
+    if missing := [name for name in report.outputs.values() if not (folder / name).is_file()]:
+        raise OutputError(f"{folder}: exists already, but {missing[0]} is no longer in it; {_REMEDY}")
+    return report
+
+
+def _differences(
+    report: Report, fingerprint: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
+) -> Iterator[str]:
+    """How what was made differs from what would be made, each as it follows "made"."""
+    made, model = report.settings, report.model
+    if made.deidentified != (options.pseudonyms is not None):
+        yield "with --deidentify" if made.deidentified else "without --deidentify"
+    elif report.input.fingerprint != fingerprint:
+        yield "from another input"
+    if (model.name, model.version) != (spec.name, spec.version):
+        yield f"by {model.name} version {model.version}, not {spec.name} version {spec.version}"
+    elif model.spec != spec:
+        yield f"by another model that is called {model.name} version {model.version} too"
+    if report.boxes != boxes_of(rois):
+        yield "in other boxes (--roi)"
+    if made.restore != options.restore:
+        yield f"with --restore {made.restore}, not {options.restore}"
+    asked = options.kinds_of(report.input.kind == "dicom")
+    if made.outputs != asked:
+        yield f"with --outputs {','.join(made.outputs)}, not {','.join(asked)}"
+    elif "seg" in asked and made.seg_type != options.seg_type:
+        yield f"with --seg-type {made.seg_type}, not {options.seg_type}"
