@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,20 @@ def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[P
     return folders
 
 
+def folders_of(inputs: Iterable[Path]) -> frozenset[Path]:
+    """The inputs and every folder that they lie in, links resolved."""
+    resolved = {path.resolve() for path in inputs}
+    return frozenset(folder for path in resolved for folder in (path, *path.parents))
+
+
+def require_no_input(folder: Path, inputs: frozenset[Path]) -> None:
+    """Raise OutputError if results called `folder` would replace an input. inputs: as `folders_of` has them."""
+    if folder.resolve() in inputs:
+        raise OutputError(
+            f"{folder}: an input lies there, its results would take its place; give another output folder"
+        )
+
+
 def load_input(
     path: Path,
     spec: ModelSpec,
@@ -170,6 +184,7 @@ def run_job(
     """
     options = options or OutputOptions()
     options.kinds_of(loaded.dicom is not None)  # refuse before the work, not after it
+    require_no_input(folder, folders_of([loaded.path]))
     found = segment_volume(loaded.study, model, rois, tick, options.restore, control)
     timings = {"read": loaded.read_seconds, **found.seconds}
     with _whole_folder(folder, overwrite) as aside:

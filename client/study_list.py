@@ -32,6 +32,12 @@ class Study:
     scan: Scan | None = None
     modality: str | None = None
 
+    @property
+    def paths(self) -> frozenset[Path]:
+        """The input, and the folders that its files lie in, as far as they are known."""
+        files = (file for series in self.scan.series for file in series.files) if self.scan else ()
+        return frozenset({self.path, *(file.path.parent for file in files)})
+
 
 def studies_at(paths: Iterable[Path], series_uid: str | None = None) -> list[Study]:
     """A study for each path, as it was given."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from client.job import JobResult, identify_input, load_input, run_job
+from client.job import JobResult, folders_of, identify_input, load_input, require_no_input, run_job
 from client.results.outputs import OutputOptions
 from client.results.report import Report
 from client.resume import require_same_result
@@ -17,7 +17,7 @@ from client.rois import Roi
 from client.segmentation import count_slices
 from client.study_list import Study
 from client.triton import JobControl, TritonModel
-from swinunet.errors import OutputError, ServerError, SwinUNetError
+from swinunet.errors import JobCancelledError, OutputError, ServerError, SwinUNetError
 
 Status = Literal["done", "skipped", "refused"]
 Progress = Callable[[Study, int, int], None]  # a study, its slices that are done, all its slices
@@ -28,7 +28,8 @@ _AT_ONCE = 2  # one at the server; another is read before that, or written after
 class Outcome:
     """What became of a study. report: of one that is done.
 
-    error, and reason, in words: why one was skipped or refused, or not all results of one that is done were written.
+    error, and reason, in words but for the study's path: why one was skipped or refused, or not all results of one that
+    is done were written.
     """
 
     study: Study
@@ -57,14 +58,22 @@ def segment_studies(
     resume: a folder with the whole result of the same volume by the same model, boxes and options is skipped, not
     replaced; one with anything else is refused, saying what differs. progress: called from several threads.
     Closing the generator cancels the studies under way, which leave nothing; one that is being written by then is
-    written to its end.
+    written to its end. KeyboardInterrupt does the same, and is raised when all that ended well was yielded.
     """
-    run = _Run(model, rois, options or OutputOptions(), frozenset(allow), overwrite, resume, progress)
+    inputs = folders_of(path for study in studies for path in study.paths)
+    run = _Run(inputs, model, rois, options or OutputOptions(), frozenset(allow), overwrite, resume, progress)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="study") as pool:
+        jobs = {pool.submit(run.segment, study, folder) for study, folder in zip(studies, folders, strict=True)}
         try:
-            jobs = [pool.submit(run.segment, study, folder) for study, folder in zip(studies, folders, strict=True)]
-            for job in as_completed(jobs):
+            for job in as_completed(tuple(jobs)):
+                jobs.remove(job)
                 yield job.result()
+        except KeyboardInterrupt:
+            run.stop()
+            under_way = [job for job in jobs if not job.cancel()]
+            ended = [job.result() for job in as_completed(under_way)]
+            yield from (outcome for outcome in ended if not isinstance(outcome.error, JobCancelledError))
+            raise
         finally:
             run.stop()
             pool.shutdown(cancel_futures=True)
@@ -75,6 +84,7 @@ class _Run:
 
     def __init__(
         self,
+        inputs: frozenset[Path],
         model: TritonModel,
         rois: tuple[Roi, ...],
         options: OutputOptions,
@@ -83,7 +93,8 @@ class _Run:
         resume: bool,
         progress: Progress,
     ) -> None:
-        self._model, self._rois, self._options, self._allow = model, rois, options, allow
+        self._inputs, self._allow = inputs, allow
+        self._model, self._rois, self._options = model, rois, options
         self._overwrite, self._resume, self._progress = overwrite, resume, progress
         self._turn, self._lock = threading.Lock(), threading.Lock()
         self._controls: set[JobControl] = set()
@@ -111,7 +122,8 @@ class _Run:
             if isinstance(error, ServerError) and not self._model.is_reachable():
                 self._server_lost = self._server_lost or error
             reason = str(error) if isinstance(error, SwinUNetError) else f"unexpected {type(error).__name__}"
-            return Outcome(study, folder, "refused", reason=" ".join(reason.split()), error=error)
+            reason = " ".join(reason.split()).removeprefix(f"{study.path}: ")
+            return Outcome(study, folder, "refused", reason=reason, error=error)
 
     def _done(self, study: Study, folder: Path, result: JobResult) -> Outcome:
         try:
@@ -121,10 +133,11 @@ class _Run:
         return Outcome(study, folder, "done", result.report)
 
     def _reason_to_skip(self, study: Study, folder: Path) -> str:
-        """Empty if the study is to be segmented. Raises OutputError if its folder holds something else."""
+        """Empty if the study is to be segmented. Raises OutputError if its folder holds an input, or anything else."""
         spec = self._model.spec
         if study.modality not in (None, spec.modality):
             return f"its modality is {study.modality or 'not given'}, the model reads {spec.modality}"
+        require_no_input(folder, self._inputs)
         if self._resume and folder.exists():
             fingerprint = identify_input(study.path, spec, study.series_uid, study.scan, self._allow)
             require_same_result(folder, fingerprint, spec, self._rois, self._options)

@@ -30,7 +30,8 @@ def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None
     console = Console()
     refused = [outcome for outcome in outcomes if outcome.error]
     if studies > 1:
-        console.print(_summary(outcomes))
+        if outcomes:
+            console.print(_summary(outcomes))
         count = Counter(outcome.status for outcome in outcomes)
         console.print(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
     elif outcomes and outcomes[0].report:
@@ -72,17 +73,23 @@ def _show_study(console: Console, report: Report) -> None:
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:
     """What became of many studies, called as their folders of results are: a pseudonym if they are de-identified."""
-    table = Table("input", "outcome", "seconds", "why", title="Segmentation")
+    table = Table(title="Segmentation")
+    table.add_column("input", overflow="fold", ratio=2)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=3)
     for outcome in outcomes:
         seconds = _seconds(outcome.report) if outcome.report else ""
-        flags = (
-            [(each.name, flag.kind) for each in outcome.report.structures for flag in each.flags]
-            if outcome.report
-            else []
-        )
-        why = outcome.reason or "; ".join(f"look at {name}: {kind.replace('_', ' ')}" for name, kind in flags)
+        what_is_wrong, _, _ = outcome.reason.partition("; ")  # what to do about it was said when it was refused
+        why = what_is_wrong or (_flags(outcome.report) if outcome.report else "")
         table.add_row(escape(outcome.folder.name), outcome.status, seconds, escape(why))
     return table
+
+
+def _flags(report: Report) -> str:
+    """Which structures should be looked at, and why."""
+    flagged = {each.name: [flag.kind.replace("_", " ") for flag in each.flags] for each in report.structures}
+    return "; ".join(f"look at {name}: {', '.join(kinds)}" for name, kinds in flagged.items() if kinds)
 
 
 def _seconds(report: Report) -> str:

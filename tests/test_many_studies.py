@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +18,11 @@ import pytest
 from breakable_triton import signal_server, slow_down, small_study
 from command_line import run_swinunet
 from dicom_series import PATIENT, make_series, save
+from server_traces import eventually
 from small_model import write_small_repository
 
 from client import (
+    Outcome,
     ServerOptions,
     Timeouts,
     TritonModel,
@@ -184,6 +190,39 @@ def test_stopping_leaves_whole_results_only(small_triton: TritonServer, tmp_path
     assert all((folder / "report.json").is_file() for folder in results)
 
 
+def thrown_into(ended: Generator[Outcome, None, None]) -> Iterator[Outcome]:
+    """What `segment_studies` yields after Ctrl-C, which it raises again at the end."""
+    yield ended.throw(KeyboardInterrupt)
+    yield from ended
+
+
+def test_what_ended_well_is_told_after_an_interrupt_too(small_triton: TritonServer, tmp_path: Path) -> None:
+    studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(6)])
+    folders = folders_called([study.name for study in studies], tmp_path / "out", False)
+    with TritonModel(small_triton.url) as model, closing(segment_studies(studies, folders, model)) as ended:
+        told = [next(ended)]
+        with pytest.raises(KeyboardInterrupt):
+            told.extend(thrown_into(ended))
+    assert {outcome.folder for outcome in told} == set((tmp_path / "out").iterdir())
+    assert 1 <= len(told) < 6
+    assert {outcome.status for outcome in told} == {"done"}
+
+
+def test_ctrl_c_says_what_is_left(small_triton: TritonServer, tmp_path: Path) -> None:
+    cases = [write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(6)]
+    command = [sys.executable, "-m", "swinunet", "segment", *cases, "-o", tmp_path / "out", "--url", small_triton.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually(lambda: (tmp_path / "out" / "0").exists() or (tmp_path / "out" / "1").exists(), 60)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(r"swinunet: interrupted with \d of 6 inputs to do; go on with --resume\n", errors), errors
+    assert "Traceback" not in said
+    results = list((tmp_path / "out").iterdir())
+    assert 1 <= len(results) < 6
+    assert all((folder / "report.json").is_file() for folder in results)
+
+
 def test_a_progress_is_told_of_every_slice(small_triton: TritonServer, tmp_path: Path) -> None:
     studies = studies_at([write_case(tmp_path / f"{n}.nii.gz", 20) for n in range(3)])
     folders = folders_called([study.name for study in studies], tmp_path / "out", False)
@@ -191,6 +230,52 @@ def test_a_progress_is_told_of_every_slice(small_triton: TritonServer, tmp_path:
     with TritonModel(small_triton.url) as model:
         list(segment_studies(studies, folders, model, progress=lambda *step: told.append((step[0].name, *step[1:]))))
     assert {step for step in told if step[1] in (0, 20)} == {(name, done, 20) for name in "012" for done in (0, 20)}
+
+
+def test_a_tree_that_holds_its_own_results_and_archives(tree: Path, run: Run) -> None:
+    shutil.rmtree(tree / "cut")
+    for archive, folder in {"one.zip": "ct", "two.ZIP": "both"}.items():
+        with zipfile.ZipFile(tree / archive, "w") as packed:
+            for path in (tree / folder).iterdir():
+                packed.write(path, f"in/{path.name}")
+        shutil.rmtree(tree / folder)
+    with zipfile.ZipFile(tree / "texts.zip", "w") as packed:
+        packed.writestr("notes.txt", "hello")
+    (tree / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
+    (tree / ".aside").mkdir()
+    write_case(tree / ".aside" / "mask.nii.gz")
+    for again in (), ("--resume",):
+        status, said, errors = run("--tree", tree, "-o", tree / "results", *LIGHT, *again)
+        assert ("0 done, 6 skipped, 1 refused" if again else "5 done, 1 skipped, 1 refused") in said
+        assert status == 1
+        assert f"{tree / 'broken.zip'}: the archive cannot be read" in errors
+    names = sorted(path.parent.name.partition("-")[0] for path in tree.rglob("report.json"))
+    assert names == ["niftis_a", "niftis_b", "split", "two.ZIP", "two.ZIP"]
+
+
+def test_results_that_could_not_be_told_from_images_do_not_go_into_the_tree(tree: Path, run: Run) -> None:
+    status, _, errors = run("--tree", tree, "-o", tree / "out", "--outputs", "nifti")
+    assert (status, "lies in the tree" in errors, (tree / "out").exists()) == (1, True, False)
+    write_case(tree / "report" / "mask.nii.gz")
+    (tree / "report" / "report.json").write_text("{}")
+    assert "report_mask" in [study.name for study in studies_below(tree)]
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_results_never_take_the_place_of_an_input(tmp_path: Path, run: Run, option: str) -> None:
+    brain = write_brain(tmp_path / "brain")
+    before = sorted(path.name for path in brain.iterdir())
+    status, _, errors = run(brain, "-o", tmp_path, option)
+    assert (status, errors.count("\n"), "an input lies there" in errors) == (1, 1, True)
+    write_case(tmp_path / "deep" / "brain.nii.gz")
+    status, _, errors = run("--tree", tmp_path / "deep", brain, "-o", tmp_path, option, *LIGHT)
+    assert (status, errors.count("an input lies there")) == (1, 1)
+    assert sorted(path.name for path in brain.iterdir()) == before
+
+
+def test_no_two_inputs_share_a_folder(tmp_path: Path) -> None:
+    folders = folders_called(["a", "a", "a-2", "b", "a"], tmp_path, False)
+    assert [folder.name for folder in folders] == ["a", "a-2", "a-2-2", "b", "a-3"]
 
 
 def test_lists_say_what_they_say(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def _run(
     from rich.progress import MofNCompleteColumn, Progress
 
     outcomes: list[Outcome] = []
+    interrupted = False
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -151,6 +152,6 @@ def _run(
                         line = f"swinunet: {outcome.study.path}: {outcome.reason}"
                         console.print(line, markup=False, highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
-            return outcomes, True
+            interrupted = True
     place = {study: number for number, study in enumerate(studies)}
-    return sorted(outcomes, key=lambda outcome: place[outcome.study]), False
+    return sorted(outcomes, key=lambda outcome: place[outcome.study]), interrupted
