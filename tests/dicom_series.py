@@ -17,6 +17,7 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     MRImageStorage,
     generate_uid,
@@ -129,6 +130,7 @@ def jpeg(ds: Dataset, syntax: UID) -> Dataset:
     """The image as JPEG, by GDCM, the only encoder at hand."""
     kinds = {
         JPEGBaseline8Bit: gdcm.TransferSyntax.JPEGBaselineProcess1,
+        JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
         JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
     }
     with tempfile.TemporaryDirectory() as folder:

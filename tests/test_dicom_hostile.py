@@ -28,7 +28,6 @@ from pydicom.uid import (
 
 from client.dicom import VerdictKind, scan_folder
 from client.dicom.elements import text_of
-from client.dicom.workers import call_in_process
 from swinunet.errors import InputError
 
 
@@ -212,27 +211,6 @@ def test_a_dicomdir_that_lost_a_file_is_refused(name: str, tmp_path: Path) -> No
     seed, content = mutated("dicomdir/truncate/100")
     with pytest.raises(InputError, match=f"the DICOMDIR .*{said}"):
         read(write_input(seed, change(content), tmp_path))
-
-
-def die(task: object) -> None:
-    os._exit(3)
-
-
-def test_a_call_may_kill_its_process_and_the_next_one_has_another() -> None:
-    with pytest.raises(InputError, match="died"):
-        call_in_process(die, 3)
-    assert call_in_process(abs, -3) == 3
-    with pytest.raises(TypeError):
-        call_in_process(abs, "a")
-    assert call_in_process(abs, -4) == 4
-
-
-def test_a_jpeg_that_kills_its_decoder_is_one_refused_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_input(*mutated("jpeg-baseline/truncate/100"), tmp_path)
-    read(folder)
-    monkeypatch.setattr("client.dicom.frames._decode_by_libjpeg", die)
-    with pytest.raises(InputError, match=r"IM0000\.dcm: its pixels cannot be decoded: its decoder crashed"):
-        read(folder)
 
 
 @pytest.mark.parametrize("vr", ["PN", "OB", "UN"])

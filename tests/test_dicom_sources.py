@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from pydicom.uid import (
 )
 
 from client.dicom import VerdictKind, read_volume, scan_folder, select_series
-from client.dicom.header import read_header
-from client.dicom.sources import Source, find_sources
-from client.dicom.workers import map_in_processes
+from client.dicom.sources import Source
 from swinunet.errors import InputError
 
 
@@ -150,19 +147,3 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
     scan_folder(tmp_path, lambda done, total: ticks.append((done, total)))
     assert ticks == [(k, 6) for k in range(1, 7)]
-
-
-def test_headers_are_read_in_processes_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
-    sources = find_sources(save(tmp_path, make_series(np.zeros((40, 2, 2), np.uint16))))
-    assert list(map_in_processes(read_header, sources, fewest=2, chunk=4)) == [read_header(one) for one in sources]
-
-
-def die(item: int) -> None:
-    os._exit(3)
-
-
-def test_a_process_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
-    with pytest.raises(InputError, match="a process that reads DICOM files died"):
-        list(map_in_processes(die, [1, 2, 3, 4], fewest=2, chunk=1))

@@ -85,7 +85,7 @@ def _check_jpeg(codestream: bytes, file: ImageFile) -> None:
         if marker == _START_OF_SCAN:
             break
         at += 2 + int.from_bytes(codestream[at + 2 : at + 4], "big")
-    if codestream.find(_END, at) + len(_END) != len(codestream.rstrip(b"\0")):
+    if codestream.find(_END, at) + len(_END) != len(_unpadded(codestream)):
         raise FaultError("a compressed frame holds more than one image")
 
 
@@ -111,7 +111,7 @@ def _check_j2k(codestream: bytes, file: ImageFile, packets_checked: bool) -> Non
         if packets_checked and _J2K_FORBIDDEN.search(codestream, data + 2, end):
             raise FaultError("a compressed frame has a marker where there can be none")
         at = end
-    if codestream[at:].rstrip(b"\0") != _END:
+    if _unpadded(codestream[at:]) != _END:
         raise FaultError("a compressed frame has a damaged tile")
 
 
@@ -131,9 +131,14 @@ def _check_rle(codestream: bytes, file: ImageFile) -> None:
         raise FaultError(f"a compressed frame has a segment of {shortest} bytes for {needed} pixels")
 
 
+def _unpadded(codestream: bytes) -> bytes:
+    """Without what makes its length even: zeros (PS3.5 A.4), or the one 0xFF of some scanners."""
+    return codestream.rstrip(b"\0").removesuffix(b"\xff")
+
+
 def _require_end(codestream: bytes) -> None:
     """The last marker, behind which only padding to an even length may follow."""
-    if not codestream.rstrip(b"\0").endswith(_END):
+    if not _unpadded(codestream).endswith(_END):
         raise FaultError("a compressed frame ends without its end marker")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, RLELossless
 
 from client.dicom.codestream import DECODERS, check_codestream
 from client.dicom.files import Frame, ImageFile, PixelLayout
@@ -19,10 +19,12 @@ from client.dicom.header import parse
 from client.dicom.pixel_element import read_element_head
 from client.dicom.quiet import quiet, with_complaints
 from client.dicom.sources import FaultError
-from client.dicom.workers import call_in_process
+from client.dicom.workers import WorkerError, call_in_process
 from swinunet.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
+_TRIES_8_BITS = b"Unsupported JPEG data precision 12"  # said before GDCM takes its reader of 12 bits
+_Task = tuple[UID, bytes, dict[str, Any]]  # transfer syntax, codestream, options of pydicom's decoder
 
 
 class OpenFile:
@@ -121,14 +123,12 @@ class OpenFile:
         codestream = get_frame(self._stream, index, number_of_frames=self._frames())
         check_codestream(codestream, self._file)
         task = layout.syntax, codestream, self._options()
-        if DECODERS[layout.syntax] != "gdcm":
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # pydicom's, of RLE segments that are too long
-                return _decode_frame(task)
+        if layout.syntax == RLELossless:  # decoded by pydicom in NumPy: it can neither crash nor hang
+            return _decode_frame(task)
         try:
-            decoded, damaged = call_in_process(_decode_by_libjpeg, task)
-        except InputError:
-            raise FaultError("its decoder crashed on its compressed pixel data") from None
+            decoded, damaged = call_in_process(_decode_in_c, task)
+        except WorkerError as failed:
+            raise FaultError(f"the process that decodes its compressed pixel data {failed.what}") from None
         if damaged:
             raise FaultError("its decoder found its compressed pixel data damaged")
         return decoded
@@ -153,14 +153,23 @@ class OpenFile:
         return int(self.header.get("NumberOfFrames") or 1)
 
 
-def _decode_frame(task: tuple[UID, bytes, dict[str, Any]]) -> np.ndarray:
+def _decode_frame(task: _Task) -> np.ndarray:
     syntax, codestream, options = task
-    return get_decoder(syntax).as_array(encapsulate([codestream]), **options)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # pydicom's, of RLE segments that are too long
+        return get_decoder(syntax).as_array(encapsulate([codestream]), **options)[0]
 
 
-def _decode_by_libjpeg(task: tuple[UID, bytes, dict[str, Any]]) -> tuple[np.ndarray, bool]:
+def _decode_in_c(task: _Task) -> tuple[np.ndarray, bool]:
     """The samples, and whether libjpeg, in GDCM, made up some of them: it says so on standard error alone."""
-    return with_complaints(lambda: _decode_frame(task))
+    if DECODERS[task[0]] != "gdcm":
+        return _decode_frame(task), False
+    if task[0] == JPEGExtended12Bit and task[2]["bits_stored"] > 8:
+        # pydicom asks GDCM for 8 bits only; as JPEG Lossless, of any depth, the codestream itself says what it is.
+        decoded, said = with_complaints(lambda: _decode_frame((JPEGLossless, *task[1:])))
+        return decoded, not set(said) <= {_TRIES_8_BITS}
+    decoded, said = with_complaints(lambda: _decode_frame(task))
+    return decoded, bool(said)
 
 
 def _values_of(cells: np.ndarray, layout: PixelLayout) -> np.ndarray:

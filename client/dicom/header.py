@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from client.dicom.codestream import DECODERS
 from client.dicom.elements import tag_of, text_of, value_of
@@ -156,8 +156,8 @@ def _layout(dataset: FileDataset) -> PixelLayout:
             f"BitsAllocated {allocated}, BitsStored {stored} and HighBit {high} do not go together or are not read; "
             "expected 8, 12, 16 or 32 bits"
         )
-    if syntax.is_encapsulated and (syntax not in DECODERS or (syntax == JPEGExtended12Bit and stored > 8)):
-        raise FaultError(f"its transfer syntax, {syntax.name} with {stored} bits, is not read; export it uncompressed")
+    if syntax.is_encapsulated and syntax not in DECODERS:
+        raise FaultError(f"its transfer syntax, {syntax.name}, is not read; export it uncompressed")
     low, limit = value_of(dataset, "PixelPaddingValue"), value_of(dataset, "PixelPaddingRangeLimit")
     padding = None
     if low is not None and not isinstance(low, bytes):

@@ -34,8 +34,8 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def with_complaints(function: Callable[[], T]) -> tuple[T, bool]:
-    """What `function` returns, and whether C code in it wrote to standard error; none of that is shown.
+def with_complaints(function: Callable[[], T]) -> tuple[T, list[bytes]]:
+    """What `function` returns, and the lines that C code in it wrote to standard error; none of them is shown.
 
     For a process that has no other threads: what they write would count as well.
     """
@@ -47,4 +47,5 @@ def with_complaints(function: Callable[[], T]) -> tuple[T, bool]:
         finally:
             os.dup2(shown, _STDERR)
             os.close(shown)
-        return result, os.fstat(kept.fileno()).st_size > 0
+        kept.seek(0)
+        return result, kept.read().splitlines()

@@ -182,7 +182,9 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
     tilted = frozenset({"tilted"} if tilt_deg > TILT_TOLERANCE_DEG else ())
     uneven_mm = np.abs(along_mm - step_mm * np.arange(len(frames))).max()
     if uneven_mm > tolerance_mm or steps_mm.max() > MISSING_RATIO * np.median(steps_mm):
-        return _gap(steps_mm, float(uneven_mm), tilted)
+        gap = _gap(steps_mm, float(uneven_mm))
+        also = f"; and the stack leans {tilt_deg:.1f} degrees: --allow tilted as well" if tilted else ""
+        return replace(gap, sentence=gap.sentence + also, needs=gap.needs | tilted)
     if tilted:
         return Verdict(
             VerdictKind.TILTED,
@@ -193,7 +195,7 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
     return Verdict(VerdictKind.OK, f"{len(frames)} slices of {size}, {step_mm:.3g} mm apart")
 
 
-def _gap(steps_mm: np.ndarray, uneven_mm: float, tilted: frozenset[str]) -> Verdict:
+def _gap(steps_mm: np.ndarray, uneven_mm: float) -> Verdict:
     usual_mm, worst = float(np.median(steps_mm)), int(steps_mm.argmax())
     missing = int(np.maximum(np.rint(steps_mm / usual_mm) - 1, 0).sum())
     cause = f"about {missing} missing" if missing else "uneven steps"
@@ -202,7 +204,7 @@ def _gap(steps_mm: np.ndarray, uneven_mm: float, tilted: frozenset[str]) -> Verd
         f"slices are {usual_mm:.3g} mm apart, but {steps_mm[worst]:.3g} mm between slices {worst + 1} and {worst + 2} "
         f"of {len(steps_mm) + 1} ({cause}), expected even steps; fetch the series again "
         f"(--allow gap places slices up to {uneven_mm:.3g} mm beside where they lie)",
-        tilted | {"gap"},
+        frozenset({"gap"}),
     )
 
 

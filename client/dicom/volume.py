@@ -16,7 +16,7 @@ from client.dicom.frames import OpenFile
 from client.dicom.geometry import affine_of
 from client.dicom.selection import refusal
 from client.dicom.series import Series
-from client.dicom.workers import map_in_processes
+from client.dicom.workers import WorkerError, map_in_processes
 from imaging import Volume
 from swinunet.errors import InputError
 
@@ -106,8 +106,11 @@ def iter_slices(series: Series, allow: Collection[str] = ()) -> Iterator[Slice]:
     if costly and first.source.is_file:
         size = _MULTI_FRAMES_A_TASK if first.multi_frame else _FRAMES_A_TASK
         tasks = [(indexed[start : start + size], dtype) for start in range(0, len(indexed), size)]
-        for decoded in map_in_processes(_decode_all, tasks, fewest=2, chunk=1):
-            yield from decoded
+        try:
+            for decoded in map_in_processes(_decode_all, tasks, fewest=2, chunk=1):
+                yield from decoded
+        except WorkerError as failed:
+            raise InputError(f"series {series.selector}: {failed}") from None
     else:
         yield from _decode(indexed, dtype)
 

@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -25,10 +26,22 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CHUNK = 64  # items sent to a process at once
+LIMIT_S = 300.0  # for one call; the longest honest ones, eight frames of 16,384 pixels a side, take half of it
 _FEWEST = 512  # items from which starting processes (0.5 s) pays
 _AHEAD = 2  # chunks in flight for each process
+_MARK = "SWINUNET_DICOM_WORKER"  # in the environment of the processes made here
 _ONE_AT_A_TIME = threading.Lock()
 _kept: list[_Worker] = []  # none or one, idle
+
+
+class WorkerError(InputError):
+    """A process gave no answer. what: "died (status -11)" or "gave no answer for 300 s"."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"a process that reads DICOM files {what}; one of the files may be hostile, or the machine short of memory"
+        )
+        self.what = what
 
 
 def map_in_processes(
@@ -37,7 +50,8 @@ def map_in_processes(
     """`map(function, items)`, in order, in a process for each core this one may use if there are `fewest` items.
 
     function: of a module's top level; arguments and results must be picklable. No more than a few chunks of results
-    wait at any time. Raises what `function` raises, and InputError if a process dies of an item.
+    wait at any time. Raises what `function` raises, and WorkerError if a process dies of an item, or takes LIMIT_S
+    over a chunk.
     """
     processes = min(len(os.sched_getaffinity(0)), len(items) // chunk)
     if processes < 2 or len(items) < fewest:
@@ -77,13 +91,16 @@ def map_in_processes(
 def call_in_process(function: Callable[[T], R], item: T) -> R:
     """`function(item)` in a process that may die of it; it is kept for the next call.
 
-    As `map_in_processes`; raises InputError if the process dies.
+    As `map_in_processes`; raises WorkerError if the process dies, or takes LIMIT_S. In a process of `map_in_processes`,
+    which may die itself, it is a plain call.
     """
+    if _MARK in os.environ:
+        return function(item)
     with _ONE_AT_A_TIME:
         worker = _kept.pop() if _kept else _Worker()
         try:
             (result,) = worker.call(function, [item])
-        except InputError:
+        except WorkerError:
             worker.stop()
             raise
         except Exception:
@@ -97,28 +114,33 @@ class _Worker:
     """One process; its standard input and output carry pickles of this software's own making."""
 
     def __init__(self) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)}
+        importable = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "client.dicom.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": importable, _MARK: "1"},
         )
         atexit.register(self._process.kill)
 
     def call(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        late, began = threading.Timer(LIMIT_S, self._process.kill), time.monotonic()
+        late.start()
         try:
             pickle.dump((function, items), self._process.stdin, pickle.HIGHEST_PROTOCOL)
             self._process.stdin.flush()
             results, error = pickle.load(self._process.stdout)  # noqa: S301  our own process wrote it
         except (OSError, EOFError, pickle.UnpicklingError):
-            raise InputError(
-                f"a process that reads DICOM files died (status {self._process.poll()}); one of the files may be "
-                "hostile, or the machine short of memory"
+            self._process.kill()
+            overdue = time.monotonic() - began >= LIMIT_S
+            raise WorkerError(
+                f"gave no answer for {LIMIT_S:g} s" if overdue else f"died (status {self._process.wait()})"
             ) from None
+        finally:
+            late.cancel()
         if error is not None:
             raise error
         return list(results)
