@@ -8,6 +8,7 @@ parameters as they are trained; `export.parity` proves that both compute the sam
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +17,52 @@ from training.swin_blocks import PatchMerging, SwinBlock, WindowAttention, Windo
 from training.swin_unet import DecoderStage, SwinUNet
 
 
-@torch.no_grad()
-def lean(network: SwinUNet) -> SwinUNet:
-    """A copy of `network`, for inference only, that computes the same with constants folded."""
-    folded = copy.deepcopy(network).eval()
-    for module in list(folded.modules()):
+def absorb_norms(network: SwinUNet) -> None:
+    """The scale and shift of each layer normalisation go into the matrix behind it."""
+    for module in network.modules():
         if isinstance(module, SwinBlock):
             _absorb(module.norm1, module.attn.qkv)
             _absorb(module.norm2, module.mlp.fc1)
-            module.register_module("attn", FoldedAttention(module.attn, module.windows))
-            module.register_module("windows", GatheredWindows(module.windows))
         elif isinstance(module, PatchMerging):
             _absorb(module.norm, module.reduction)
         elif isinstance(module, DecoderStage):
             _absorb(module.expand.norm, module.fuse)
-    _absorb(folded.final_expand.norm, folded.head)
+    _absorb(network.final_expand.norm, network.head)
+
+
+def fold_attention(network: SwinUNet) -> None:
+    """Attention scale, relative position bias and shift mask become constants; query, key and value come apart."""
+    for block in _blocks(network):
+        block.register_module("attn", FoldedAttention(block.attn, block.windows))
+
+
+def gather_windows(network: SwinUNet) -> None:
+    """Tokens reach their windows, and come back, by one gather. Wants `fold_attention` first."""
+    for block in _blocks(network):
+        block.register_module("windows", GatheredWindows(block.windows))
+
+
+Change = Callable[[SwinUNet], None]
+
+# In this order: absorb_norms changes matrices that fold_attention copies.
+CHANGES: dict[str, Change] = {
+    "normalisations' scale and shift in the next matrix": absorb_norms,
+    "attention's bias, mask and scale constant; query, key, value apart": fold_attention,
+    "windows by one gather": gather_windows,
+}
+
+
+@torch.no_grad()
+def lean(network: SwinUNet, changes: Iterable[Change] = tuple(CHANGES.values())) -> SwinUNet:
+    """A copy of `network`, for inference only, that computes the same after `changes`, the first few of CHANGES."""
+    folded = copy.deepcopy(network).eval()
+    for change in changes:
+        change(folded)
     return folded
+
+
+def _blocks(network: SwinUNet) -> list[SwinBlock]:
+    return [module for module in network.modules() if isinstance(module, SwinBlock)]
 
 
 def _absorb(norm: nn.LayerNorm, linear: nn.Linear) -> None:

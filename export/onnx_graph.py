@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from export.lean import lean
+from export.lean import CHANGES, Change, lean
 from imaging import SPEC_KEY, ModelSpec
 from training.swin_unet import SwinUNet
 
@@ -32,14 +33,19 @@ class WireContract(nn.Module):
         return labels, logits.softmax(dim=1).half(), logits
 
 
-def export_onnx(network: SwinUNet, spec: ModelSpec, path: Path) -> None:
-    """Write the served graph of `network` to `path` (ONNX, float32 inside, fixed H and W, dynamic batch)."""
+def export_onnx(
+    network: SwinUNet, spec: ModelSpec, path: Path, changes: Iterable[Change] = tuple(CHANGES.values())
+) -> None:
+    """Write the served graph of `network` to `path` (ONNX, float32 inside, fixed H and W, dynamic batch).
+
+    changes: what makes it lean, all or the first few of `export.lean.CHANGES`.
+    """
     image = torch.zeros(2, network.config.in_channels, *network.config.input_size, dtype=torch.float16)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            WireContract(lean(network)),
+            WireContract(lean(network, changes)),
             (image,),
             dynamo=True,
             opset_version=OPSET,

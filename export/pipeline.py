@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.artefacts import make_artefacts
-from export.gate.evidence import gather
+from export.gate.evidence import Evidence, gather
 from export.gate.judge import Question, judge
 from export.gate.report import Report
-from export.gate.rows import DEFAULT_SERVED, ROWS, choose_rows
+from export.gate.rows import DEFAULT_SERVED, ROWS, Row, choose_rows
 from export.onnx_graph import export_onnx
 from export.repository import find_version, locked, staged_version, version_folder
-from export.served_configs import make_configs, read_configs, recorded_choice
+from export.served_configs import Configs, make_configs, read_configs, recorded_choice
 from export.version_files import CHECKPOINT, GRAPH, SPLIT, fill_version, read_checkpoint
 from imaging import ModelSpec
+from swinunet.progress import Say, say_nothing
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class GateOptions:
     """How a version is judged. engines: names of rows or engines that must pass, none for all that can be judged.
 
     serve: whether a real Triton is started on the version. bisect: name the first layer that drifts.
+    say: is told each step.
     """
 
     engines: Sequence[str] = ()
     serve: bool = True
     bisect: bool = False
+    say: Say = say_nothing
 
 
 def export_checkpoint(
@@ -60,10 +63,11 @@ def export_checkpoint(
         version_folder(repository, spec)  # refuse before the work, not after it
         evidence = gather(spec, data, checkpoint.with_name(SPLIT))
         with staged_version(repository, spec, configs) as folder:
+            options.say("exporting the graph")
             export_onnx(network, spec, folder / GRAPH)
-            make_artefacts(folder, {*asked, configs.row}, evidence.calibration)
+            make_artefacts(folder, {*asked, configs.row}, evidence.calibration, options.say)
             fill_version(folder, network, spec, checkpoint)
-            report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
+            report = judge(folder, spec, _question(evidence, configs, asked, options))
             report.require("nothing was promoted")
             _drop_unproven(folder, report)
             report.write(folder)
@@ -81,9 +85,13 @@ def check_version(path: Path, repository: Path, data: Path | None, options: Gate
     _, spec = read_checkpoint(folder / CHECKPOINT, int(folder.name) if folder.name.isdecimal() else None)
     configs = read_configs(folder.parent, spec.version) or make_configs(spec, recorded_choice(folder))
     evidence = gather(spec, data, folder / SPLIT)
-    report = judge(folder, spec, Question(evidence, configs, asked, options.serve, options.bisect))
+    report = judge(folder, spec, _question(evidence, configs, asked, options))
     report.require("take it out with --rollback, or export it again")
     return report
+
+
+def _question(evidence: Evidence, configs: Configs, asked: tuple[Row, ...], options: GateOptions) -> Question:
+    return Question(evidence, configs, asked, options.serve, options.bisect, options.say)
 
 
 def _drop_unproven(folder: Path, report: Report) -> None:

@@ -9,9 +9,11 @@ The promotion gate judges against the truth afterwards.
 
 from __future__ import annotations
 
+import io
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from export.engines.onnx_runtime import GRAPHS as ONNX_GRAPHS
 from export.engines.open_vino import GRAPHS as OPENVINO_GRAPHS
 from swinunet.errors import InputError, ParityError
 from swinunet.files import written_aside
+from swinunet.progress import Say, say_nothing
 
 MAX_DICE_DROP = 0.005  # of the labels against the float32 graph's, mean over classes
 CALIBRATION_SLICES = 48
@@ -46,18 +49,19 @@ def split_slices(slices: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
     return first, second
 
 
-def quantise_openvino(folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP) -> float:
+def quantise_openvino(
+    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP, say: Say = say_nothing
+) -> float:
     """Write openvino_int8.xml and .bin beside model.onnx; returns the Dice of its labels against float32's.
 
     calibration: float16 [N, C, H, W], none of the slices that the result will be judged by. max_dice_drop: 1 takes what
-    comes, for speed measured on weights that segment nothing.
+    comes, for speed measured on weights that segment nothing. say: is told the Dice of each graph that is tried.
     Raises InputError if the slices are not the graph's, ParityError if no int8 graph is close enough.
     """
     import nncf
     import openvino
 
     _check(folder / ONNX_GRAPHS["fp32"], calibration)
-    nncf.set_log_level(logging.ERROR)
     shown, validation = _apart(calibration)
     labels = _labels(folder / ONNX_GRAPHS["fp32"], validation)
     # By image, because NNCF asks for subsets in an order of its own.
@@ -66,17 +70,21 @@ def quantise_openvino(folder: Path, calibration: np.ndarray, max_dice_drop: floa
     def agreement(compiled: Any, images: Iterable[np.ndarray]) -> tuple[float, None]:
         port, asked = compiled.output("labels"), list(images)
         answers = np.concatenate([compiled({"image": image})[port].copy() for image in asked])
-        return dice(answers, np.stack([expected[image.tobytes()] for image in asked])), None
+        found = dice(answers, np.stack([expected[image.tobytes()] for image in asked]))
+        say(_tried("openvino-int8", found, max_dice_drop))
+        return found, None
 
-    quantised = nncf.quantize_with_accuracy_control(
-        openvino.Core().read_model(folder / ONNX_GRAPHS["fp32"]),
-        nncf.Dataset(list(_single(shown))),
-        nncf.Dataset(list(_single(validation))),
-        agreement,
-        max_drop=max_dice_drop,
-        subset_size=len(shown),
-        model_type=nncf.ModelType.TRANSFORMER,
-    )
+    say(f"openvino-int8: NNCF calibrates on {len(shown)} slices")
+    with _quiet():
+        quantised = nncf.quantize_with_accuracy_control(
+            openvino.Core().read_model(folder / ONNX_GRAPHS["fp32"]),
+            nncf.Dataset(list(_single(shown))),
+            nncf.Dataset(list(_single(validation))),
+            agreement,
+            max_drop=max_dice_drop,
+            subset_size=len(shown),
+            model_type=nncf.ModelType.TRANSFORMER,
+        )
     compiled = openvino.compile_model(quantised, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found, _ = agreement(compiled, _single(validation))
     _accept(found, max_dice_drop, "NNCF's int8 graph")
@@ -88,7 +96,9 @@ def quantise_openvino(folder: Path, calibration: np.ndarray, max_dice_drop: floa
     return found
 
 
-def quantise_onnxruntime(folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP) -> float:
+def quantise_onnxruntime(
+    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP, say: Say = say_nothing
+) -> float:
     """Write model_int8.onnx beside model.onnx; returns the Dice of its labels against float32's.
 
     Arguments and errors are those of `quantise_openvino`.
@@ -101,8 +111,12 @@ def quantise_onnxruntime(folder: Path, calibration: np.ndarray, max_dice_drop: f
     found = 0.0
     with written_aside(folder / ONNX_GRAPHS["int8"]) as aside:
         for share in _FLOAT_SHARES:
-            _quantise_static(source, aside, shown, products[len(products) - int(share * len(products)) :])
+            in_float = products[len(products) - int(share * len(products)) :]
+            say(f"onnxruntime-int8: {len(products) - len(in_float)} of {len(products)} products in int8")
+            with _quiet():
+                _quantise_static(source, aside, shown, in_float)
             found = dice(_labels(aside, validation), expected)
+            say(_tried("onnxruntime-int8", found, max_dice_drop))
             if found >= 1 - max_dice_drop:
                 break
         _accept(found, max_dice_drop, "ONNX Runtime's int8 graph")
@@ -117,6 +131,21 @@ def dice(labels: np.ndarray, expected: np.ndarray) -> float:
             ours, theirs = labels == index, expected == index
             scores.append(2 * float((ours & theirs).sum()) / float(ours.sum() + theirs.sum()))
     return float(np.mean(scores)) if scores else 1.0
+
+
+def _tried(engine: str, found: float, max_dice_drop: float) -> str:
+    return f"{engine}: Dice {found:.4f} with float32 on slices held back (wanted {1 - max_dice_drop:g})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars that NNCF draws and the advice that both libraries log."""
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _quantise_static(source: Path, target: Path, slices: np.ndarray, in_float: list[str]) -> None:

@@ -76,14 +76,20 @@ def version_folder(repository: Path, spec: ModelSpec) -> Path:
     if target.exists():
         raise OutputError(
             f"{target}: version {spec.version} of {spec.name} exists and is never overwritten; "
-            f"export as a new one (--version {max(versions(target.parent)) + 1})"
+            f"export as a new one (--version {max(versions(target.parent), default=spec.version) + 1})"
         )
     return target
 
 
 def versions(model: Path) -> list[int]:
     """Version numbers in a model's folder, ascending."""
-    return sorted(int(path.name) for path in model.iterdir() if path.is_dir() and path.name.isdecimal())
+    numbered = (path for path in model.iterdir() if path.is_dir() and path.name.isdecimal())
+    return sorted(int(path.name) for path in numbered if not _is_hollow(path))
+
+
+def _is_hollow(version: Path) -> bool:
+    """Whether the version's files are gone: git leaves Python's cache of its model.py behind."""
+    return all(path.name == "__pycache__" for path in version.iterdir())
 
 
 @contextmanager
@@ -165,10 +171,15 @@ def _model(repository: Path, name: str | None) -> Path:
 
 
 def _left_behind(repository: Path) -> list[Path]:
-    """What killed exports left: version folders and configs that were written aside, models beside the repository."""
+    """What killed exports left: version folders and configs that were written aside, models beside the repository.
+
+    And version folders without a version in them, whoever left them.
+    """
     inside = [path for pattern in ("*/.*", "*/configs/.*") for path in repository.glob(pattern)]
     beside = repository.resolve().parent.glob(f".{repository.resolve().name}.*{_SUFFIX}")
-    return [path for path in inside if _ASIDE.fullmatch(path.name)] + list(beside)
+    numbered = [path for path in repository.glob("*/*") if path.name.isdecimal() and path.is_dir()]
+    hollow = [path for path in numbered if _is_hollow(path)]
+    return [path for path in inside if _ASIDE.fullmatch(path.name)] + list(beside) + hollow
 
 
 def _can_rename_from_beside(repository: Path) -> bool:

@@ -15,7 +15,7 @@ from small_model import SMALL_SPEC, write_small_repository
 from tiny_version import tiny_cases, tiny_checkpoint, tree
 
 from export.pipeline import GateOptions, export_checkpoint
-from export.repository import locked, roll_back, staged_version, version_folder
+from export.repository import locked, roll_back, staged_version, version_folder, versions
 from export.served_configs import make_configs, read_configs
 from export.version_files import read_checkpoint
 from serving import TritonServer
@@ -133,6 +133,24 @@ def test_what_a_killed_run_left_is_cleared_away(repository: Path) -> None:
         assert not any(path.exists() for path in left)
     assert tree(repository) == before
     assert kept.is_dir()
+
+
+def test_a_version_that_git_took_away_is_none(repository: Path, checkpoint: Path) -> None:
+    """Python's cache of its model.py stays behind when a checkout removes a version."""
+    for name in ("2", "3"):
+        (repository / "small" / name / "__pycache__").mkdir(parents=True)
+        (repository / "small" / name / "__pycache__" / "model.cpython-311.pyc").touch()
+    assert versions(repository / "small") == [1, 2]
+    with pytest.raises(OutputError, match=r"--version 3\)"), locked(repository):
+        version_folder(repository, read_checkpoint(checkpoint, 2)[1])
+    promote(repository, checkpoint, 3)
+    assert roll_back(repository, None).version == 3
+    for path in (repository / "small" / "2").glob("*.*"):
+        path.unlink()
+    with pytest.raises(InputError, match="version 1 is its only one"):
+        roll_back(repository, None)
+    with locked(repository):
+        assert not (repository / "small" / "2").exists()
 
 
 def test_two_exports_at_once_one_is_refused(repository: Path, checkpoint: Path) -> None:

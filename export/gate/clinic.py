@@ -13,6 +13,7 @@ import numpy as np
 from export.gate.evidence import Evidence
 from export.gate.rows import MAX_DICE_DROP, MAX_VOLUME_CHANGE
 from imaging import Volume
+from swinunet.progress import Say, say_nothing
 from training.dataset import Ask, Case
 from training.evaluation.statistics import Estimate, as_estimate, estimate_means
 from training.metrics import ClassScore, score_case
@@ -76,12 +77,13 @@ class ClinicFigures:
 
 
 def judge_masks(
-    engines: Mapping[str, Ask], checkpoint: Ask, evidence: Evidence
+    engines: Mapping[str, Ask], checkpoint: Ask, evidence: Evidence, say: Say = say_nothing
 ) -> dict[str, ClinicFigures | Exception]:
     """Every engine on every case. An engine that raises is left out from there on; its exception is its result."""
     scores: dict[str, list[_CaseScores]] = {name: [] for name in engines}
     failed: dict[str, Exception] = {}
-    for case in evidence.cases():
+    for number, case in enumerate(evidence.cases(), start=1):
+        say(f"gate: masks of {len(engines) - len(failed)} engines, case {number} of {evidence.count}")
         expected = case.predict(checkpoint, BATCH)
         before = _against_labels(expected, case, evidence)
         for name, ask in engines.items():

@@ -34,6 +34,11 @@ class Evidence:
     _files: tuple[CasePaths, ...]
     _studies: tuple[tuple[Volume, ...], ...]
 
+    @property
+    def count(self) -> int:
+        """Number of cases."""
+        return len(self._files) + len(self._studies)
+
     def cases(self) -> Iterator[Case]:
         """Each case, preprocessed when it is asked for. Raises InputError naming one that cannot be used."""
         for paths in self._files:

@@ -31,6 +31,7 @@ from export.served_configs import Configs
 from imaging import ModelSpec
 from imaging.study_sampler import Output
 from swinunet.errors import InputError, MissingExtraError
+from swinunet.progress import Say, say_nothing
 from training.checkpoint import load_checkpoint
 from training.dataset import Ask
 from training.swin_unet import SwinUNet
@@ -44,6 +45,7 @@ class Question:
     """What is asked of a version: on what evidence, of which engines (none: all), and how it is to be served.
 
     serve: False leaves Triton out. bisect: name the first layer that drifts in graphs that fail.
+    say: is told each step.
     """
 
     evidence: Evidence
@@ -51,6 +53,7 @@ class Question:
     asked: tuple[Row, ...] = ()
     serve: bool = True
     bisect: bool = False
+    say: Say = say_nothing
 
 
 def judge(folder: Path, spec: ModelSpec, question: Question) -> Report:
@@ -68,7 +71,7 @@ def judge(folder: Path, spec: ModelSpec, question: Question) -> Report:
         if question.serve:
             trials.append(subject.try_served(stack))
         engines = {trial.verdict.engine: _ask(trial.infer) for trial in trials if trial.infer is not None}
-        clinic = judge_masks(engines, subject.ask_checkpoint, question.evidence)
+        clinic = judge_masks(engines, subject.ask_checkpoint, question.evidence, question.say)
     verdicts = [_with_clinic(trial.verdict, clinic.get(trial.verdict.engine)) for trial in trials]
     if not question.serve:
         verdicts.append(replace(subject.blank_served(), status="not run", reasons=("left out with --no-serve",)))
@@ -158,6 +161,7 @@ class _Subject:
         return replace(verdict, drift=f"{verdict.engine}: {said}")
 
     def _try(self, blank: Verdict, open_engine: Callable[[], _Opened]) -> _Trial:
+        self._question.say(f"gate: tensors of {blank.engine}")
         began = time.perf_counter()
         try:
             opened = open_engine()

@@ -29,11 +29,12 @@ _WHATS = {
     "serving": "every engine and Triton",
     "training": "steps of each recipe against a plain PyTorch loop",
     "reading": "DICOM folders against a plain pydicom loop",
+    "graph": "what each change that export makes to the graph saves",
 }
 
 
 def _benchmark(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="serving, training or reading")] = "serving",
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="serving, training, reading or graph")] = "serving",
     repository: Annotated[
         Path | None, typer.Option(help="model repository", show_default="model_repository/ of the checkout")
     ] = None,
@@ -71,6 +72,8 @@ def _benchmark(
 
     `swinunet benchmark reading` measures how DICOM is read: a CT of 1,000 slices, compressed and not, and a folder of
     10,000 files. It writes reading.md, reading.json and reading.png, and 0.8 GB of files that it removes again.
+    `swinunet benchmark graph` counts nodes and measures a slice before and after each change that export makes to the
+    graph, and writes graph.md and graph.json.
 
     Examples: `swinunet benchmark --recipe swin-unet`, `swinunet benchmark --quick --engines openvino-f32`,
     `swinunet benchmark training --recipes small,tiny`
@@ -99,6 +102,11 @@ def _benchmark(
         return
     if recipe is not None and (repository or model or data):
         raise InputError("--recipe makes its own model; leave out --repository, --model and --data")
+    if what == "graph":
+        if any((data, engines, batches, perf_analyzer)):
+            raise InputError("--data, --engines, --batches and --perf-analyzer are of `swinunet benchmark serving`")
+        _graph(repository, model, recipe, output, seconds, quick)
+        return
     plan = _plan(engines, batches, seconds, perf_analyzer, quick)
     _serving(plan, repository, model, recipe, output, data)
 
@@ -172,6 +180,36 @@ def _reading(output: Path, quick: bool) -> None:
         result = run_reading_benchmark(ReadingPlan.short() if quick else ReadingPlan(), progress)
     files = write_reading_report(result, output)
     _show("Reading", result.machine, [reading_table(result)], reading_notes(result))
+    print(f"{output}: {', '.join(path.name for path in files)}")
+
+
+def _graph(
+    repository: Path | None, model: str | None, recipe: str | None, output: Path, seconds: float | None, quick: bool
+) -> None:
+    from benchmarks.graph import GraphPlan, run_graph_benchmark
+    from benchmarks.graph_report import graph_notes, graph_table, write_graph_report
+    from benchmarks.report import prepare_folder
+    from benchmarks.standard import standard_network
+    from benchmarks.subject import find_subject, real_slices
+    from export.version_files import CHECKPOINT, read_checkpoint
+    from swinunet.paths import default_repository
+
+    if recipe is not None:
+        title = f"{recipe}, untrained"
+        network, spec, slices = standard_network(recipe)
+    else:
+        subject = find_subject(repository or default_repository(), model)
+        title = subject.title
+        network, spec = read_checkpoint(subject.folder / CHECKPOINT, None)
+        slices, _ = real_slices(subject)
+    prepare_folder(output)
+    rounds, default_s = (2, 0.1) if quick else (5, 1.0)
+    with _stopped_by_sigterm(), _bar() as progress:
+        result = run_graph_benchmark(
+            title, network, spec, slices, GraphPlan(rounds, seconds or default_s, quick), progress
+        )
+    files = write_graph_report(result, output)
+    _show(result.title, result.machine, [graph_table(result)], graph_notes(result))
     print(f"{output}: {', '.join(path.name for path in files)}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from export.gate.report import Report
+    from swinunet.progress import Say
 
 
 def register(app: typer.Typer) -> None:
@@ -58,29 +61,30 @@ def _export(
 
     Back to the version before: `swinunet export --rollback swin_unet_hippocampus`
     """
-    from export.gate.report import GateError
-    from export.gate.rows import DEFAULT_SERVED
-    from export.pipeline import GateOptions, check_version, export_checkpoint
     from swinunet.errors import InputError
     from swinunet.paths import default_repository
 
+    if check and rollback:
+        raise InputError("--check and --rollback are two jobs; give one of them")
+    if (check or rollback) and (version is not None or serve_with is not None):
+        raise InputError("--version and --serve-with are of a new version; leave them out with --check and --rollback")
     place = repository or default_repository()
     if rollback:
         _roll_back(place, checkpoint)
-        return
-    if checkpoint is None:
+    elif checkpoint is None:
         raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
-    options = GateOptions(tuple(engine or ()), serve, bisect)
-    try:
-        if check:
-            _show(check_version(Path(checkpoint), place, data, options), report)
-            return
-        done = export_checkpoint(Path(checkpoint), place, version, data, options, serve_with or DEFAULT_SERVED)
-    except GateError as error:
-        _show(error.report, report)
-        raise
-    _show(done.report, report)
-    print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+    else:
+        from export.gate.rows import DEFAULT_SERVED
+        from export.pipeline import GateOptions, check_version, export_checkpoint
+
+        with _reporting(report) as show, _status() as say:
+            options = GateOptions(tuple(engine or ()), serve, bisect, say)
+            if check:
+                show(check_version(Path(checkpoint), place, data, options))
+                return
+            done = export_checkpoint(Path(checkpoint), place, version, data, options, serve_with or DEFAULT_SERVED)
+            show(done.report)
+        print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
 
 
 def _roll_back(repository: Path, model: str | None) -> None:
@@ -90,15 +94,35 @@ def _roll_back(repository: Path, model: str | None) -> None:
     print(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
 
 
-def _show(report: Report, folder: Path | None) -> None:
+@contextmanager
+def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
+    """What shows a report, and keeps it in `folder`; that of a version that failed is shown, too."""
+    from export.gate.report import GateError
     from swinunet.cli.evaluate import show_table
+    from training.evaluation.report import prepare_folder
 
     if folder is not None:
-        from training.evaluation.report import prepare_folder
-
         prepare_folder(folder)
-        report.write(folder)
-    for table in report.tables():
-        show_table(table)
-    for line in report.summary():
-        print(f"- {line}")
+
+    def show(report: Report) -> None:
+        if folder is not None:
+            report.write(folder)
+        for table in report.tables():
+            show_table(table)
+        for line in report.summary():
+            print(f"- {line}")
+
+    try:
+        yield show
+    except GateError as error:
+        show(error.report)
+        raise
+
+
+@contextmanager
+def _status() -> Iterator[Say]:
+    """A line that says what goes on, on a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("reading") as status:
+        yield lambda step: status.update(step)
