@@ -21,6 +21,11 @@ _LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
 }
 
 
+def in_memory_order(voxels: np.ndarray) -> np.ndarray:
+    """A view of `voxels` [I, J, K] with its axes turned so that slices along the first are whole pieces of memory."""
+    return voxels.transpose(np.argsort(np.abs(voxels.strides))[::-1])
+
+
 def plane_axes(plane: Plane) -> tuple[int, int, int]:
     """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along."""
     stack, row, column, _ = _LAYOUT[plane]

@@ -32,6 +32,7 @@ from result_samples import (
 )
 
 from client.results.seg import SegType, write_seg
+from client.results.seg_frames import MaskFrames
 from client.results.seg_readback import verify_seg
 from client.results.seg_source import SourceImages
 from client.results.segments import make_segments
@@ -154,7 +155,7 @@ def test_one_class_without_a_side(tmp_path: Path, headers: list[Dataset]) -> Non
     path = tmp_path / "seg.dcm"
     source = SourceImages.of_slices(headers)
     write_seg(path, mask, segments, source, identity_of(source), series_description="")
-    verify_seg(path, mask, segments, source)
+    verify_seg(path, MaskFrames(mask, segments, source), source)
     assert pydicom.dcmread(path).SegmentSequence[0].SegmentLabel == "Anterior hippocampus"
 
 
@@ -257,7 +258,7 @@ def test_altered_seg_is_found_out(tmp_path: Path, headers: list[Dataset], sabota
     sabotage(seg)
     seg.save_as(path)
     with pytest.raises(OutputError, match=r"seg\.dcm: the DICOM SEG does not read back") as caught:
-        verify_seg(path, mask, SEGMENTS, source)
+        verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
     assert "Mustermann" not in str(caught.value)
 
 
@@ -268,16 +269,21 @@ def test_truncated_seg_is_found_out(tmp_path: Path, headers: list[Dataset]) -> N
     for length in (len(whole) - 20, len(whole) // 2, 200, 0):
         path.write_bytes(whole[:length])
         with pytest.raises(OutputError, match="does not read back"):
-            verify_seg(path, mask, SEGMENTS, source)
+            verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
 
 
 def test_nothing_appears_when_verification_fails(
     tmp_path: Path, headers: list[Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_as = hd.seg.Segmentation.save_as
-    monkeypatch.setattr(
-        hd.seg.Segmentation, "save_as", lambda seg, *args, **kwargs: (_flip_a_voxel(seg), save_as(seg, *args, **kwargs))
-    )
+
+    def save_another(seg: Dataset, path: Path) -> None:
+        save_as(seg, path)
+        saved = pydicom.dcmread(path)
+        _flip_a_voxel(saved)
+        saved.save_as(path)
+
+    monkeypatch.setattr(hd.seg.Segmentation, "save_as", save_another)
     with pytest.raises(OutputError, match="1 voxels differ"):
         write(tmp_path / "seg.dcm", blobs((12, 10, 6), 8), SourceImages.of_slices(headers))
     assert not list(tmp_path.iterdir())

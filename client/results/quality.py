@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from client.results.segments import Measurement
+from imaging.components import Pieces
 
 FlagKind = Literal["volume_low", "volume_high", "low_confidence", "many_components", "cut"]
 Check = Literal["volume", "confidence"]
@@ -17,7 +17,6 @@ Ranges = tuple[slice, slice, slice]
 
 LOW_CONFIDENCE = 0.8  # mean winning probability; structures that the shipped model finds well have 0.95
 MOST_COMPONENTS = 3  # connected pieces (26-connected) of one structure
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,12 @@ def judge_quality(mask: np.ndarray, measurements: Sequence[Measurement], boxes: 
 
     mask: uint8 [I, J, K] of mask values. boxes: index ranges the model saw; empty if it saw the whole volume.
     """
-    found = ndimage.find_objects(mask)
+    pieces, touched = Pieces(mask), _touched_faces(mask, boxes)
     qualities = []
     for measurement in measurements:
         value = measurement.segment.mask_value
-        where = found[value - 1] if value <= len(found) else None
         flags = [_volume(measurement), _confidence(measurement)]
-        if where is not None:
-            flags += [_components(mask[where] == value), _cut(mask, value, where, boxes)]
+        flags += [_components(pieces.sizes[pieces.values == value]), _cut(int(touched[value]), bool(boxes))]
         unknown: list[Check] = []
         if measurement.segment.label.volume_ml is None:
             unknown.append("volume")
@@ -75,25 +72,28 @@ def _confidence(measurement: Measurement) -> Flag | None:
     return Flag("low_confidence", f"mean probability {confidence:.2f}, expected {LOW_CONFIDENCE:g} or more")
 
 
-def _components(inside: np.ndarray) -> Flag | None:
-    """inside: bool [I, J, K], the structure's own bounding box."""
-    pieces, count = ndimage.label(inside, _NEIGHBOURS)
-    if count <= MOST_COMPONENTS:
+def _components(sizes: np.ndarray) -> Flag | None:
+    """sizes: of the structure's pieces, in voxels."""
+    if len(sizes) <= MOST_COMPONENTS:
         return None
-    largest = np.bincount(pieces.ravel())[1:].max() / np.count_nonzero(inside)
-    return Flag("many_components", f"{count} separate pieces, the largest holds {largest:.0%}")
+    return Flag("many_components", f"{len(sizes)} separate pieces, the largest holds {sizes.max() / sizes.sum():.0%}")
 
 
-def _cut(mask: np.ndarray, value: int, where: Ranges, boxes: Sequence[Ranges]) -> Flag | None:
-    """Whether the structure reaches the outermost voxels of what the model saw: more of it may lie beyond."""
-    edges = 0
+def _touched_faces(mask: np.ndarray, boxes: Sequence[Ranges]) -> np.ndarray:
+    """On how many faces of what the model saw each mask value is: int64 [256]."""
     i, j, k = (slice(0, n) for n in mask.shape)
+    touched = np.zeros(256, np.int64)
     for box in boxes or [(i, j, k)]:
-        for axis, (seen, found) in enumerate(zip(box, where, strict=True)):
-            for at, outermost in ((seen.start, found.start <= seen.start), (seen.stop - 1, found.stop >= seen.stop)):
-                face = tuple(at if axis == other else box[other] for other in range(3))
-                edges += outermost and bool((mask[face] == value).any())
-    if not edges:
+        for axis in range(3):
+            for outermost in (0, -1):
+                face = np.moveaxis(mask[box], axis, 0)[outermost]
+                touched += np.bincount(face.ravel(), minlength=256) > 0
+    return touched
+
+
+def _cut(faces: int, in_boxes: bool) -> Flag | None:
+    """Whether the structure reaches the outermost voxels of what the model saw: more of it may lie beyond."""
+    if not faces:
         return None
-    by = "the box" if boxes else "the field of view"
-    return Flag("cut", f"touches {edges} of 6 faces of {by}: part of it may lie outside")
+    by = "the box" if in_boxes else "the field of view"
+    return Flag("cut", f"touches {faces} of 6 faces of {by}: part of it may lie outside")

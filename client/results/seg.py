@@ -5,8 +5,8 @@ write_seg(path, mask, segments, source, identity, series_description="Hippocampu
 
 from __future__ import annotations
 
-import hashlib
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,8 @@ from client.dicom.quiet import quiet
 from client.results.concepts import concept, modifiers
 from client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
 from client.results.plain_errors import plain_reason
-from client.results.seg_readback import segment_numbers, source_items, verify_seg
+from client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
+from client.results.seg_readback import verify_seg
 from client.results.seg_source import SourceImages
 from client.results.segments import Segment
 from swinunet.errors import OutputError
@@ -43,7 +44,9 @@ def write_seg(
     series_description: str,
     seg_type: SegType = "binary",
 ) -> Segmentation:
-    """Write `mask` as one segmentation of the source images; written aside, verified, then renamed. Returns it.
+    """Write `mask` as one segmentation of the source images; written aside, verified, then renamed.
+
+    Returns it without its pixels, which are in memory a frame at a time.
 
     mask: uint8 [I, J, K], I the source's columns, J its rows, K its slices; values are the segments' `mask_value`.
     seg_type: "binary" makes one frame for each segment on each slice where it has a voxel, "labelmap" (PS3.3 C.8.20.2,
@@ -52,43 +55,50 @@ def write_seg(
     job gets the same UIDs, and dates from its source: the object is the same to the byte.
     Raises OutputError if the object cannot be made or written, or does not read back as `mask`.
     """
-    numbers = segment_numbers(mask, segments, source)
+    frames = MaskFrames(mask, segments, source)
     with quiet():
         try:
-            seg = _build(numbers, segments, source, identity, series_description, seg_type)
+            seg = _build(frames, source, identity, series_description, seg_type)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = plain_reason(error, source.headers)
             raise OutputError(f"{path.name}: no DICOM SEG can be made of this source ({reason})") from None
         with written_aside(path) as aside:
-            seg.save_as(aside)
-            verify_seg(aside, mask, segments, source, path.name)
+            with tempfile.TemporaryFile(dir=aside.parent) as pixels:
+                pack_frames((frames.frame(key) for key in frame_keys(seg, source)), pixels)
+                pixels.seek(0)
+                seg.add_new("PixelData", "OB", pixels)
+                seg.save_as(aside)
+                del seg.PixelData
+            verify_seg(aside, frames, source, path.name)
     return seg
 
 
 def _build(
-    numbers: np.ndarray,
-    segments: Sequence[Segment],
+    frames: MaskFrames,
     source: SourceImages,
     identity: Identity,
     series_description: str,
     seg_type: SegType,
 ) -> Segmentation:
+    """The whole object but for its pixels. highdicom makes it of the outline of the mask, which has the same frames."""
+    segments, outline = frames.segments, frames.outline()
     content = (seg_type, series_description, *(segment.text for segment in segments))
-    digest = hashlib.sha256(numbers.tobytes()).hexdigest()
     spec, stand_ins = identity.spec, source.stand_ins()
+    for stand_in in stand_ins:
+        stand_in.Rows, stand_in.Columns = outline.shape[1:]
     middle = None
-    if not numbers.any():
-        k = len(numbers) // 2
+    if not outline.any():
+        k = len(outline) // 2
         middle = [hd.PlanePositionSequence("PATIENT", source.positions_mm[k])]
-        numbers = numbers[k : k + 1]
+        outline = outline[k : k + 1]
     seg = Segmentation(
         source_images=stand_ins,
-        pixel_array=numbers,
+        pixel_array=outline,
         segmentation_type=seg_type.upper(),
         segment_descriptions=[_describe(segment, identity) for segment in segments],
         series_instance_uid=identity.uid("seg series", *content),
         series_number=SERIES_NUMBER_OFFSET + int(source.headers[0].get("SeriesNumber") or 0),
-        sop_instance_uid=identity.uid("seg instance", *content, digest),
+        sop_instance_uid=identity.uid("seg instance", *content, frames.digest()),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
@@ -100,6 +110,7 @@ def _build(
         plane_positions=middle,
         omit_empty_frames=middle is None,
     )
+    seg.Rows, seg.Columns = frames.shape
     _refer_to_source(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
     date_from_source(seg, stand_ins[0])
