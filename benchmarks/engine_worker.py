@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from benchmarks.children import obey
 from benchmarks.figures import Tally, sample
 from benchmarks.machine import peak_mib
 from export.engines import LOADERS, Loaded, load_engine
-from imaging import ModelSpec
-from imaging.study_sampler import Output
 from swinunet.errors import InputError
+
+if TYPE_CHECKING:
+    from imaging.study_sampler import Output
 
 _DICE_CASES = 10  # labelled cases at most, the first by name
 _DICE_BATCH = 8  # slices
@@ -59,6 +60,7 @@ class EngineWorker:
         split: split.json of the model's run; its training cases are left out.
         """
         from export.gate.evidence import unseen_cases
+        from imaging import ModelSpec
         from training.dataset import load_case
         from training.folders import DataFolder
         from training.metrics import dice

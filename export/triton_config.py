@@ -54,13 +54,14 @@ def cpu_config(
     precision: CpuPrecision = "f32",
     threads: int = 0,
     max_batch_size: int = MAX_BATCH_SIZE,
-    max_queue_delay_us: int = 500,
+    max_queue_delay_us: int = 0,
 ) -> str:
     """The text of `configs/cpu.pbtxt`: `model.py` (export/python_backend_model.py) in the Python backend.
 
     engine, precision, threads: read by model.py, whose GRAPHS says which go together; 0 threads is every core.
-    max_queue_delay_us: how long the first request waits for company; small beside an inference, enough for callers
-        that send together. There is no queue policy: with one instance it makes requests wait half a second.
+    max_queue_delay_us: how long the first request waits for company. None by default: what has come meanwhile is
+        computed together, but a larger batch takes a CPU as long a slice, so nobody gains by waiting. There is no queue
+        policy: with one instance it makes requests wait half a second.
     """
     parameters = {SPEC_KEY: spec.to_json(), "engine": engine, "precision": precision, "threads": str(threads)}
     return f"""{_head(spec, max_batch_size)}

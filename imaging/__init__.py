@@ -1,11 +1,29 @@
-"""What a study is: Volume, ModelSpec, slices in, labels back out. NumPy only, shared by training and client."""
+"""What a study is: Volume, ModelSpec, slices in, labels back out. NumPy only, shared by training and client.
 
-from imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
+What brings nibabel or SciPy with it (65 MiB) is imported when it is first asked for: an engine needs neither.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from imaging.slices import SliceSampler, plane_axes, plane_spacing_mm, plane_view
 from imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
-from imaging.study import read_labels, read_study
-from imaging.study_sampler import StudySampler
 from imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
+    from imaging.study import read_labels, read_study
+    from imaging.study_sampler import StudySampler
+
+_LATER = {
+    "StudySampler": "study_sampler",
+    "read_labels": "study",
+    "read_nifti": "nifti",
+    "read_nifti_labels": "nifti",
+    "read_nifti_modalities": "nifti",
+    "read_study": "study",
+    "write_nifti": "nifti",
+}
 
 __all__ = [
     "SPEC_KEY",
@@ -28,3 +46,10 @@ __all__ = [
     "read_study",
     "write_nifti",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of _LATER, from its module (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,19 @@ from benchmarks.machine import server_processes
 from serving import TritonServer
 
 
-@pytest.fixture(scope="module", params=["openvino", "onnxruntime"])
+@pytest.fixture(scope="module", params=["openvino", "onnxruntime", "openvino three slices at once"])
 def client(
     tritonserver: object, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[grpcclient.InferenceServerClient]:
-    repository = tmp_path_factory.mktemp(request.param) / "repository"
+    engine, *three_at_once = request.param.split(maxsplit=1)
+    repository = tmp_path_factory.mktemp(engine) / "repository"
     # A long wait for company, so that requests sent together surely meet in one batch.
-    write_small_repository(repository, request.param, max_queue_delay_us=200_000)
+    write_small_repository(repository, engine, max_queue_delay_us=200_000)
+    if three_at_once:  # slices larger than these 32 x 32 are computed a few at a time
+        model = repository / "small" / "1" / "model.py"
+        text, changed = re.subn(r"(?m)^_PIXELS_AT_ONCE = .*", "_PIXELS_AT_ONCE = 3 * 32 * 32", model.read_text())
+        assert changed == 1
+        model.write_text(text)
     with TritonServer(repository) as server, grpcclient.InferenceServerClient(server.url) as client:
         yield client
 

@@ -49,9 +49,16 @@ def test_any_spec_survives_the_text_format(config, name) -> None:
 def test_batches_are_dynamic_and_have_no_queue_policy(config) -> None:
     found = parsed(config(SMALL_SPEC, max_batch_size=12))
     assert found.max_batch_size == 12
-    assert 0 < found.dynamic_batching.max_queue_delay_microseconds <= 2000
+    assert found.HasField("dynamic_batching")
     assert not found.dynamic_batching.HasField("default_queue_policy")  # stalls with one instance
     assert not found.dynamic_batching.priority_levels
+
+
+def test_only_a_gpu_waits_for_company() -> None:
+    waits = [
+        parsed(config(SMALL_SPEC)).dynamic_batching.max_queue_delay_microseconds for config in (gpu_config, cpu_config)
+    ]
+    assert waits == [500, 0]
 
 
 def test_gpu_config_captures_a_graph_for_each_preferred_batch() -> None:

@@ -18,7 +18,6 @@ from swinunet.errors import InputError
 
 GRAPHS = {"f32": "model.onnx", "bf16": "model.onnx", "int8": "openvino_int8.xml"}
 
-_ASIDE = "swinunet_weights_"  # temporary folders
 _madvise = ctypes.CDLL(None).madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
@@ -38,13 +37,17 @@ def load(folder: Path, precision: str, threads: int) -> Loaded:
     hint = "bf16" if has_bf16 and precision != "f32" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(_read_mapped(core, path), "CPU", hints)
-    _let_go_of_weights()
+    _let_go_of_weights()  # packed by now, but for those that the first run packs
     request = compiled.create_infer_request()
     labels, probabilities = compiled.output("labels"), compiled.output("probabilities")
 
     def run(image: np.ndarray) -> Outputs:
         found = request.infer({"image": image}, share_inputs=True, share_outputs=True)
         return Outputs(found[labels], found[probabilities])
+
+    size = [axis.get_length() for axis in list(compiled.input("image").partial_shape)[1:]]
+    run(np.zeros((1, *size), np.float16))
+    _let_go_of_weights()
 
     def describe() -> str:
         used = compiled.get_property("INFERENCE_NUM_THREADS")
@@ -63,7 +66,7 @@ def _read_mapped(core: Any, path: Path) -> Any:
     """
     graph = core.read_model(path)
     if path.suffix == ".onnx":
-        with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(prefix=_ASIDE) as folder:
+        with suppress(OSError, RuntimeError), tempfile.TemporaryDirectory(prefix="swinunet_weights_") as folder:
             own = Path(folder, "model.xml")
             openvino.save_model(graph, own, compress_to_fp16=False)
             graph = core.read_model(own)
@@ -71,9 +74,9 @@ def _read_mapped(core: Any, path: Path) -> Any:
 
 
 def _let_go_of_weights() -> None:
-    """Drop the pages of `_read_mapped`: the kernels compute with copies. One touched again is read from the file."""
+    """Drop the pages of mapped weights: the kernels compute with copies. One touched again is read from the file."""
     for line in Path("/proc/self/maps").read_text().splitlines():
-        if _ASIDE in line and " r--" in line:
+        if line.removesuffix(" (deleted)").endswith(".bin") and " r--" in line:
             start, end = (int(address, 16) for address in line.split()[0].split("-"))
             _madvise(start, end - start, mmap.MADV_DONTNEED)
 
