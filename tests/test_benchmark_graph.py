@@ -50,5 +50,5 @@ def test_options_of_another_benchmark_are_refused(
     for option, value in (("--data", str(tmp_path)), ("--engines", "openvino-f32"), ("--batches", "1")):
         status, out, err = run_main(capfd, monkeypatch, "graph", option, value, "-o", str(tmp_path / "report"))
         assert (status, out) == (1, "")
-        assert "are of `swinunet benchmark serving`" in err
+        assert "is not of `swinunet benchmark graph`" in err
     assert not (tmp_path / "report").exists()

@@ -96,8 +96,8 @@ def test_a_way_that_fails_or_reads_other_voxels_says_so(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["reading", "--model", "liver"], "--repository and --model are of `swinunet benchmark serving`"),
-        (["reading", "--recipes", "tiny"], "--recipes is of `swinunet benchmark training`"),
+        (["reading", "--model", "liver"], "--model is not of `swinunet benchmark reading` (of serving, graph only)"),
+        (["reading", "--recipes", "tiny"], "--recipes is not of `swinunet benchmark reading` (of training only)"),
         (["reading", "--seconds", "1"], "--seconds is not of `swinunet benchmark reading`"),
     ],
 )

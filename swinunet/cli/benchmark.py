@@ -1,4 +1,4 @@
-"""`swinunet benchmark`: every engine and Triton, or training, or reading, measured interleaved on this machine."""
+"""`swinunet benchmark`: engines and Triton, training, reading or the graph, measured interleaved on this machine."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ _WHATS = {
     "reading": "DICOM folders against a plain pydicom loop",
     "graph": "what each change that export makes to the graph saves",
 }
+
+_OPTIONS = {  # that each understands, beside --output and --quick
+    "serving": (
+        "--repository", "--model", "--recipe", "--data", "--engines", "--batches", "--seconds", "--perf-analyzer",
+    ),
+    "training": ("--recipes", "--seconds"),
+    "reading": (),
+    "graph": ("--repository", "--model", "--recipe", "--seconds"),
+}  # fmt: skip
 
 
 def _benchmark(
@@ -72,6 +81,7 @@ def _benchmark(
 
     `swinunet benchmark reading` measures how DICOM is read: a CT of 1,000 slices, compressed and not, and a folder of
     10,000 files. It writes reading.md, reading.json and reading.png, and 0.8 GB of files that it removes again.
+
     `swinunet benchmark graph` counts nodes and measures a slice before and after each change that export makes to the
     graph, and writes graph.md and graph.json.
 
@@ -85,30 +95,24 @@ def _benchmark(
         raise InputError(f"there is no benchmark of {what!r}; choose one of {listed}")
     if seconds is not None and not 0 < seconds <= 600:
         raise InputError(f"--seconds is {seconds:g}; expected more than 0 and at most 600")
-    if what != "serving" and any((repository, model, recipe, data, engines, batches, perf_analyzer)):
-        raise InputError(
-            "--repository and --model are of `swinunet benchmark serving`, like --recipe, --data, --engines, "
-            "--batches and --perf-analyzer; leave them out here"
-        )
-    if what == "training":
-        _training(recipes, output, seconds, quick)
-        return
-    if recipes is not None:
-        raise InputError("--recipes is of `swinunet benchmark training`; leave it out here")
-    if what == "reading":
-        if seconds is not None:
-            raise InputError("--seconds is not of `swinunet benchmark reading`, which reads each folder once a round")
-        _reading(output, quick)
-        return
+    given = {
+        "--repository": repository, "--model": model, "--recipe": recipe, "--data": data, "--engines": engines,
+        "--batches": batches, "--seconds": seconds, "--perf-analyzer": perf_analyzer, "--recipes": recipes,
+    }  # fmt: skip
+    for option, value in given.items():
+        if value and option not in _OPTIONS[what]:
+            of = ", ".join(name for name, options in _OPTIONS.items() if option in options)
+            raise InputError(f"{option} is not of `swinunet benchmark {what}` (of {of} only); leave it out")
     if recipe is not None and (repository or model or data):
         raise InputError("--recipe makes its own model; leave out --repository, --model and --data")
-    if what == "graph":
-        if any((data, engines, batches, perf_analyzer)):
-            raise InputError("--data, --engines, --batches and --perf-analyzer are of `swinunet benchmark serving`")
+    if what == "training":
+        _training(recipes, output, seconds, quick)
+    elif what == "reading":
+        _reading(output, quick)
+    elif what == "graph":
         _graph(repository, model, recipe, output, seconds, quick)
-        return
-    plan = _plan(engines, batches, seconds, perf_analyzer, quick)
-    _serving(plan, repository, model, recipe, output, data)
+    else:
+        _serving(_plan(engines, batches, seconds, perf_analyzer, quick), repository, model, recipe, output, data)
 
 
 def _plan(engines: str | None, batches: str | None, seconds: float | None, perf_analyzer: bool, quick: bool) -> Plan:
