@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
@@ -18,6 +21,16 @@ def run_swinunet(
         swinunet.cli.main()
     captured = capfd.readouterr()
     return int(caught.value.code or 0), captured.out, captured.err
+
+
+def run_here(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The real `swinunet` without a process of its own, which would import for two seconds."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["swinunet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            swinunet.cli.main()
+    return subprocess.CompletedProcess(sys.argv, int(caught.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def run_benchmark(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -16,9 +15,11 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from breakable_triton import small_study
+from command_line import run_here
 from small_model import SMALL_SPEC, write_small_repository
 
-from client import Roi, TritonModel, load_input, parse_roi, run_job, segment_volume
+from client import Roi, Segmentation, TritonModel, load_input, parse_roi, run_job, segment_volume
 from client.results.report import read_report
 from demo.mni152 import HIPPOCAMPUS_BOXES, read_mni152, write_mni152_series
 from imaging import Volume, read_nifti, write_nifti
@@ -28,10 +29,10 @@ from swinunet.errors import GeometryError, InputError, ServerError, SpecError
 BOXES = [f"--roi={side}={','.join(map(str, box))}" for side, box in HIPPOCAMPUS_BOXES.items()]
 
 
-def swinunet(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def swinunet(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command as a user runs it."""
     command = [sys.executable, "-m", "swinunet", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def refused(done: subprocess.CompletedProcess[str], says: str) -> None:
@@ -66,6 +67,21 @@ def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = volume.crop(volume.box_slices(np.array([x0, y0, z0]), np.array([x1, y1, z1])))
     path = tmp_path_factory.mktemp("crop") / "left.nii.gz"
     write_nifti(part, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(triton: TritonServer, crop: Path) -> Segmentation:
+    """What the shipped model finds in the crop, by labels."""
+    with TritonModel(triton.url) as model:
+        return segment_volume(read_nifti(crop), model)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A NIfTI file for the small model."""
+    path = tmp_path / "left.nii.gz"
+    write_nifti(small_study(4), path)
     return path
 
 
@@ -107,7 +123,7 @@ def test_the_seg_says_what_the_mask_says(segmented: Path, brain: Path) -> None:
 
 
 def test_nifti_in_nifti_out(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
-    done = swinunet("segment", crop, "-o", tmp_path / "out", "--url", triton.url)
+    done = run_here("segment", crop, "-o", tmp_path / "out", "--url", triton.url)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "left"
     assert {path.name for path in folder.iterdir()} == {"mask.nii.gz", "report.json", "overlay.png"}
@@ -117,34 +133,32 @@ def test_nifti_in_nifti_out(triton: TritonServer, crop: Path, tmp_path: Path) ->
     assert set(np.unique(mask.dataobj)) == {0, 1, 2}
 
 
-def test_a_stored_orientation_changes_nothing(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
+def test_a_stored_orientation_changes_nothing(triton: TritonServer, found: Segmentation) -> None:
     """The same crop with axes swapped and flipped: the same labels at the same places."""
-    volume = read_nifti(crop)
+    volume = found.volume
     turned = Volume(volume.voxels.transpose(2, 0, 1)[::-1], volume.affine[:, [2, 0, 1, 3]].copy())
     turned.affine[:3, 3] += turned.affine[:3, 0] * (turned.shape[0] - 1)
     turned.affine[:3, 0] *= -1
     with TritonModel(triton.url) as model:
-        plain, other = segment_volume(volume, model).mask, segment_volume(turned, model).mask
-    np.testing.assert_array_equal(other[::-1].transpose(1, 2, 0), plain)
+        other = segment_volume(turned, model).mask
+    np.testing.assert_array_equal(other[::-1].transpose(1, 2, 0), found.mask)
 
 
-def test_probabilities_restore_to_the_same_structures(triton: TritonServer, crop: Path) -> None:
+def test_probabilities_restore_to_the_same_structures(triton: TritonServer, found: Segmentation) -> None:
     """A model of several readings averages probabilities either way, and says how sure it is."""
-    volume = read_nifti(crop)
     with TritonModel(triton.url) as model:
         assert len(model.spec.readings) > 1
-        by_label = segment_volume(volume, model)
-        by_probability = segment_volume(volume, model, restore="probabilities")
-    np.testing.assert_array_equal(by_label.mask, by_probability.mask)
+        by_probability = segment_volume(found.volume, model, restore="probabilities")
+    np.testing.assert_array_equal(found.mask, by_probability.mask)
     assert by_probability.mask.any()
-    for found in (by_label, by_probability):
-        assert found.confidence is not None
-        assert all(m.mean_intensity and m.confidence and 0.5 < m.confidence <= 1 for m in found.measurements)
+    for each in (found, by_probability):
+        assert each.confidence is not None
+        assert all(m.mean_intensity and m.confidence and 0.5 < m.confidence <= 1 for m in each.measurements)
 
 
-def test_one_reading_says_how_sure_it_is_only_with_probabilities(tritonserver: object, small_repository: Path) -> None:
+def test_one_reading_says_how_sure_it_is_only_with_probabilities(small_triton: TritonServer) -> None:
     volume = Volume(np.random.default_rng(0).random((20, 20, 6)), np.eye(4))
-    with TritonServer(small_repository) as server, TritonModel(server.url) as model:
+    with TritonModel(small_triton.url) as model:
         by_label = segment_volume(volume, model)
         by_probability = segment_volume(volume, model, restore="probabilities")
     assert by_label.confidence is None
@@ -164,28 +178,29 @@ def test_boxes_leave_the_rest_empty(triton: TritonServer) -> None:
     assert not outside.any()
 
 
-def test_several_inputs_and_one_bad(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
+def test_several_inputs_and_one_bad(small_triton: TritonServer, small: Path, tmp_path: Path) -> None:
     """The good ones are done, the bad one is named, names that clash get numbers, the exit says so."""
-    twin = tmp_path / "twin" / crop.name
+    twin = tmp_path / "twin" / small.name
     twin.parent.mkdir()
-    shutil.copyfile(crop, twin)
+    shutil.copyfile(small, twin)
     cut = tmp_path / "cut.nii.gz"
-    cut.write_bytes(crop.read_bytes()[:2000])
-    done = swinunet("segment", crop, cut, twin, "-o", tmp_path / "out", "--url", triton.url)
+    cut.write_bytes(small.read_bytes()[:2000])
+    done = run_here("segment", small, cut, twin, "-o", tmp_path / "out", "--url", small_triton.url)
     assert done.returncode == 1
     assert "cut.nii.gz: not a readable NIfTI" in done.stderr
     assert "1 of 3 inputs were not wholly segmented" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"left", "left-2"}
 
 
-def test_results_are_not_replaced_unless_told(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
-    (tmp_path / "left").mkdir()
-    (tmp_path / "left" / "mine").touch()
-    refused(swinunet("segment", crop, "-o", tmp_path, "--url", triton.url), "exists already")
-    assert (tmp_path / "left" / "mine").exists()
-    assert swinunet("segment", crop, "-o", tmp_path, "--url", triton.url, "--overwrite").returncode == 0
-    assert not (tmp_path / "left" / "mine").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["left"]
+def test_results_are_not_replaced_unless_told(small_triton: TritonServer, small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "left").mkdir(parents=True)
+    (out / "left" / "mine").touch()
+    refused(run_here("segment", small, "-o", out, "--url", small_triton.url), "exists already")
+    assert (out / "left" / "mine").exists()
+    assert run_here("segment", small, "-o", out, "--url", small_triton.url, "--overwrite").returncode == 0
+    assert not (out / "left" / "mine").exists()
+    assert [path.name for path in out.iterdir()] == ["left"]
 
 
 def test_without_a_url_it_starts_a_server(crop: Path, tmp_path: Path, nothing_left: None) -> None:
@@ -205,17 +220,17 @@ def test_without_a_url_it_starts_a_server(crop: Path, tmp_path: Path, nothing_le
     ],
 )
 def test_bad_boxes(triton: TritonServer, brain: Path, tmp_path: Path, roi: str, says: str) -> None:
-    refused(swinunet("segment", brain, "-o", tmp_path / "out", "--url", triton.url, "--roi", roi), says)
+    refused(run_here("segment", brain, "-o", tmp_path / "out", "--url", triton.url, "--roi", roi), says)
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
 def test_boxes_that_overlap(triton: TritonServer, brain: Path, tmp_path: Path) -> None:
-    done = swinunet("segment", brain, "-o", tmp_path, "--url", triton.url, BOXES[0], BOXES[0])
+    done = run_here("segment", brain, "-o", tmp_path, "--url", triton.url, BOXES[0], BOXES[0])
     refused(done, "overlap; make them separate")
 
 
 def test_the_whole_brain_is_more_than_the_model_sees(triton: TritonServer, brain: Path, tmp_path: Path) -> None:
-    refused(swinunet("segment", brain, "-o", tmp_path, "--url", triton.url), "choose a box around the organ (--roi)")
+    refused(run_here("segment", brain, "-o", tmp_path, "--url", triton.url), "choose a box around the organ (--roi)")
     assert not list(tmp_path.iterdir())
 
 
@@ -234,7 +249,7 @@ def test_bad_inputs(triton: TritonServer, brain: Path, tmp_path: Path) -> None:
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "ct", "the modality is CT, the model reads MR"),
     ):
-        refused(swinunet("segment", path, "-o", out, "--url", triton.url), says)
+        refused(run_here("segment", path, "-o", out, "--url", triton.url), says)
         assert not list(out.iterdir())
 
 
@@ -242,7 +257,7 @@ def test_nobody_at_the_address(crop: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        done = swinunet("segment", crop, "-o", tmp_path / "out", "--url", f"127.0.0.1:{port}")
+        done = run_here("segment", crop, "-o", tmp_path / "out", "--url", f"127.0.0.1:{port}")
     refused(done, f"no Triton answers at 127.0.0.1:{port}")
 
 
@@ -253,13 +268,13 @@ def test_what_is_no_address(url: str) -> None:
 
 
 def test_no_such_model(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
-    done = swinunet("segment", crop, "-o", tmp_path / "out", "--url", triton.url, "--model", "liver")
+    done = run_here("segment", crop, "-o", tmp_path / "out", "--url", triton.url, "--model", "liver")
     refused(done, "has no model liver that is ready; it serves: ")
 
 
 def test_no_place_to_write(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refused(swinunet("segment", crop, "-o", tmp_path / "file", "--url", triton.url), "cannot write")
+    refused(run_here("segment", crop, "-o", tmp_path / "file", "--url", triton.url), "cannot write")
 
 
 def with_spec(repository: Path, spec_json: str) -> Path:
