@@ -28,6 +28,8 @@ from client.dicom import DicomVolume, VerdictKind, read_volume, scan_folder, sel
 
 PATIENT = {"PatientName": "SECRETNAME^ANNA", "PatientID": "SECRETID77", "PatientBirthDate": "19010203"}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 def decimal(numbers: Sequence[float]) -> list[DSfloat]:
