@@ -93,16 +93,14 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
 
 def _split_by_slabs(frames: Sequence[Frame]) -> tuple[Part, ...]:
     """The stacks, or the acquisitions, of a series of uneven steps, if each is even by itself; else none."""
-    if not _is_gapped(frames):
-        return ()
     for index in (index for index, trait in enumerate(TRAITS) if trait.name in _SLABS):
         values = sorted({frame.traits[index] for frame in frames}, key=_number_first)
         slabs = [tuple(frame for frame in frames if frame.traits[index] == value) for value in values]
-        if 2 <= len(slabs) <= _MOST_SLABS and not any(len(one) < _FEWEST_SLICES or _is_gapped(one) for one in slabs):
-            return tuple(
-                Part(_name((index,), (value,), number), slab)
-                for number, (value, slab) in enumerate(zip(values, slabs, strict=True), start=1)
-            )
+        if not 2 <= len(slabs) <= _MOST_SLABS or min(map(len, slabs)) < _FEWEST_SLICES:
+            continue
+        if _is_gapped(frames) and not any(map(_is_gapped, slabs)):
+            names = [_name((index,), (value,), number) for number, value in enumerate(values, start=1)]
+            return tuple(Part(name, slab) for name, slab in zip(names, slabs, strict=True))
     return ()
 
 

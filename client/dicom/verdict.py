@@ -90,7 +90,9 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
     broken = [file for file in files if file.fault]
     if broken:
         rest = f" ({len(broken)} of {len(files)} files are unreadable)" if len(broken) > 1 else ""
-        return Verdict(VerdictKind.UNREADABLE, f"{broken[0].name}: {broken[0].fault}{rest}; fetch the series again")
+        return Verdict(
+            VerdictKind.UNREADABLE, f"{broken[0].name}: {broken[0].fault}{rest}; fetch or export the series again"
+        )
     colour = next((file for file in files if file.is_colour), None)
     if colour:
         return Verdict(
