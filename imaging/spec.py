@@ -96,6 +96,8 @@ class ModelSpec:
         image. Each is normalised by `intensity` on its own.
     mirrored: every plane is read a second time in a mirror, left for right, and averaged as further planes are; not for
         labels that name sides.
+    descriptions: words of which a series' description should hold one, such as "t1", where a study has several series.
+    min_slices: how many slices a series should have at least, where a study has several.
     components: "largest" keeps only the largest connected piece of all labels together, in each box or volume.
     """
 
@@ -114,6 +116,8 @@ class ModelSpec:
     further_planes: tuple[Plane, ...] = ()
     mirrored: bool = False
     components: Literal["all", "largest"] = "all"
+    descriptions: tuple[str, ...] = ()
+    min_slices: Annotated[int, Field(ge=0)] = 0
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
 
@@ -166,7 +170,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        newer = ("modalities", "further_planes", "mirrored")
+        newer = ("modalities", "further_planes", "mirrored", "descriptions", "min_slices")
         unsaid: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
         unsaid["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=unsaid).decode()

@@ -12,14 +12,22 @@ import gdcm
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000,
     UID,
     EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     MRImageStorage,
+    RLELossless,
     generate_uid,
 )
 from pydicom.valuerep import DSfloat
@@ -28,6 +36,8 @@ from client.dicom import DicomVolume, VerdictKind, read_volume, scan_folder, sel
 
 PATIENT = {"PatientName": "SECRETNAME^ANNA", "PatientID": "SECRETID77", "PatientBirthDate": "19010203"}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 def decimal(numbers: Sequence[float]) -> list[DSfloat]:
@@ -131,6 +141,7 @@ def jpeg(ds: Dataset, syntax: UID) -> Dataset:
     kinds = {
         JPEGBaseline8Bit: gdcm.TransferSyntax.JPEGBaselineProcess1,
         JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
+        JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
         JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -146,6 +157,32 @@ def jpeg(ds: Dataset, syntax: UID) -> Dataset:
         writer.SetImage(change.GetOutput())
         assert writer.Write()
         return pydicom.dcmread(f"{folder}/coded")
+
+
+def encode(ds: Dataset, syntax: UID, **options: Any) -> Dataset:
+    """The same image in another transfer syntax. options: of pydicom's encoder."""
+    if syntax in (RLELossless, JPEGLSLossless, JPEGLSNearLossless, JPEG2000Lossless, JPEG2000):
+        ds.compress(syntax, generate_instance_uid=False, **options)
+    elif syntax.is_encapsulated:
+        return jpeg(ds, syntax)
+    else:
+        if syntax == ExplicitVRBigEndian:
+            ds.PixelData = np.frombuffer(ds.PixelData, f"u{ds.BitsAllocated // 8}").byteswap().tobytes()
+        ds.file_meta.TransferSyntaxUID = syntax
+    return ds
+
+
+def rebuilt(ds: Dataset, codestream: bytes) -> Dataset:
+    """The image with another codestream as its one frame."""
+    ds.PixelData = encapsulate([codestream])
+    return ds
+
+
+def waves(count: int = 2, depth: int = 4095) -> np.ndarray:
+    """Smooth slices with noise, which no codec shrinks to nothing: uint16 [K, 64, 64]."""
+    k, y, x = np.mgrid[:count, :64, :64]
+    noise = np.random.default_rng(0).normal(0, depth / 100, k.shape)
+    return (depth * (0.5 + 0.4 * np.sin(x / 9 + k) * np.cos(y / 7)) + noise).astype(np.uint16)
 
 
 def rotation(quaternion: Sequence[float]) -> np.ndarray:

@@ -125,6 +125,29 @@ def test_inspect_shows_and_reports(
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 
 
+def test_inspect_chooses_as_the_shipped_model_would(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    brain, scout, chest = make_series(), make_series(SeriesDescription="Scout"), make_series(Modality="CT")
+    for name, slices in {"a": brain, "b": scout, "c": chest}.items():
+        save(tmp_path / name, slices)
+    _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path), "--json")
+    report = json.loads(out)
+    assert report["model"] == {"name": "swin_unet_hippocampus", "version": 2, "modality": "MR", "body_part": "BRAIN"}
+    assert [one["reason"] for one in report["series"]] == [
+        "taken: the only one that fits",
+        "not taken: a localizer, by its image type or description",
+        "not taken: its modality is CT, the model reads MR",
+    ]
+    assert [one["taken"] for one in report["series"]] == [True, False, False]
+    _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path))
+    assert "taken or not: by the rules of swin_unet_hippocampus, version 2 (MR, BRAIN)" in out
+    assert brain[0].SeriesInstanceUID in out.splitlines()
+    monkeypatch.setattr("swinunet.paths.default_repository", lambda: tmp_path)
+    _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path), "--json")
+    assert json.loads(out)["model"] is None
+
+
 def test_convert_writes_ras_and_never_replaces_unasked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

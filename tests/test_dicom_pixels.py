@@ -3,128 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK
-from dicom_series import jpeg, make_enhanced, make_series, read, save, verdict_of
-from pydicom.data import get_testdata_file
+from dicom_series import encode, make_enhanced, make_series, read, rebuilt, save, verdict_of
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
-    MPEG2MPML,
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
     RLELossless,
 )
 
 from client.dicom import VerdictKind, iter_slices, read_volume, scan_folder, select_series
 from client.dicom.quiet import with_complaints
 from swinunet.errors import InputError
-
-NATIVE = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
-COMPRESSED = [RLELossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless]
-DEPTHS = [
-    (np.uint8, 8), (np.uint16, 12), (np.uint16, 16), (np.int16, 12), (np.int16, 16), (np.uint32, 32), (np.int32, 32),
-]  # fmt: skip
-
-
-def encode(ds: Dataset, syntax: UID) -> Dataset:
-    """The same image in another transfer syntax."""
-    if syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless):
-        ds.compress(syntax, generate_instance_uid=False)
-    elif syntax.is_encapsulated:
-        return jpeg(ds, syntax)
-    else:
-        if syntax == ExplicitVRBigEndian:
-            ds.PixelData = np.frombuffer(ds.PixelData, f"u{ds.BitsAllocated // 8}").byteswap().tobytes()
-        ds.file_meta.TransferSyntaxUID = syntax
-    return ds
-
-
-def rebuilt(ds: Dataset, codestream: bytes) -> Dataset:
-    ds.PixelData = encapsulate([codestream])
-    return ds
-
-
-def waves(count: int = 2, depth: int = 4095) -> np.ndarray:
-    """Smooth slices with noise, which no codec shrinks to nothing: uint16 [K, 64, 64]."""
-    k, y, x = np.mgrid[:count, :64, :64]
-    noise = np.random.default_rng(0).normal(0, depth / 100, k.shape)
-    return (depth * (0.5 + 0.4 * np.sin(x / 9 + k) * np.cos(y / 7)) + noise).astype(np.uint16)
-
-
-# No encoder at hand holds more than 16 bits.
-LOSSLESS = [
-    pytest.param(syntax, dtype, bits, id=f"{syntax.name}-{dtype.__name__}-{bits}")
-    for syntax in NATIVE + COMPRESSED
-    for dtype, bits in DEPTHS
-    if bits <= 16 or not syntax.is_encapsulated
-]
-
-
-@pytest.mark.parametrize(("syntax", "dtype", "bits"), LOSSLESS)
-def test_every_depth_in_every_lossless_syntax(syntax: UID, dtype: type, bits: int, tmp_path: Path) -> None:
-    signed = np.dtype(dtype).kind == "i"
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    stored = np.random.default_rng(0).integers(low, high, (2, 34, 33), np.int64, endpoint=True).astype(dtype)
-    stored[0, 0, :2] = low, high
-    slices = [encode(ds, syntax) for ds in make_series(stored, bits_stored=bits)]
-    voxels = read(save(tmp_path, slices)).volume.voxels
-    np.testing.assert_array_equal(voxels, stored.transpose(2, 1, 0))
-    assert voxels.dtype == dtype
-
-
-def test_lossy_jpeg_is_what_gdcm_decodes(tmp_path: Path) -> None:
-    stored = (waves() >> 4).astype(np.uint8)
-    save(tmp_path, [encode(ds, JPEGBaseline8Bit) for ds in make_series(stored, bits_stored=8)])
-    voxels = read(tmp_path).volume.voxels
-    oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "IM0001")))
-    np.testing.assert_array_equal(voxels[:, :, 1].T, oracle[0])
-    assert np.abs(voxels.astype(int) - stored.transpose(2, 1, 0)).max() < 16
-
-
-@pytest.mark.parametrize("bits", [8, 12])
-def test_extended_lossy_jpeg_is_what_gdcm_decodes(bits: int, tmp_path: Path) -> None:
-    stored = waves(depth=2**bits - 1).astype(f"u{-(-bits // 8)}")
-    save(tmp_path, [encode(ds, JPEGExtended12Bit) for ds in make_series(stored, bits_stored=bits)])
-    voxels = read(tmp_path).volume.voxels
-    oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "IM0001")))
-    np.testing.assert_array_equal(voxels[:, :, 1].T, oracle[0])
-    assert np.abs(voxels.astype(int) - stored.transpose(2, 1, 0)).max() < 2**bits / 16
-
-
-def test_a_scanners_twelve_bit_lossy_jpeg(tmp_path: Path) -> None:
-    """pydicom's sample of process 4; its mean and maximum are those that libjpeg-turbo 3 gives."""
-    sample = pydicom.dcmread(get_testdata_file("JPGExtended.dcm", download=False))
-    (codestream,) = generate_frames(sample.PixelData, number_of_frames=1)
-    slices = make_series(np.zeros((2, 1024, 256), np.uint16), bits_stored=12)
-    for ds in slices:
-        ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
-        rebuilt(ds, codestream)
-    voxels = read(save(tmp_path, slices)).volume.voxels
-    assert (voxels.max(), round(float(voxels[:, :, 0].mean()), 6)) == (264, 14.369991)
-
-
-def test_a_transfer_syntax_of_no_images_is_refused_by_name(tmp_path: Path) -> None:
-    slices = make_series(waves(), bits_stored=12)
-    for ds in slices:
-        ds.file_meta.TransferSyntaxUID = MPEG2MPML
-        rebuilt(ds, b"\0\0\1\xb3")
-    with pytest.raises(InputError, match=r"transfer syntax, MPEG2 Main Profile / Main Level, is not read"):
-        read(save(tmp_path, slices))
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless], ids=lambda uid: uid.name)
@@ -227,48 +123,6 @@ def test_a_mosaic_is_refused_by_name(tmp_path: Path) -> None:
     save(tmp_path, make_series(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]))
     with pytest.raises(InputError, match="mosaic: Siemens mosaic"):
         read(tmp_path)
-
-
-Damage = Callable[[bytes], bytes]
-DAMAGES: dict[str, Damage] = {
-    "halved": lambda stream: stream[: len(stream) // 2],
-    "end marker lost": lambda stream: stream.rstrip(b"\0")[:-2],
-    "piece cut out": lambda stream: stream[: len(stream) // 2] + stream[len(stream) // 2 + 300 :],
-    "two images": lambda stream: stream.rstrip(b"\0") + stream,
-    "header lost": lambda stream: stream[40:],
-    "nothing": lambda stream: bytes(64),
-}
-
-
-DAMAGED = [
-    pytest.param(syntax, damage, id=f"{syntax.name}-{damage}")
-    for syntax in [*COMPRESSED, JPEGBaseline8Bit, JPEGExtended12Bit]
-    for damage in DAMAGES
-    if (syntax, damage) != (RLELossless, "end marker lost")  # RLE has none
-]
-
-
-@pytest.mark.parametrize(("syntax", "damage"), DAMAGED)
-def test_a_damaged_codestream_is_never_made_up(
-    syntax: UID, damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    stored = (waves() >> 4).astype(np.uint8) if syntax == JPEGBaseline8Bit else waves()
-    slices = [encode(ds, syntax) for ds in make_series(stored, bits_stored=8 if stored.itemsize == 1 else 12)]
-    read(save(tmp_path, slices))
-    (codestream,) = generate_frames(slices[1].PixelData, number_of_frames=1)
-    save(tmp_path, [slices[0], rebuilt(slices[1], DAMAGES[damage](codestream))])
-    with pytest.raises(InputError, match="IM0001: its pixels cannot be decoded"):
-        read(tmp_path)
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda uid: uid.name)
-def test_a_codestream_of_another_size_is_refused(syntax: UID, tmp_path: Path) -> None:
-    slices = [encode(ds, syntax) for ds in make_series(waves(), bits_stored=12)]
-    for ds in slices:
-        ds.Rows = 8192
-    with pytest.raises(InputError, match="its pixels cannot be decoded: a compressed frame"):
-        read(save(tmp_path, slices))
 
 
 def test_slices_come_one_at_a_time(tmp_path: Path) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_series import AXIAL, decimal, lean, make_enhanced, make_series, save
+from dicom_series import AXIAL, CORONAL, SAGITTAL, decimal, make_enhanced, make_series, save
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from client.dicom import VerdictKind, choose, read_volume, scan_folder, select_series
-from imaging import Code, Label, ModelSpec, ZScore
-from swinunet.errors import GeometryError, InputError
-
-CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
-SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+from client.dicom import VerdictKind, read_volume, scan_folder, select_series
+from swinunet.errors import InputError
 
 
 def several(trait: Callable[[Dataset, int], object], volumes: int = 3, count: int = 4) -> list[Dataset]:
@@ -176,102 +171,43 @@ def test_an_instance_of_two_contents_is_refused(differ: str, tmp_path: Path) -> 
         select_series(scan)
 
 
-def spec(**attributes: object) -> ModelSpec:
-    return ModelSpec(
-        **{
-            "name": "m", "version": 1, "modality": "MR", "body_part": "BRAIN", "plane": "axial", "context_slices": 1,
-            "context_step_mm": 1.0, "input_size": (64, 64), "spacing_mm": None, "intensity": ZScore(),
-            "labels": (Label(1, "a", (1, 2, 3), Code("1", "SCT", "a")),),
-        }
-        | attributes  # type: ignore[arg-type]
-    )  # fmt: skip
+def slabs(trait: Callable[[Dataset, int], object], apart_mm: float, count: int = 4) -> list[Dataset]:
+    """One series of two stacks, the second of which begins `apart_mm` after the first one's beginning."""
+    slices = several(trait, volumes=2, count=count)
+    for ds in slices:
+        x, y, z = map(float, ds.ImagePositionPatient)
+        moved = apart_mm if ds.PixelData[0] else 0.0
+        ds.ImagePositionPatient = decimal((x, y, z + moved))
+    return slices
 
 
-RULES: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
-    "modality": ({}, {"Modality": "CT"}, "its modality is CT, the model reads MR"),
-    "body part": ({"BodyPartExamined": "BRAIN"}, {"BodyPartExamined": "KNEE"}, "not of BRAIN"),
-    "body part not said": ({"BodyPartExamined": "BRAIN"}, {}, "it does not say that it is of BRAIN"),
-    "description": ({}, {"SeriesDescription": "3-plane Scout"}, "a localizer"),
-    "image type": ({}, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
-    "slice count": ({}, {"stored": np.ones((1, 4, 3), np.uint16)}, "a single slice"),
-    "plane": ({}, {"orientation": CORONAL, "step_mm": (0, 2, 0)}, "its slices are not axial"),
-    "verdict": ({}, {"step_mm": (0, 0.8, 2)}, "tilted"),
-}
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_the_spec_chooses_and_says_why(name: str, tmp_path: Path) -> None:
-    wanted, other, reason = RULES[name]
-    good, bad = make_series(**wanted), make_series(**other)  # type: ignore[arg-type]
-    save(tmp_path / "a", good)
-    save(tmp_path / "b", bad)
-    scan = scan_folder(tmp_path)
-    choice = choose(scan, spec=spec())
-    assert choice.taken is scan.series[0] is select_series(scan, spec=spec())
-    assert choice.reasons[0] == "taken: the only one that fits"
-    assert choice.reasons[1].startswith(f"not taken: {reason}")
-    if name not in ("modality", "verdict"):
-        assert select_series(scan, bad[0].SeriesInstanceUID, spec=spec()) is scan.series[1]
-
-
-def test_a_rule_that_nothing_meets_leaves_all(tmp_path: Path) -> None:
-    save(tmp_path, make_series(orientation=CORONAL, step_mm=(0, 2, 0), BodyPartExamined="HEAD"))
-    assert select_series(scan_folder(tmp_path), spec=spec()).body_part == "HEAD"
-    save(tmp_path / "b", make_series(orientation=SAGITTAL, step_mm=(2, 0, 0)))
-    save(tmp_path / "c", make_series(orientation=SAGITTAL, step_mm=(2, 0, 0)))
-    choice = choose(scan_folder(tmp_path), spec=spec())
-    assert (choice.taken, len(choice.candidates)) == (None, 2)
-    assert all(f"choose with --series {one.uid}" in "".join(choice.reasons) for one in choice.candidates)
-
-
-def gapped(slices: list[Dataset]) -> None:
-    slices.pop(2)
-
-
-def gapped_and_lean(slices: list[Dataset]) -> None:
-    lean(slices)
-    slices.pop(2)
+@pytest.mark.parametrize("apart_mm", [100.0, 7.5], ids=["apart", "overlapping"])
+@pytest.mark.parametrize("attribute", ["StackID", "AcquisitionNumber"])
+def test_stacks_at_different_places_are_volumes(attribute: str, apart_mm: float, tmp_path: Path) -> None:
+    scan = scan_folder(save(tmp_path, slabs(put(**{attribute: lambda v: str(v + 1)}), apart_mm, count=5)))
+    trait = {"StackID": "stack", "AcquisitionNumber": "acquisition"}[attribute]
+    assert [one.name for one in scan.series] == [f"{trait} 1", f"{trait} 2"]
+    for v, series in enumerate(scan.series):
+        assert (series.verdict.kind, len(series.frames)) == (VerdictKind.OK, 5)
+        assert np.unique(read_volume(series).volume.voxels).tolist() == [v]
 
 
 @pytest.mark.parametrize(
-    ("edit", "needs"), [(lean, ["tilted"]), (gapped, ["gap"]), (gapped_and_lean, ["gap", "tilted"])]
+    ("trait", "count"),
+    [(put(), 4), (put(AcquisitionNumber=lambda v: v), 2), (put(FlipAngle=lambda v: str(v)), 4)],
+    ids=["nothing", "too few slices", "no sign of a stack"],
 )
-def test_allowances_overrule_exactly_their_verdicts(
-    edit: Callable[[list[Dataset]], object], needs: list[str], tmp_path: Path
+def test_a_gap_that_no_stack_explains_stays_a_gap(
+    trait: Callable[[Dataset, int], object], count: int, tmp_path: Path
 ) -> None:
-    slices = make_series()
-    edit(slices)
-    scan = scan_folder(save(tmp_path, slices))
-    assert sorted(scan.series[0].verdict.needs) == needs
-    for allow in ([], ["gap"], ["tilted"], ["gap", "tilted"]):
-        if set(needs) <= set(allow):
-            dicom = read_volume(select_series(scan, allow=allow), allow)
-            last = dicom.volume.affine @ [0, 0, len(slices) - 1, 1]
-            np.testing.assert_allclose(last[:3], np.array(slices[-1].ImagePositionPatient, float), atol=1e-6)
-        else:
-            with pytest.raises(GeometryError, match=f"{needs[0]}"):
-                select_series(scan, allow=allow)
-            with pytest.raises(GeometryError, match=f"{needs[0]}"):
-                read_volume(scan.series[0], allow)
+    (series,) = scan_folder(save(tmp_path, slabs(trait, 100.0, count))).series
+    assert series.verdict.kind is VerdictKind.GAP
 
 
-def test_an_unknown_allowance_is_refused(tmp_path: Path) -> None:
-    scan = scan_folder(save(tmp_path, make_series()))
-    with pytest.raises(InputError, match="--allow duplicates: there is no such allowance; expected gap or tilted"):
-        select_series(scan, allow=["duplicates"])
-
-
-def test_the_spec_of_the_shipped_model_is_read_by_inspect(tmp_path: Path, repository: Path) -> None:
-    from typer.testing import CliRunner
-
-    from swinunet.cli import app
-
-    save(tmp_path / "a", make_series(BodyPartExamined="BRAIN"))
-    save(tmp_path / "b", make_series(BodyPartExamined="KNEE"))
-    path = Path(__file__).parents[1] / "training" / "specs" / "hippocampus.json"
-    done = CliRunner().invoke(app, ["inspect", str(tmp_path), "--json", "--spec", str(path)])
-    assert done.exit_code == 0, done.output
-    assert [one["taken"] for one in json.loads(done.stdout)["series"]] == [True, False]
+def test_stacks_that_continue_each_other_are_one_volume(tmp_path: Path) -> None:
+    slices = slabs(put(AcquisitionNumber=lambda v: v), 8.0)
+    (series,) = scan_folder(save(tmp_path, slices)).series
+    assert (series.verdict.kind, len(series.frames)) == (VerdictKind.OK, 8)
 
 
 def test_a_radial_scan_is_no_set_of_volumes(tmp_path: Path) -> None:

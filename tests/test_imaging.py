@@ -1,67 +1,24 @@
-"""imaging/: where voxels lie, how slices reach the network, and how labels come back."""
+"""imaging/: how slices reach the network, and how labels come back."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from placed_volumes import axis_orders, place
 from small_model import SMALL_SPEC
 
-from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, read_nifti, write_nifti
-from imaging.nifti import read_nifti_labels
-from imaging.resample import AxisMap
+from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window
 from imaging.slices import plane_spacing_mm, plane_view
-from swinunet.errors import GeometryError, InputError, OutputError, SpecError
-
-SIDED = [dataclasses.asdict(label) | {"name": f"Left {label.name}"} for label in SMALL_SPEC.labels]
+from swinunet.errors import GeometryError, InputError
 
 
 def make_spec(**changes: object) -> ModelSpec:
     """A spec to vary."""
     return dataclasses.replace(SMALL_SPEC, **({"context_slices": 3} | changes))
-
-
-def axis_orders() -> list[np.ndarray]:
-    """All 48 signed permutations as 3x3 matrices, with three different spacings."""
-    found = []
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1, -1), repeat=3):
-            matrix = np.zeros((3, 3))
-            for axis, (row, sign) in enumerate(zip(order, signs, strict=True)):
-                matrix[row, axis] = sign * (1.0, 1.5, 2.0)[axis]
-            found.append(matrix)
-    return found
-
-
-def place(
-    matrix: np.ndarray, shape: tuple[int, int, int] = (5, 6, 7), origin: tuple[float, ...] = (3, -4, 5)
-) -> Volume:
-    """A volume whose voxels say where they are: value = L + 100 P + 10000 S (mm)."""
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = matrix, origin
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
-    lps = index @ affine[:3, :3].T + affine[:3, 3]
-    return Volume((lps @ [1.0, 100.0, 10000.0]).astype(np.float64), affine)
-
-
-@pytest.mark.parametrize("matrix", axis_orders())
-def test_lps_view_points_the_right_way(matrix: np.ndarray) -> None:
-    view = place(matrix).lps_view()
-    assert (np.diag(view.affine)[:3] > 0).all()
-    assert np.abs(view.affine[:3, :3] - np.diag(np.diag(view.affine)[:3])).max() == 0
-    for axis, factor in enumerate((1.0, 100.0, 10000.0)):
-        steps = np.diff(view.voxels, axis=axis)
-        np.testing.assert_allclose(steps, factor * view.spacing_mm[axis], rtol=1e-12)
-    assert view.voxels[0, 0, 0] == pytest.approx(view.affine[:3, 3] @ [1.0, 100.0, 10000.0])
 
 
 @pytest.mark.parametrize("matrix", axis_orders())
@@ -73,90 +30,6 @@ def test_plane_view_is_laid_out_for_radiologists(matrix: np.ndarray, plane: str)
     spacing = plane_spacing_mm(volume, plane)
     for axis in range(3):
         np.testing.assert_allclose(np.diff(view, axis=axis), direction[axis] * spacing[axis], rtol=1e-9)
-
-
-@given(angles=st.tuples(*[st.floats(-0.6, 0.6)] * 3), spacing=st.tuples(*[st.floats(0.3, 5)] * 3))
-@settings(max_examples=40, deadline=None)
-def test_crop_keeps_voxels_where_they_are(angles: tuple[float, ...], spacing: tuple[float, ...]) -> None:
-    rotation = np.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = [other for other in range(3) if other != axis]
-        turn = np.eye(3)
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-        rotation = rotation @ turn
-    volume = place(rotation * spacing, shape=(20, 22, 24))
-    centre = volume.extent_mm().mean(axis=0)
-    half = 0.25 * min(n * mm for n, mm in zip(volume.shape, volume.spacing_mm, strict=True))
-    if half < max(spacing):
-        return  # a box thinner than a voxel may hold no voxel centre
-    crop = volume.crop(volume.box_slices(centre - half, centre + half))
-    again = place(crop.affine[:3, :3], crop.shape, tuple(crop.affine[:3, 3]))
-    np.testing.assert_allclose(crop.voxels, again.voxels, atol=1e-6)
-    inside = np.linalg.inv(crop.affine)[:3] @ [*centre, 1]
-    assert ((inside > -0.5) & (inside < np.array(crop.shape) - 0.5)).all()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "says"),
-    [
-        ((0, 0, 0), (99, 5, 5), "reaches outside the volume, which spans x 0.0..9.0"),
-        ((-3, 0, 0), (5, 5, 5), "reaches outside"),
-        ((5, 0, 0), (4, 5, 5), "lower bound must lie below"),
-        ((0.2, 0, 0), (0.8, 5, 5), "holds no voxel centre"),
-    ],
-)
-def test_boxes_that_cannot_be_are_refused(low: tuple[float, ...], high: tuple[float, ...], says: str) -> None:
-    volume = Volume(np.zeros((10, 10, 10)), np.eye(4))
-    with pytest.raises(GeometryError, match=says):
-        volume.box_slices(np.array(low), np.array(high))
-
-
-@pytest.mark.parametrize(
-    ("voxels", "affine"),
-    [
-        (np.zeros((2, 2)), np.eye(4)),
-        (np.zeros((2, 0, 2)), np.eye(4)),
-        (np.zeros((2, 2, 2)), np.full((4, 4), np.nan)),
-        (np.zeros((2, 2, 2)), np.diag([1.0, 1.0, 0.0, 1.0])),
-    ],
-)
-def test_what_is_no_volume_is_refused(voxels: np.ndarray, affine: np.ndarray) -> None:
-    with pytest.raises(GeometryError):
-        Volume(voxels, affine)
-
-
-def test_equal_spacing_keeps_every_pixel() -> None:
-    """A crop at the network's own spacing must not be blurred, whatever the parity of its size."""
-    for n_in in (30, 31, 32):
-        axis = AxisMap.centre(n_in, 1.00001, 32, 1.0)
-        weights = axis.linear()
-        assert set(np.unique(weights)) <= {0.0, 1.0}
-        assert (weights.sum(axis=0) == 1).all()
-        assert (axis.nearest()[axis.inverse_nearest()] == np.arange(n_in)).all()
-
-
-@given(n_in=st.integers(4, 60), spacing=st.floats(0.4, 2.5), n_out=st.integers(60, 80))
-@settings(max_examples=60, deadline=None)
-def test_resampling_does_not_shift(n_in: int, spacing: float, n_out: int) -> None:
-    """A ramp stays that ramp: pixel centres keep their place (the half-voxel trap would show as 0.5 or more).
-
-    The widened triangle of a shrinking axis reproduces a ramp to about a tenth of a pixel, an enlarging one exactly.
-    """
-    axis = AxisMap.centre(n_in, spacing, n_out, 1.0)
-    if not axis.fits:
-        return
-    values = axis.linear() @ np.arange(n_in, dtype=np.float32)
-    inner = (axis.positions() > axis.step) & (axis.positions() < n_in - 1 - axis.step)
-    np.testing.assert_allclose(values[inner], axis.positions()[inner], atol=1e-3 if axis.step <= 1 else 0.15)
-
-
-def test_stretch_uses_the_whole_axis() -> None:
-    axis = AxisMap.stretch(100, 50)
-    assert axis.inside().all()
-    np.testing.assert_allclose(axis.linear().sum(axis=1), 1, atol=1e-6)
-    assert axis.positions()[0] == pytest.approx(0.5)
-    assert axis.positions()[-1] == pytest.approx(98.5)
 
 
 def answers(sampler: StudySampler, mask: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -278,76 +151,3 @@ def test_only_the_largest_piece_stays_where_the_spec_says_so(components: str) ->
         sampler.add(start, answer)
     np.testing.assert_array_equal(sampler.mask(), wanted if components == "largest" else mask)
     assert not StudySampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec).mask().any()
-
-
-def test_spec_round_trip() -> None:
-    spec = make_spec(intensity=Window(-100, 300), spacing_mm=None)
-    assert ModelSpec.from_json(spec.to_json(), "here") == spec
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"schema_version": 99}, "schema version 99, this software reads up to 1; update"),
-        ({"context_slices": 4}, "must be odd"),
-        ({"further_planes": ("sagittal",)}, "other planes than plane"),
-        ({"mirrored": True, "labels": SIDED}, "a mirror image contradicts them"),
-        ({"plane": "oblique"}, "plane"),
-        ({"surprise": 1}, "surprise"),
-        ({"labels": []}, None),
-        ({"name": "a/b"}, "name"),
-        ({"input_size": [0, 32]}, "positive"),
-    ],
-)
-def test_broken_specs_are_refused(change: dict[str, object], says: str | None) -> None:
-    text = json.dumps(json.loads(make_spec().to_json()) | change)
-    if says is None:  # no foreground is a strange model, but a consistent spec
-        assert ModelSpec.from_json(text, "here").num_classes == 1
-        return
-    with pytest.raises(SpecError, match=says):
-        ModelSpec.from_json(text, "here")
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "{"])
-def test_what_is_no_spec_is_refused(text: str) -> None:
-    with pytest.raises(SpecError, match="here: this is no model spec"):
-        ModelSpec.from_json(text, "here")
-
-
-@pytest.mark.parametrize("matrix", axis_orders()[::7])
-def test_nifti_round_trip_and_its_world(matrix: np.ndarray, tmp_path: Path) -> None:
-    volume = place(matrix)
-    write_nifti(Volume(volume.voxels.astype(np.float32), volume.affine), tmp_path / "v.nii.gz")
-    again = read_nifti(tmp_path / "v.nii.gz")
-    np.testing.assert_allclose(again.affine, volume.affine, atol=1e-5)
-    np.testing.assert_array_equal(again.voxels, volume.voxels.astype(np.float32))
-    ras = nib.load(tmp_path / "v.nii.gz").affine @ [0, 0, 0, 1]
-    np.testing.assert_allclose(ras[:3], [-3, 4, 5], atol=1e-5)
-    assert [path.name for path in tmp_path.iterdir()] == ["v.nii.gz"]
-
-
-def test_unreadable_nifti_is_refused(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.nii.gz"
-    write_nifti(Volume(np.random.rand(20, 20, 20).astype(np.float32), np.eye(4)), whole)
-    (tmp_path / "cut.nii.gz").write_bytes(whole.read_bytes()[:3000])
-    (tmp_path / "text.nii").write_text("hello")
-    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4)), tmp_path / "four.nii")
-    for name, says in {
-        "cut.nii.gz": "not a readable NIfTI",
-        "text.nii": "not a readable NIfTI",
-        "none.nii": "no such file",
-        "four.nii": "expected one volume",
-    }.items():
-        with pytest.raises(InputError, match=says):
-            read_nifti(tmp_path / name)
-
-
-def test_labels_must_be_whole_numbers(tmp_path: Path) -> None:
-    write_nifti(Volume(np.full((3, 3, 3), 0.5, np.float32), np.eye(4)), tmp_path / "half.nii")
-    with pytest.raises(InputError, match="whole numbers"):
-        read_nifti_labels(tmp_path / "half.nii")
-
-
-def test_nifti_into_nowhere_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot write"):
-        write_nifti(Volume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), tmp_path / "none" / "v.nii.gz")

@@ -123,7 +123,7 @@ class OpenFile:
         codestream = get_frame(self._stream, index, number_of_frames=self._frames())
         check_codestream(codestream, self._file)
         task = layout.syntax, codestream, self._options()
-        if layout.syntax == RLELossless:  # decoded by pydicom in NumPy: it can neither crash nor hang
+        if layout.syntax == RLELossless:  # pydicom decodes it in Python, in one pass: no C that could crash
             return _decode_frame(task)
         try:
             decoded, damaged = call_in_process(_decode_in_c, task)

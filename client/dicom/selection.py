@@ -44,8 +44,8 @@ def choose(
     """Apply the rules to every volume of the scan, whatever else is wrong with it.
 
     uid: SeriesInstanceUID, or UID#NUMBER, or UID#NAME: it overrules all but the verdict and the modality.
-    modality: the only one taken; a spec's own if a spec is given. spec: its body part and plane are preferred where
-    some volume has them, as are volumes that are no localizers and no single slices.
+    modality: the only one taken; a spec's own if a spec is given. spec: its body part, description, slice count and
+    planes are preferred where some volume has them, as are volumes that are no localizers and no single slices.
     allow: verdicts to overrule, of `verdict.ALLOWANCES`. Raises InputError for one that is unknown.
     """
     unknown = set(allow) - set(ALLOWANCES)
@@ -118,13 +118,23 @@ def refusal(series: Series) -> InputError:
 
 
 def _preferences(spec: ModelSpec) -> tuple[_Preference, ...]:
+    described = " or ".join(spec.descriptions)
     return (
         _Preference(lambda one: not one.body_part or one.body_part == spec.body_part, f"not of {spec.body_part}"),
         _Preference(lambda one: one.body_part == spec.body_part, f"it does not say that it is of {spec.body_part}"),
         _Preference(_is_no_scout, "a localizer, by its image type or description"),
+        _Preference(lambda one: _is_described(one, spec.descriptions), f"its description does not say {described}"),
         _Preference(lambda one: len(one.frames) > 1, "a single slice"),
-        _Preference(lambda one: plane_of(one.frames[0]) == spec.plane, f"its slices are not {spec.plane}"),
+        _Preference(lambda one: len(one.frames) >= spec.min_slices, f"fewer than {spec.min_slices} slices"),
+        _Preference(
+            lambda one: plane_of(one.frames[0]) in spec.planes, f"its slices are not {' or '.join(spec.planes)}"
+        ),
     )
+
+
+def _is_described(series: Series, words: Collection[str]) -> bool:
+    said = series.description.lower()
+    return not words or any(word.lower() in said for word in words)
 
 
 def _is_no_scout(series: Series) -> bool:

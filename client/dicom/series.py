@@ -178,10 +178,12 @@ def _without_copies(group: list[_Instance]) -> tuple[list[_Instance], Verdict | 
             if not file.fault:
                 first[file.sop_instance_uid] = instance
         elif not _is_copy(instance, other):
+            both = f"{other[0].name} and {file.name}"
+            if file.name == other[0].name:
+                both = f"two files called {file.name}, in different folders,"
             return kept, Verdict(
                 VerdictKind.CONFLICTING_COPIES,
-                f"{other[0].name} and {file.name} hold the same instance and differ; "
-                "fetch the series again, and keep one of them",
+                f"{both} hold the same instance and differ; fetch the series again, and keep one of them",
             )
     return kept, None
 

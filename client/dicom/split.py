@@ -19,9 +19,13 @@ from client.dicom.geometry import (
     positions_of,
 )
 from client.dicom.traits import TRAITS, is_shown
+from client.dicom.verdict import VerdictKind, judge
 
 _MOST_TRAITS = 3  # that together tell volumes apart, as echo, time point and image type may
 _MOST_KINDS = 16  # of planes in one series; a radial scan is no set of volumes
+_SLABS = ("stack", "acquisition")  # traits that mark volumes which lie apart, or between each other's slices
+_MOST_SLABS = 4  # a scanner that counts every few slices as an acquisition makes one volume
+_FEWEST_SLICES = 3  # of a slab: two slices are even always
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,10 @@ class Part:
 def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     """The volumes of one series, in an order that does not depend on its files; the whole if no split explains it.
 
-    A series of one frame a place is never split, whatever differs between its frames. One that is not is split by the
-    first trait (or up to three) that leaves one frame a place in every part, in no more parts than frames share a
-    place; and by orientation where each has several slices.
+    A series of one frame a place is never split, whatever differs between its frames, but for one of uneven steps whose
+    stacks or acquisitions are even each. One that is not is split by the first trait (or up to three) that leaves one
+    frame a place in every part, in no more parts than frames share a place; and by orientation where each has several
+    slices.
     """
     whole = (Part("", tuple(frames)),)
     for frame in frames:
@@ -45,7 +50,7 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
             return whole
     planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
     if len(set(planes)) == 1:
-        return _split_by_traits(frames, planes) or whole
+        return _split_by_traits(frames, planes) or _split_by_slabs(frames) or whole
     if len(set(planes)) > _MOST_KINDS:
         return whole
     stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
@@ -55,7 +60,7 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     return tuple(
         Part(f"{name}, {part.name}" if part.name else name, part.frames)
         for name, stack in named
-        for part in _split_by_traits(stack, [0] * len(stack)) or (Part("", tuple(stack)),)
+        for part in _split_by_traits(stack, [0] * len(stack)) or _split_by_slabs(stack) or (Part("", tuple(stack)),)
     )
 
 
@@ -84,6 +89,23 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
             for number, value in enumerate(ordered, start=1)
         )
     return ()
+
+
+def _split_by_slabs(frames: Sequence[Frame]) -> tuple[Part, ...]:
+    """The stacks, or the acquisitions, of a series of uneven steps, if each is even by itself; else none."""
+    for index in (index for index, trait in enumerate(TRAITS) if trait.name in _SLABS):
+        values = sorted({frame.traits[index] for frame in frames}, key=_number_first)
+        slabs = [tuple(frame for frame in frames if frame.traits[index] == value) for value in values]
+        if not 2 <= len(slabs) <= _MOST_SLABS or min(map(len, slabs)) < _FEWEST_SLICES:
+            continue
+        if _is_gapped(frames) and not any(map(_is_gapped, slabs)):
+            names = [_name((index,), (value,), number) for number, value in enumerate(values, start=1)]
+            return tuple(Part(name, slab) for name, slab in zip(names, slabs, strict=True))
+    return ()
+
+
+def _is_gapped(frames: Sequence[Frame]) -> bool:
+    return judge((), frames)[0].kind is VerdictKind.GAP
 
 
 def _trait_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -26,6 +26,11 @@ ALLOWANCES = ("gap", "tilted")  # verdicts that a user may overrule
 EVENNESS_TOLERANCE = 0.1  # departure of a slice from even spacing, in slice steps; or, if that is more,
 ROUNDING_MM = 0.1  # what scanners that write positions with one decimal need
 MISSING_RATIO = 1.6  # a step this many times the usual one lacks a slice, however thin the slices
+_PLACE: dict[str, Callable[[Frame], object]] = {  # without which a frame has no place in the patient
+    "ImagePositionPatient": lambda frame: frame.position_mm,
+    "ImageOrientationPatient": lambda frame: frame.orientation,
+    "PixelSpacing": lambda frame: frame.pixel_spacing_mm,
+}
 _EXPECTED_MM = f"expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm"
 
 
@@ -85,7 +90,9 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
     broken = [file for file in files if file.fault]
     if broken:
         rest = f" ({len(broken)} of {len(files)} files are unreadable)" if len(broken) > 1 else ""
-        return Verdict(VerdictKind.UNREADABLE, f"{broken[0].name}: {broken[0].fault}{rest}; fetch the series again")
+        return Verdict(
+            VerdictKind.UNREADABLE, f"{broken[0].name}: {broken[0].fault}{rest}; fetch or export the series again"
+        )
     colour = next((file for file in files if file.is_colour), None)
     if colour:
         return Verdict(
@@ -99,6 +106,13 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
             "Siemens mosaic: each image is a sheet of many small slices, whose places only private elements give; "
             "export the series from the scanner as enhanced MR or without mosaic",
         )
+    if len(modalities := sorted({file.modality for file in files})) > 1:
+        listed = ", ".join(modality or "none" for modality in modalities)
+        return Verdict(VerdictKind.NOT_A_VOLUME, f"slices of {len(modalities)} modalities ({listed}), expected one")
+    if len({file.is_inverted for file in files}) > 1:
+        return Verdict(
+            VerdictKind.NOT_A_VOLUME, "slices of which some are MONOCHROME1 and some MONOCHROME2, expected one kind"
+        )
     sizes = sorted({(file.columns, file.rows) for file in files})
     if len(sizes) > 1:
         listed = ", ".join(f"{columns} x {rows}" for columns, rows in sizes[:4])
@@ -108,12 +122,13 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
 
 def _plane_verdict(frames: Sequence[Frame]) -> Verdict | None:
     """Refusals for what single planes say, and for planes that do not share orientation and spacing."""
-    placed = [frame for frame in frames if frame.position_mm and frame.orientation and frame.pixel_spacing_mm]
-    if len(placed) < len(frames):
+    lacking = [[name for name, value in _PLACE.items() if not value(frame)] for frame in frames]
+    if any(lacking):
+        missing = [name for name in _PLACE if any(name in names for names in lacking)]
         return Verdict(
             VerdictKind.NOT_A_VOLUME,
-            f"{len(frames) - len(placed)} of {len(frames)} frames do not say where they lie in the patient "
-            "(position, orientation and pixel spacing)",
+            f"{sum(map(bool, lacking))} of {len(frames)} frames do not say where they lie in the patient (missing: "
+            f"{', '.join(missing)}), expected CT, MR or PET slices; is it a projection or a photograph?",
         )
     references = {frame.file.frame_of_reference_uid for frame in frames}
     if len(references) > 1:

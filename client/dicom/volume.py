@@ -65,9 +65,10 @@ def read_volume(series: Series, allow: Collection[str] = ()) -> DicomVolume:
 
     Stored values become real ones by each frame's RescaleSlope and RescaleIntercept (PS3.3 C.11.1.1.2, C.7.6.16.2.9)
     or by the modality lookup table (C.11.1.1.1). Padding becomes the lowest real value elsewhere in the volume, so that
-    it sways no statistics. voxels: `voxel_dtype`. allow: verdicts to overrule, "tilted" (the affine is sheared then)
-    and "gap" (slices are placed evenly then). Raises the series' refusal if its verdict is not usable, and InputError,
-    naming the file, if one cannot be decoded or is not what its header was when the folder was scanned.
+    it reads as air; in statistics it counts as air does, as in training data, which no converter gives a mask.
+    voxels: `voxel_dtype`. allow: verdicts to overrule, "tilted" (the affine is sheared then) and "gap" (slices are
+    placed evenly then). Raises the series' refusal if its verdict is not usable, and InputError, naming the file,
+    or the series if a process dies of it, if one cannot be decoded or is not what it was when the folder was scanned.
     """
     if not series.verdict.readable(allow):
         raise refusal(series)

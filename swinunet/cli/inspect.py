@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from client.dicom import Choice, Scan, Series
     from imaging import ModelSpec
-
-_PIPE_WIDTH = 320  # columns of the table where the output is no terminal: a UID is never folded
 
 
 def register(app: typer.Typer) -> None:
@@ -31,18 +29,19 @@ def inspect(
             metavar="DIR", help="Folder with DICOM files, searched to its depth; or a DICOMDIR, ZIP or file."
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     series: Annotated[
         str | None, typer.Option(metavar="UID", help="The series that is meant; UID#NUMBER for one of its volumes.")
     ] = None,
     spec: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A model's spec (JSON): show what such a model would take.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A model's spec (JSON): choose by its rules [default: the shipped model's]"),
     ] = None,
     allow: Annotated[
         list[str] | None, typer.Option(metavar="VERDICT", help="Overrule a verdict: tilted or gap; repeatable.")
     ] = None,
 ) -> None:
-    """Show the DICOM volumes in a folder: what each is, whether it would be taken, and why, or why not.
+    """Show the DICOM volumes in a folder: what each is, whether a model would take it, and why, or why not.
 
     Exit status 1 if the folder is empty or holds no DICOM image.
 
@@ -53,24 +52,27 @@ def inspect(
     with scan_progress() as tick:
         scan = scan_folder(folder, tick)
     require_images(scan)
-    choice = choose(scan, series, spec=_read_spec(spec), allow=allow or ())
+    model = _read_spec(spec) if spec else _shipped_spec()
+    choice = choose(scan, series, spec=model, allow=allow or ())
     if as_json:
-        typer.echo(json.dumps(_report(scan, choice), indent=2))
+        typer.echo(json.dumps({"model": _model_report(model)} | _report(scan, choice), indent=2))
         return
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(_table(scan, choice))
-    console.print(
+    for one, reason in zip(scan.series, choice.reasons, strict=True):
+        _show(console, one, reason, one is choice.taken)
+    summary = [
         f"{len({one.uid for one in scan.series})} series with {len(scan.series)} volumes; "
         f"ignored: {scan.not_images} DICOM objects that are no images, {scan.not_dicom} files that are no DICOM"
-    )
-    for name, count in sorted(scan.objects.items()):
-        console.print(f"no images: {count} x {name}", markup=False)
-    for file in scan.unreadable:
-        console.print(f"unreadable, of no known series: {file.name}: {file.fault}", markup=False)
+    ]
+    if model:
+        rules = f"{model.name}, version {model.version} ({model.modality}, {model.body_part})"
+        summary.append(f"taken or not: by the rules of {rules}")
+    summary += [f"no images: {count} x {name}" for name, count in sorted(scan.objects.items())]
+    summary += [f"unreadable, of no known series: {file.name}: {file.fault}" for file in scan.unreadable]
+    for line in summary:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -84,40 +86,58 @@ def scan_progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _read_spec(path: Path | None) -> ModelSpec | None:
+def _read_spec(path: Path) -> ModelSpec:
     from imaging import ModelSpec
     from swinunet.errors import InputError
 
-    if path is None:
-        return None
     try:
         return ModelSpec.from_json(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); give the JSON file of a spec") from None
 
 
-def _table(scan: Scan, choice: Choice) -> Table:
-    from rich.table import Table
+def _shipped_spec() -> ModelSpec | None:
+    """What the model beside the source checkout says it takes, in its Triton config; None unless there is just one."""
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    from imaging import SPEC_KEY, ModelSpec
+    from swinunet.paths import default_repository
+
+    configs = list(default_repository().glob("*/config.pbtxt"))
+    if len(configs) != 1:
+        return None
+    parameters = text_format.Parse(configs[0].read_text(), ModelConfig()).parameters
+    return ModelSpec.from_json(parameters[SPEC_KEY].string_value, str(configs[0]))
+
+
+def _model_report(model: ModelSpec | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {"name": model.name, "version": model.version, "modality": model.modality, "body_part": model.body_part}
+
+
+def _show(console: Console, series: Series, reason: str, taken: bool) -> None:
+    """One volume in four lines that any terminal's width leaves readable, and its UID whole."""
     from rich.text import Text
 
-    table = Table("series", "modality", "description", "volume", "frames", "size", "spacing (mm)", "verdict", "taken?")
-    for column in (4, 5, 6):
-        table.columns[column].justify = "right"
-    for series, reason in zip(scan.series, choice.reasons, strict=True):
-        verdict = Text(series.verdict.kind, style="green" if series.verdict.usable else "bold red")
-        verdict.append(f": {series.verdict.sentence}", style="default")
-        table.add_row(
-            Text(series.selector, overflow="fold"),
-            Text(series.modality),
-            Text(series.description),
-            Text(series.name or "-"),
-            str(len(series.frames)),
-            " x ".join(map(str, series.shape or ())) or "-",
-            " x ".join(f"{mm:.3g}" for mm in series.spacing_mm or ()) or "-",
-            verdict,
-            Text(reason, style="green" if series is choice.taken else ""),
-        )
-    return table
+    verdict = series.verdict
+    description = f'"{series.description}"' if series.description else ""
+    what = [series.modality or "no modality", series.body_part, description, series.name]
+    size = f"{len(series.frames)} frames"
+    if series.shape and series.spacing_mm:
+        spacing = " x ".join(f"{mm:.3g}" for mm in series.spacing_mm)
+        size = f"{' x '.join(map(str, series.shape))} voxels of {spacing} mm"
+    lines = (
+        Text(series.selector, style="bold"),
+        Text(f"  {', '.join(filter(None, what))}: {size}"),
+        Text(f"  {verdict.kind}", style="green" if verdict.usable else "bold red").append(
+            f": {verdict.sentence}", style="default not bold"
+        ),
+        Text(f"  {reason}", style="green" if taken else ""),
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def _report(scan: Scan, choice: Choice) -> dict[str, Any]:
