@@ -161,7 +161,9 @@ def find_version(path: Path, repository: Path) -> Path:
 
 def _model(repository: Path, name: str | None) -> Path:
     models = {path.parent.parent.name: path.parent.parent for path in sorted(repository.glob(f"*/{CPU_CONFIG}"))}
-    listed = ", ".join(models) or "none"
+    if not models:
+        raise InputError(f"{repository}: no model repository; expected <model>/{CPU_CONFIG} in it")
+    listed = ", ".join(models)
     if name is None and len(models) == 1:
         return next(iter(models.values()))
     if name is None or name not in models:

@@ -35,11 +35,13 @@ def sample_studies(spec: ModelSpec, data: Path | None) -> list[tuple[Volume, ...
 
 
 def _studies(data: Path) -> list[tuple[Path, ...]]:
-    if data.is_file():
+    if not data.exists():
+        raise InputError(f"{data}: no such file or folder; parity needs real slices (or leave --data away)")
+    if data.is_file() and is_image(data):
         return [(data,)]
     images = [path for path in sorted(data.rglob("*")) if is_image(path) and "label" not in path.parent.name.lower()]
     if not images:
-        raise InputError(f"{data}: no NIfTI image (nor a PNG) in it; parity needs real slices (or leave --data away)")
+        raise InputError(f"{data}: no NIfTI image (nor a PNG); parity needs real slices (or leave --data away)")
     return list(group_channels(images).values())[:MAX_VOLUMES]
 
 

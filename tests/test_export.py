@@ -98,7 +98,7 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases:
     assert files == {
         "small/config.pbtxt",
         "small/configs/cpu.pbtxt",
-        *(f"small/1/{name}" for name in ("model.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
+        *(f"small/1/{name}" for name in ("model.onnx", "model_fp16.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
         *(f"small/1/{name}" for name in ("checkpoint.safetensors", "split.json", "gate.json", "GATE.md")),
     }
     assert done.spec.provenance.checkpoint_sha256 == sha256(checkpoint)
@@ -134,7 +134,11 @@ def test_refusals(network: SwinUNet, checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no NIfTI image"):
         export_checkpoint(checkpoint, tmp_path / "repository", None, tmp_path / "empty")
+    with pytest.raises(InputError, match="none: no such file or folder"):
+        export_checkpoint(checkpoint, tmp_path / "repository", None, tmp_path / "none")
     (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: no NIfTI image"):
+        export_checkpoint(checkpoint, tmp_path / "repository", None, tmp_path / "file")
     with pytest.raises(OutputError, match="cannot write"):
         export_checkpoint(checkpoint, tmp_path / "file", None, None)
 

@@ -14,7 +14,9 @@ from onnx import numpy_helper
 from small_model import SMALL_SPEC, small_images
 
 from export import quantisation
+from export.artefacts import make_artefacts
 from export.engines import load_engine
+from export.gate.rows import choose_rows
 from export.onnx_graph import export_onnx
 from export.quantisation import dice, quantise_onnxruntime, quantise_openvino, split_slices
 from export.sample_slices import sample_slices
@@ -91,6 +93,27 @@ def test_int8_that_does_not_segment_alike_is_not_written(
     with pytest.raises(ParityError, match=r"agrees with float32 to a Dice of 0\.9\d+ .*expected at least 1"):
         quantise_onnxruntime(tmp_path, halves[0], max_dice_drop=0.0)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_calibration_slices_are_read_once_and_only_for_int8(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, np.ndarray] = {}
+    for library in QUANTISE:
+        monkeypatch.setattr(
+            quantisation, f"quantise_{library}", lambda _, slices, say, library=library: given.update({library: slices})
+        )
+    monkeypatch.setattr("export.artefacts.write_fp16", lambda source, target: None)
+    read: list[np.ndarray] = []
+
+    def calibration() -> np.ndarray:
+        read.append(small_images(1))
+        return read[-1]
+
+    make_artefacts(tmp_path, choose_rows(["openvino-bf16", "onnxruntime-fp16"]), calibration)
+    assert not read
+    make_artefacts(tmp_path, choose_rows(["openvino", "onnxruntime"]), calibration)
+    assert len(read) == 1
+    assert set(given) == set(QUANTISE)
+    assert all(slices is read[0] for slices in given.values())
 
 
 @pytest.mark.parametrize("count", [9, 64, 197])

@@ -32,13 +32,17 @@ class Tolerance:
 
 
 # fp32: engines only sum in another order, and float16 probabilities above 0.5 are 4.9e-4 apart: two steps.
-# bf16: the shipped model on its validation cases shows 0.031, 3.4e-5 and 2.6e-5; larger networks drift more.
-# fp16 has three bits more than bf16. int8 moves borders: this only finds a broken one, the clinic judges the rest.
+# The others, as largest and mean error and share of labels, by what the shipped model shows on its validation cases:
+# bf16 0.042, 3.8e-5, 3.5e-5; larger networks drift more.
+# fp16 0.0029, 2.0e-6, 0; three bits more than bf16. Its mean may be one step of float16 above 0.5: that is what a
+# network pays whose every pixel is in doubt (1.8e-4). A matrix off by 5 % mostly shows a largest error above 0.027.
+# int8 0.53, 2.0e-4, 2.9e-4 (ONNX Runtime; OpenVINO half of it). It moves borders, so the largest error says nothing;
+# classes swapped show 1.3e-2 and 2.0e-2. This only finds a broken graph, the clinic judges the rest.
 TOLERANCES = {
     "fp32": Tolerance(1e-3, 1e-4, 0.0),
-    "fp16": Tolerance(0.02, 1e-4, 3e-4),
+    "fp16": Tolerance(0.02, 5e-4, 3e-4),
     "bf16": Tolerance(0.1, 3e-4, 1e-3),
-    "int8": Tolerance(0.5, 2e-3, 5e-3),
+    "int8": Tolerance(1.0, 1e-3, 1.5e-3),
 }
 
 

@@ -1,0 +1,52 @@
+"""`swinunet export` as it is typed: what cannot be done is one clear line, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import run_swinunet
+from tiny_version import tiny_checkpoint, tree
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("CHECKPOINT --engine tensorflow", "no engine is named 'tensorflow'; choose from onnxruntime, openvino"),
+        ("CHECKPOINT --serve-with pytorch", "the CPU config cannot serve 'pytorch'; choose one of onnxruntime-fp32"),
+        ("CHECKPOINT --repository PLACE/file", "file: cannot write (File exists); choose another one"),
+        ("CHECKPOINT --repository PLACE/new --data PLACE/none", "none: no such file or folder"),
+        ("CHECKPOINT --repository PLACE/new --report PLACE/file", "file"),
+        ("PLACE/file --repository PLACE/new", "file: "),
+        ("--no-serve", "no checkpoint was given"),
+        ("--check --rollback", "--check and --rollback are two jobs"),
+        ("CHECKPOINT --check --version 2", "--version and --serve-with are of a new version"),
+        ("--rollback --serve-with openvino-f32", "--version and --serve-with are of a new version"),
+        ("CHECKPOINT --check --repository PLACE/models", "was exported from this checkpoint; export it first"),
+        ("PLACE/models/small --check", "models/small: no model version; expected a folder with model.onnx"),
+        ("--rollback --repository PLACE/file", "file: no model repository"),
+        ("--rollback --repository PLACE/models", "models: no model repository; expected <model>/configs/cpu.pbtxt"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    typed: str,
+    says: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("junk")
+    (tmp_path / "models" / "small" / "notes").mkdir(parents=True)
+    before = tree(tmp_path)
+    words = [word.replace("PLACE", str(tmp_path)).replace("CHECKPOINT", str(checkpoint)) for word in typed.split()]
+    status, out, err = run_swinunet(capfd, monkeypatch, "export", *words)
+    assert (status, out) == (1, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert tree(tmp_path) == before
