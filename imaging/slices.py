@@ -46,18 +46,27 @@ def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]
     return spacing[stack], spacing[row], spacing[column]
 
 
+_Normalisation = tuple[float, float, float, float]  # scale, shift, low, high
+
+
 class SliceSampler:
     """The slices of one study as the network wants them, made when asked for, and the way back.
 
     study: one volume, or one for each of the spec's modalities, all on one grid. Any orientation; the array axes
     nearest to the plane are used, voxels are not rotated.
     plane: None takes the spec's first. mirrored: read the patient in a mirror, left for right.
+    like: another reading of the same study, whose normalisation need not be worked out again.
     Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
     modalities are not as many as the spec's or intensities are unusable.
     """
 
     def __init__(
-        self, study: Volume | Sequence[Volume], spec: ModelSpec, plane: Plane | None = None, mirrored: bool = False
+        self,
+        study: Volume | Sequence[Volume],
+        spec: ModelSpec,
+        plane: Plane | None = None,
+        mirrored: bool = False,
+        like: SliceSampler | None = None,
     ) -> None:
         volumes = (study,) if isinstance(study, Volume) else tuple(study)
         _require_modalities(volumes, spec)
@@ -65,7 +74,13 @@ class SliceSampler:
         # Left is right through a sagittal slice, and along the rows of the other planes.
         self._neighbours_reversed = mirrored and self.plane == "sagittal"
         self._rows_reversed = mirrored and self.plane != "sagittal"
-        self._channels = [_Channel(volume, spec, self.plane) for volume in volumes]
+        self._normalisations: list[_Normalisation] = (
+            like._normalisations if like else [_normalisation(each.voxels, spec) for each in volumes]
+        )
+        self._channels = [
+            _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation)
+            for each, normalisation in zip(volumes, self._normalisations, strict=True)
+        ]
         volume = volumes[0]
         self._affine = volume.affine
         self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, self.plane)
@@ -129,9 +144,9 @@ class SliceSampler:
 class _Channel:
     """One modality: its native slices [S, rows, columns] and its own normalisation."""
 
-    def __init__(self, volume: Volume, spec: ModelSpec, plane: Plane) -> None:
-        self.native = plane_view(volume.voxels, volume.affine, plane)
-        self._scale, self._shift, self._low, self._high = _intensity(volume.voxels, spec)
+    def __init__(self, native: np.ndarray, normalisation: _Normalisation) -> None:
+        self.native = native
+        self._scale, self._shift, self._low, self._high = normalisation
 
     def plane(self, position: float) -> np.ndarray:
         """Normalised slice at a fractional slice position: float32 [rows, columns]."""
@@ -159,26 +174,52 @@ def _require_modalities(volumes: tuple[Volume, ...], spec: ModelSpec) -> None:
             )
 
 
-def _intensity(voxels: np.ndarray, spec: ModelSpec) -> tuple[float, float, float, float]:
+def _normalisation(voxels: np.ndarray, spec: ModelSpec) -> _Normalisation:
     """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume."""
     rule = spec.intensity
     if not isinstance(rule, ZScore):
         return 2.0 / (rule.high - rule.low), (rule.high + rule.low) / 2.0, rule.low, rule.high
-    if not np.isfinite(voxels).all():
-        raise InputError("the image has voxels that are not finite numbers; repair it before segmentation")
-    low, high = np.percentile(voxels, [rule.low_percentile, rule.high_percentile])
-    mean, deviation = _moments(voxels, low, high)
+    percentiles = rule.low_percentile, rule.high_percentile
+    few_values = voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2
+    low, high, mean, deviation = (_counted if few_values else _sorted)(voxels, *percentiles)
     if deviation < 1e-6 * max(abs(low), abs(high), 1e-30):
         raise InputError(f"the image is constant (value {low:g}): there is nothing to segment")
-    return 1.0 / deviation, mean, float(low), float(high)
+    return 1.0 / deviation, mean, low, high
 
 
-def _moments(voxels: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Mean and standard deviation of the clipped voxels, in float64, a slice in memory at a time."""
-    slices = voxels.transpose(np.argsort(np.abs(voxels.strides))[::-1])  # in the order they lie in memory
+def _sorted(voxels: np.ndarray, low_percentile: float, high_percentile: float) -> tuple[float, float, float, float]:
+    """Two percentiles, and mean and standard deviation of the voxels clipped to them, in float64."""
+    slices = in_memory_order(voxels)
+    if not all(np.isfinite(each).all() for each in slices):
+        raise InputError("the image has voxels that are not finite numbers; repair it before segmentation")
+    low, high = np.percentile(voxels, [low_percentile, high_percentile])
     mean = sum(float(np.clip(each, low, high).sum(dtype=np.float64)) for each in slices) / voxels.size
     squares = sum(float(np.square(np.clip(each, low, high).astype(np.float64) - mean).sum()) for each in slices)
-    return mean, math.sqrt(squares / voxels.size)
+    return float(low), float(high), mean, math.sqrt(squares / voxels.size)
+
+
+def _counted(voxels: np.ndarray, low_percentile: float, high_percentile: float) -> tuple[float, float, float, float]:
+    """The same of whole numbers of 8 or 16 bits, several times as fast: by how often there is each of them."""
+    unsigned = np.dtype(f"u{voxels.dtype.itemsize}")
+    patterns = np.arange(2 ** (8 * unsigned.itemsize), dtype=unsigned)
+    counts = np.zeros(len(patterns), np.int64)
+    for each in in_memory_order(voxels):
+        found = np.bincount(each.ravel().view(unsigned))
+        counts[: len(found)] += found
+    in_order = np.argsort(patterns.view(voxels.dtype))
+    values, counts = patterns.view(voxels.dtype)[in_order].astype(np.float64), counts[in_order]
+    low, high = (_percentile(values, counts.cumsum(), each) for each in (low_percentile, high_percentile))
+    clipped = np.clip(values, low, high)
+    mean = float(clipped @ counts) / voxels.size
+    return low, high, mean, math.sqrt(float(np.square(clipped - mean) @ counts) / voxels.size)
+
+
+def _percentile(values: np.ndarray, up_to: np.ndarray, percentile: float) -> float:
+    """numpy.percentile, to the bit, of `values` in their order, of which there are `up_to` so far: float64."""
+    at = (up_to[-1] - 1) * (percentile / 100)
+    below, share = int(at), at - int(at)
+    a, b = values[np.searchsorted(up_to, [below, min(below + 1, up_to[-1] - 1)], side="right")]
+    return float(b - (b - a) * (1 - share) if share >= 0.5 else a + (b - a) * share)
 
 
 def _count(modalities: int) -> str:

@@ -31,7 +31,9 @@ class StudySampler:
     """
 
     def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, restore: Output = "labels") -> None:
-        self.views = tuple(SliceSampler(study, spec, plane, mirrored) for plane, mirrored in spec.readings)
+        first = SliceSampler(study, spec, *spec.readings[0])
+        others = (SliceSampler(study, spec, plane, mirrored, first) for plane, mirrored in spec.readings[1:])
+        self.views = (first, *others)
         self.output: Output = "probabilities" if len(self.views) > 1 else restore
         volume = study if isinstance(study, Volume) else study[0]
         self._affine, self._components = volume.affine, spec.components

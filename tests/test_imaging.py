@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from placed_volumes import axis_orders, place
 from small_model import SMALL_SPEC
 
-from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window
+from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, ZScore
 from imaging.slices import plane_spacing_mm, plane_view
 from swinunet.errors import GeometryError, InputError
 
@@ -111,6 +113,19 @@ def test_zscore_ignores_scale_and_padding_is_zero() -> None:
     assert (plain.image(5)[:, 0] == 0).all()
     assert plain.batch(0, 3).dtype == np.float16
     assert plain.batch(0, 3).shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+@given(seed=st.integers(0, 2**31), percentiles=st.tuples(st.floats(0, 25), st.floats(75, 100)))
+@settings(max_examples=25, deadline=None)
+def test_whole_numbers_are_normalised_as_real_ones(dtype: type, seed: int, percentiles: tuple[float, float]) -> None:
+    """Counting 16-bit voxels and sorting float64 ones give the same network input, to the bit."""
+    rng, range_ = np.random.default_rng(seed), np.iinfo(dtype)
+    low, high = np.sort(rng.integers(range_.min, range_.max, 2, endpoint=True))
+    voxels = rng.integers(low, max(high, low + 2), (9, 10, 11)).astype(dtype)
+    spec = make_spec(intensity=ZScore("zscore", *percentiles))
+    counted, sorted_ = (SliceSampler(Volume(each, np.eye(4)), spec) for each in (voxels, voxels.astype(np.float64)))
+    np.testing.assert_array_equal(counted.batch(0, 9), sorted_.batch(0, 9))
 
 
 def test_slices_larger_than_the_field_of_view_are_refused() -> None:

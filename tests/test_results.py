@@ -51,7 +51,7 @@ def test_overlay_shows_the_side_it_lies_on(tmp_path: Path, plane: str) -> None:
     mask = np.zeros(voxels.shape, np.uint8)
     mask[tuple(slice(i - 6, i + 7) for i in at)] = 1
     path = tmp_path / "overlay.png"
-    write_overlay(path, volume, mask, SEGMENTS, title="A title")
+    write_overlay(path, volume, mask, measure(mask, SEGMENTS, 1.0), title="A title")
     height, width = imread(path).shape[:2]
     panel = round(width * 0.257)  # three panels of 3.6 in beside a legend of 3 in
     image = imread(path)[:, : 3 * panel]
@@ -74,14 +74,15 @@ def test_overlay_of_a_crop_and_of_nothing(tmp_path: Path, filled: bool) -> None:
     if filled:
         mask[10:20, 20:40, 10:20] = 2
     volume = Volume(np.random.default_rng(1).integers(0, 900, mask.shape).astype(np.int16), np.diag([1.0, 1, 1, 1]))
-    write_overlay(tmp_path / "overlay.png", volume, mask, make_segments(LABELS), title="")
+    write_overlay(tmp_path / "overlay.png", volume, mask, measure(mask, make_segments(LABELS), 1.0), title="")
     shown = colored(imread(tmp_path / "overlay.png")[:, :1000], LABELS[1].color)
     assert shown.any() == filled
 
 
 def test_overlay_of_a_constant_image(tmp_path: Path) -> None:
     volume = Volume(np.zeros((9, 9, 9), np.float32), np.eye(4))
-    write_overlay(tmp_path / "overlay.png", volume, np.zeros((9, 9, 9), np.uint8), SEGMENTS, title="")
+    mask = np.zeros((9, 9, 9), np.uint8)
+    write_overlay(tmp_path / "overlay.png", volume, mask, measure(mask, SEGMENTS, 1.0), title="")
     assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -167,7 +167,7 @@ class _Outputs:
         title = f"{spec.name}, version {spec.version}"
         flags = [f"{m.segment.text}: {flag.detail}" for m, q in self._judged() for flag in q.flags]
         write_overlay(
-            path, self._found.volume, self._found.mask, self._found.segments, title=title, caption="\n".join(flags),
+            path, self._found.volume, self._found.mask, self._found.measurements, title=title, caption="\n".join(flags),
             window=window,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
 from client.results.overlay_scene import PLANES, Scene, find_foci, overview_of
-from client.results.segments import Segment
+from client.results.segments import Measurement
 from imaging import Volume
 from swinunet.files import written_aside
 
@@ -29,7 +29,7 @@ def write_overlay(
     path: Path,
     volume: Volume,
     mask: np.ndarray,
-    segments: Sequence[Segment],
+    measurements: Sequence[Measurement],
     *,
     title: str,
     caption: str = "",
@@ -37,13 +37,13 @@ def write_overlay(
 ) -> None:
     """Write a PNG: the whole volume in three planes, then each side's structures close up, with volumes in ml.
 
-    mask: uint8 [I, J, K] on the volume's grid, values as in `segments`. window: lowest and highest intensity shown;
-    by default the 1st and 99.5th percentile of what is not background; the caption begins with it, as window width and
-    level. Oblique volumes are shown along their own axes, and the caption says so.
+    mask: uint8 [I, J, K] on the volume's grid, with what `measurements` say in it. window: lowest and highest intensity
+    shown; by default the 1st and 99.5th percentile of what is not background; the caption begins with it, as window
+    width and level. Oblique volumes are shown along their own axes, and the caption says so.
     Raises OutputError if the file cannot be written.
     """
     lps = volume.lps_view()
-    scene = Scene(volume, mask, tuple(segments), window or _window(volume.voxels), lps.spacing_mm, lps.shape)
+    scene = Scene(volume, mask, tuple(measurements), window or _window(volume.voxels), lps.spacing_mm, lps.shape)
     foci = find_foci(scene)
     overview = overview_of(scene, foci)
     rows = [*([overview] if overview else []), *foci]

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from contourpy import FillType, LineType, contour_generator
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
 from client.results.overlay_scene import PLANES, Focus, Scene
@@ -32,7 +35,8 @@ def draw_panel(axes: Axes, scene: Scene, focus: Focus, plane: Plane, boxes: Sequ
         image, cmap="gray", vmin=low, vmax=high, interpolation="bicubic", extent=(0.0, width_mm, bottom, top),
         aspect="equal",
     )  # fmt: skip
-    _draw_mask(axes, labels, scene.segments, (0.0, width_mm, bottom, top), thin=bool(boxes))
+    segments = [each.segment for each in scene.measurements]
+    _draw_mask(axes, labels, segments, (0.0, width_mm, bottom, top), thin=bool(boxes))
     axes.set_xlim(focus.low_mm[column], focus.high_mm[column])
     limits = focus.low_mm[row], focus.high_mm[row]
     axes.set_ylim(limits[::-1] if plane == "axial" else limits)
@@ -69,12 +73,20 @@ def _draw_mask(
     x = left + (np.arange(-1, columns + 1) + 0.5) * (right - left) / columns
     y = top + (np.arange(-1, rows + 1) + 0.5) * (bottom - top) / rows
     for segment in segments:
-        inside = np.pad((labels == segment.mask_value).astype(np.float32), 1)
+        inside = labels == segment.mask_value
         if not inside.any():
             continue
-        color = tuple(channel / 255 for channel in segment.label.color)
-        axes.contourf(x, y, inside, levels=[0.5, 2.0], colors=[(*color, 0.30)])
-        axes.contour(x, y, inside, levels=[0.5], colors=[color], linewidths=0.9 if thin else 1.6)
+        # Axes.contour would keep x, y and z of every segment, several megabytes each, as long as the figure is there.
+        contours: Any = contour_generator(  # whose types are those of every fill_type and line_type
+            x, y, np.pad(inside.astype(np.float32), 1), fill_type=FillType.ChunkCombinedCode,
+            line_type=LineType.ChunkCombinedCode,
+        )  # fmt: skip
+        color = [channel / 255 for channel in segment.label.color]
+        fill: dict[str, Any] = {"facecolors": [(*color, 0.30)], "linewidths": 0, "antialiaseds": False, "zorder": 1}
+        width = 0.9 if thin else 1.6
+        outline: dict[str, Any] = {"facecolors": "none", "edgecolors": [color], "linewidths": width, "zorder": 2}
+        for (points, codes), style in ((contours.filled(0.5, 2.0), fill), (contours.lines(0.5), outline)):
+            axes.add_collection(PathCollection([Path(points[0], codes[0])], **style), autolim=False)
 
 
 def _draw_letters(axes: Axes, letters: str) -> None:

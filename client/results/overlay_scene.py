@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.results.segments import Measurement, Segment, measure
+from client.results.segments import Measurement
 from imaging import Volume
 from imaging.spec import Plane
+from imaging.volume import closest_lps
 
 _MARGIN_MM, _MIN_FIELD_MM = 12.0, 50.0
 
@@ -28,7 +29,7 @@ class Scene:
 
     volume: Volume
     mask: np.ndarray  # uint8 [I, J, K]
-    segments: tuple[Segment, ...]
+    measurements: tuple[Measurement, ...]  # of the mask, one of each segment
     window: tuple[float, float]
     spacing_mm: tuple[float, float, float]  # along L, P, S
     shape: tuple[int, int, int]  # along L, P, S
@@ -52,17 +53,15 @@ class Focus:
 def find_foci(scene: Scene) -> list[Focus]:
     """One focus for each side that has a voxel; the volume's middle if nothing was found."""
     foci = []
-    for side in dict.fromkeys(segment.laterality for segment in scene.segments):
-        group = tuple(segment for segment in scene.segments if segment.laterality == side)
-        measurements = measure(scene.mask, group, scene.volume.voxel_ml)
-        if focus := _focus(scene, _group_name(group), measurements):
-            foci.append(focus)
+    for side in dict.fromkeys(each.segment.laterality for each in scene.measurements):
+        group = [each for each in scene.measurements if each.segment.laterality == side]
+        if any(each.voxels for each in group):
+            foci.append(_focus(scene, group))
     if foci:
         return foci
     left, posterior, superior = scene.shape
-    everything = measure(scene.mask, scene.segments, scene.volume.voxel_ml)
     middle = left // 2, posterior // 2, superior // 2
-    return [Focus("Nothing found", _lines(everything), middle, *_whole_field(scene))]
+    return [Focus("Nothing found", _lines(scene.measurements), middle, *_whole_field(scene))]
 
 
 def _whole_field(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -72,26 +71,20 @@ def _whole_field(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return extent_mm / 2 - half_mm, extent_mm / 2 + half_mm
 
 
-def _group_name(group: Sequence[Segment]) -> str:
-    """ "Left hippocampus" where all segments of one side are parts of one structure, else the side."""
-    side = group[0].laterality
-    types = {segment.label.type.meaning for segment in group}
+def _group_name(group: Sequence[Measurement]) -> str:
+    """ "Left hippocampus" where all structures of one side are parts of one structure, else the side."""
+    side = group[0].segment.laterality
+    types = {each.segment.label.type.meaning for each in group}
     if len(types) > 1:
         return side.capitalize() if side else "Structures"
     meaning = types.pop()
     return f"{side.capitalize()} {meaning[:1].lower()}{meaning[1:]}" if side else meaning
 
 
-def _focus(scene: Scene, name: str, measurements: tuple[Measurement, ...]) -> Focus | None:
-    """The planes through the structures' centre of mass, and a cube around them."""
-    values = np.zeros(256, bool)
-    values[[measurement.segment.mask_value for measurement in measurements]] = True
-    inside = Volume(values[scene.mask], scene.volume.affine).lps_view().voxels
-    if not inside.any():
-        return None
+def _focus(scene: Scene, group: Sequence[Measurement]) -> Focus:
+    """The planes through the structures' centre of mass, and a cube around them; there must be a voxel of them."""
     centre, low, high = [], [], []
-    for axis in range(3):
-        counts = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+    for counts in _along_lps(scene, [each.segment.mask_value for each in group]):
         at = np.flatnonzero(counts)
         centre.append(round(float(np.average(at, weights=counts[at]))))
         low.append(at[0])
@@ -101,7 +94,22 @@ def _focus(scene: Scene, name: str, measurements: tuple[Measurement, ...]) -> Fo
     half_mm = max(float((high_mm - low_mm).max()) / 2 + _MARGIN_MM, _MIN_FIELD_MM / 2)
     middle_mm = (low_mm + high_mm) / 2
     left, posterior, superior = centre
-    return Focus(name, _lines(measurements), (left, posterior, superior), middle_mm - half_mm, middle_mm + half_mm)
+    shown = middle_mm - half_mm, middle_mm + half_mm
+    return Focus(_group_name(group), _lines(group), (left, posterior, superior), *shown)
+
+
+def _along_lps(scene: Scene, mask_values: Sequence[int]) -> list[np.ndarray]:
+    """How many voxels with these values each plane across L, across P and across S holds."""
+    wanted = np.zeros(256, bool)
+    wanted[list(mask_values)] = True
+    counts = [np.zeros(length, np.int64) for length in scene.mask.shape]
+    for k in range(scene.mask.shape[2]):  # indexing makes int64 of the mask: a slice at a time
+        inside = wanted[scene.mask[:, :, k]]
+        counts[0] += inside.sum(axis=1)
+        counts[1] += inside.sum(axis=0)
+        counts[2][k] = inside.sum()
+    order, flipped = closest_lps(scene.volume.affine)
+    return [counts[axis][::-1] if flip else counts[axis] for axis, flip in zip(order, flipped, strict=True)]
 
 
 def _lines(measurements: Sequence[Measurement]) -> tuple[tuple[str, float, tuple[int, int, int]], ...]:
