@@ -11,6 +11,8 @@ from benchmarks.served import Load, without_batching
 from benchmarks.stations import REASONS, SETTLE_S, Measured, Place, run_engine
 from benchmarks.wire import wire_bytes
 
+_ROUND_TRIPS = 3  # that fit into a window of perf_analyzer, which counts requests that begin and end in it
+
 
 class Triton:
     """The served model under every load of the plan, with dynamic batching and without: two servers, one at a time."""
@@ -62,7 +64,7 @@ class Triton:
         """Every load, and after each the bare engine at the batch that Triton formed."""
         for row in self._rows:
             self._place.step(f"{label}: Triton, {row.calls.title}, {row.calls.callers} callers")
-            if row.error is not None:
+            if not row.due(self._result.plan.once_over_s):
                 continue
             time.sleep(SETTLE_S)
             try:
@@ -77,7 +79,12 @@ class Triton:
         if calls.generator == "ours":
             return load.measure(calls, seconds, self._place.reference)
         assert self._tool is not None
-        return load.measure_with(self._tool, calls.callers, seconds)
+        return load.measure_with(self._tool, calls.callers, max(seconds, _ROUND_TRIPS * self._round_trip_s(row)))
+
+    def _round_trip_s(self, row: CallsRow) -> float:
+        """Of a request of our own callers under the same load, when they had it last; 0 if they never had."""
+        ours = (each for each in self._rows if each.calls == replace(row.calls, generator="ours") and each.samples)
+        return next((each.samples[-1].p95_ms / 1e3 for each in ours), 0.0)
 
     def _bare(self, mean_batch: float | None) -> float | None:
         """Slices a second of the engine that Triton runs, by itself, at the nearest batch; None if it has no row."""
