@@ -32,10 +32,11 @@ def _rounds(result: Result) -> str:
     slow = f"A row whose request takes more than {plan.once_over_s:g} s is measured in the first round alone. "
     rounds_s = ", ".join(f"{each:.0f}" for each in result.rounds_s)
     return (
-        f"Figures are the median of the rounds that the row says (lowest to highest); {result.rounds} were done"
-        f"{stopped}. Each runs every row in turn for {plan.seconds:g} s, one request at least, while all others are "
-        f"idle; ratios and shares are taken within a round. {slow if isfinite(plan.once_over_s) else ''}A percentile of "
-        f"few requests is close to the slowest of them; report.json has their number. Time: loading {result.load_s:.0f} s, the rounds {rounds_s} s."
+        f"Figures are the median of as many rounds as the row says (lowest to highest); {result.rounds} were "
+        f"done{stopped}. Each runs every row in turn for {plan.seconds:g} s, one request at least, while all others are "
+        f"idle; ratios and shares are taken within a round. {slow if isfinite(plan.once_over_s) else ''}A percentile "
+        "of few requests is close to the slowest of them; report.json has their number. Time: loading "
+        f"{result.load_s:.0f} s, the rounds {rounds_s} s."
     )
 
 
