@@ -33,7 +33,7 @@ def _rounds(result: Result) -> str:
     rounds_s = ", ".join(f"{each:.0f}" for each in result.rounds_s)
     return (
         f"Figures are the median of as many rounds as the row says (lowest to highest); {result.rounds} were "
-        f"done{stopped}. Each runs every row in turn for {plan.seconds:g} s, one request at least, while all others are "
+        f"done{stopped}. Each runs each row in turn for {plan.seconds:g} s, one request at least, while all others are "
         f"idle; ratios and shares are taken within a round. {slow if isfinite(plan.once_over_s) else ''}A percentile "
         "of few requests is close to the slowest of them; report.json has their number. Time: loading "
         f"{result.load_s:.0f} s, the rounds {rounds_s} s."

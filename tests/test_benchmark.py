@@ -91,8 +91,8 @@ def test_quick_run_measures_every_row_and_every_label_is_right(
     for row in report["engines"]:
         if row["error"]:
             assert row["key"] in ("openvino-bf16", "tensorrt-fp16")
-            plan_missing = "swin_unet_hippocampus/2/model.plan is missing"
-            assert row["error"].startswith(plan_missing) if row["key"] == "tensorrt-fp16" else "bf16" in row["error"]
+            assert not row["error"].startswith("/")  # names no folder of this machine
+            assert ("/model.plan is missing" if row["key"] == "tensorrt-fp16" else "bf16") in row["error"]
             continue
         assert row["remark"] == ""
         assert row["agreement"] >= 0.999

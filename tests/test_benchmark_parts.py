@@ -23,6 +23,7 @@ from benchmarks.plan import BASELINE, ENGINES, Plan, choose_engines, choose_size
 from benchmarks.result import CallsRow, EngineRows, Result
 from benchmarks.standard import standard_network, standard_subject
 from benchmarks.subject import Subject, find_subject
+from benchmarks.triton_station import window_s
 from benchmarks.verdict import goals
 from client.dicom import read_volume, scan_folder, select_series
 from serving import ServingError
@@ -218,3 +219,13 @@ def test_tritons_goal_is_the_best_load_of_four_callers() -> None:
         result.triton.append(row)
     assert goals(result)[3].reached
     assert "batching off" in goals(result)[3].found
+
+
+def test_windows_of_perf_analyzer_hold_several_round_trips() -> None:
+    rows = [CallsRow("Triton", calls.callers, calls=calls) for calls in Plan().triton]
+    for row in rows:
+        if row.calls.generator == "ours" and row.calls.batching and row.calls.transport == "gRPC":
+            row.add(Sample(1, 100.0 * row.calls.callers, 1, 1, 1, 1), Tally())
+    found = {row.calls.callers: window_s(row, rows, 0.7) for row in rows if row.calls.generator == "perf_analyzer"}
+    assert found == pytest.approx({1: 0.7, 4: 1.2, 16: 4.8})
+    assert window_s(rows[-1], rows[-1:], 0.7) == 0.7  # our own callers were left out
