@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,11 @@ from server_traces import eventually
 from small_model import SMALL_SPEC
 
 from benchmarks.chain import STAGES
-from benchmarks.children import Child, ChildError
-from benchmarks.figures import Row, Sample, Spread, Tally
 from benchmarks.plan import BASELINE, Calls, Engine, Plan
 from benchmarks.report import FILES, as_json, markdown, write_report
 from benchmarks.runner import run_benchmark
-from benchmarks.subject import SLICES, Subject, find_subject, real_slices
+from benchmarks.subject import Subject, find_subject
 from benchmarks.tables import remark
-from imaging import SPEC_KEY
 from swinunet.errors import InputError
 
 FIGURES = ("p50_ms", "p95_ms", "p99_ms", "slices_per_s")
@@ -44,16 +40,6 @@ def subject(repository: Path) -> Subject:
         return find_subject(repository, None)
     except InputError as error:
         pytest.skip(f"no shipped model: {error}")
-
-
-@pytest.fixture
-def small(small_repository: Path) -> Path:
-    """A repository that the tests may spoil: `small` with the spec in its graph, as export writes it. No checkpoint."""
-    path = small_repository / SMALL_SPEC.name / "1" / "model.onnx"
-    model = onnx.load(path)
-    helper.set_model_props(model, {SPEC_KEY: SMALL_SPEC.to_json()})
-    onnx.save(model, path)
-    return small_repository
 
 
 TWO = (Calls(1), Calls(1, batching=False))
@@ -137,7 +123,7 @@ def check_chain(chain: dict[str, Any], rounds: int) -> None:
         assert all(job["own_s"][stage] > 0 for stage in ("read", "decode", "preprocess", "compute", "seg"))
 
 
-def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path) -> None:
+def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small_repository: Path) -> None:
     plan = Plan(
         engines=(BASELINE, Engine("ONNX Runtime", "onnxruntime", "fp32")),
         batches=(1, 3),
@@ -147,7 +133,7 @@ def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path)
         seconds=0.05,
         budget_s=0.0,
     )
-    result = run_benchmark(find_subject(small, None), plan)
+    result = run_benchmark(find_subject(small_repository, None), plan)
     assert result.rounds == 1  # of the plan's three: the time was up
     pytorch, onnxruntime = as_json(result)["engines"][0], as_json(result)["engines"][2]
     assert "checkpoint.safetensors: no such file" in pytorch["error"]
@@ -157,13 +143,13 @@ def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small: Path)
     assert "not measured" in markdown(result)
 
 
-def test_triton_that_does_not_start_says_why(small: Path, tmp_path: Path) -> None:
-    shutil.rmtree(small / SMALL_SPEC.name / "configs")
+def test_triton_that_does_not_start_says_why(small_repository: Path, tmp_path: Path) -> None:
+    shutil.rmtree(small_repository / SMALL_SPEC.name / "configs")
     onnxruntime = Engine("ONNX Runtime", "onnxruntime", "fp32")
     plan = Plan(
         engines=(onnxruntime,), batches=(1,), triton=TWO, chain_slices=4, hardware=False, rounds=1, seconds=0.05
     )
-    result = run_benchmark(find_subject(small, "small"), plan)
+    result = run_benchmark(find_subject(small_repository, "small"), plan)
     assert "has the config 'cpu'" in remark(result.triton[0])
     assert "no readable model config" in remark(result.triton[1])
     assert result.chain is not None
@@ -200,7 +186,7 @@ def test_a_fast_wrong_engine_shows(subject: Subject, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tritonserver")
-def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path) -> None:
+def test_nothing_stays_when_the_benchmark_is_killed(small_repository: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from swinunet.cli import main; main()", "benchmark", "--quick"]
     run = subprocess.Popen(
         [
@@ -210,7 +196,7 @@ def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path)
             "--engines",
             "openvino-f32",
             "--repository",
-            str(small),
+            str(small_repository),
             "-o",
             str(tmp_path / "report"),
         ],
@@ -240,158 +226,3 @@ def test_nothing_stays_when_the_benchmark_is_killed(small: Path, tmp_path: Path)
         return [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
     assert eventually(lambda: not living(), 30), living()
-
-
-def test_a_worker_that_dies_is_an_error_with_the_signal() -> None:
-    with Child("benchmarks.engine_worker") as child:
-        os.kill(child.pid, signal.SIGSEGV)
-        with pytest.raises(ChildError, match="ended with SIGSEGV"):
-            child.ask("labels", 30, path="nowhere.npy")
-
-
-def test_a_worker_refuses_in_one_line() -> None:
-    order = {"folder": "nowhere", "threads": 1, "slices": "nowhere.npy"}
-    with Child("benchmarks.engine_worker") as child:
-        with pytest.raises(ChildError, match="FileNotFoundError") as caught:
-            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
-        assert "\n" not in str(caught.value)
-        with pytest.raises(ChildError, match="FileNotFoundError"):  # and lives on
-            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
-
-
-def test_slices_are_real_different_and_begin_with_the_canary(subject: Subject) -> None:
-    slices, origin = real_slices(subject)
-    assert slices.dtype == np.float16
-    assert slices.shape == (SLICES, subject.spec.context_slices, *subject.spec.input_size)
-    with np.load(subject.folder / "canary.npz") as canary:
-        assert np.array_equal(slices[: len(canary["image"])], canary["image"])
-    assert len({each.tobytes() for each in slices}) == SLICES
-    assert "canary" in origin
-
-
-def test_tally_looks_at_the_foreground_by_itself() -> None:
-    expected = np.zeros((1, 10, 10), np.uint8)
-    expected[0, 0, :4] = 1
-    missed = np.zeros_like(expected)
-    tally = Tally()
-    tally.add(missed, expected)
-    assert tally.agreement == pytest.approx(0.96)
-    assert tally.foreground_agreement == 0
-    tally.add(expected.astype(np.int64), expected)  # another type is all wrong
-    assert tally.differing == 104
-    assert Tally().agreement is None
-
-
-def test_ratios_are_taken_within_each_round() -> None:
-    slow, fast = Row("slow", 1), Row("fast", 1)
-    for speed in (10.0, 20.0):  # the machine was busy in the first round
-        slow.add(Sample(1, 1, 1, speed, 1, 1), Tally())
-        fast.add(Sample(1, 1, 1, 3 * speed, 1, 1), Tally())
-    assert fast.ratio(slow, lambda sample: sample.slices_per_s) == Spread((3.0, 3.0))
-    slow.add(Sample(1, 1, 1, 1.0, 1, 1), Tally())  # a third, without the other
-    assert fast.ratio(slow, lambda sample: sample.slices_per_s) == Spread((3.0, 3.0))
-    slow.error = "died in the fourth round"
-    assert fast.ratio(slow, lambda sample: sample.slices_per_s) is None
-    assert slow.spread(lambda sample: sample.p50_ms) is None
-
-
-def test_a_slow_row_is_measured_once() -> None:
-    row = Row("slow", 32)
-    assert row.due(1.0)
-    row.add(Sample(1001.0, 1, 1, 1, 1, 1), Tally())
-    assert not row.due(1.0)
-    assert row.due(1.1)
-    row.error = "died"
-    assert not row.due(1.1)
-
-
-def empty(repository: Path) -> list[str]:
-    shutil.rmtree(repository / SMALL_SPEC.name)
-    return []
-
-
-def second_model(repository: Path) -> list[str]:
-    shutil.copytree(repository / SMALL_SPEC.name, repository / "other")
-    return []
-
-
-def no_graph(repository: Path) -> list[str]:
-    (repository / SMALL_SPEC.name / "1" / "model.onnx").unlink()
-    return []
-
-
-def broken_graph(repository: Path) -> list[str]:
-    (repository / SMALL_SPEC.name / "1" / "model.onnx").write_bytes(b"no graph")
-    return []
-
-
-def unknown_model(_repository: Path) -> list[str]:
-    return ["--model", "liver"]
-
-
-def no_time(_repository: Path) -> list[str]:
-    return ["--seconds", "0"]
-
-
-def not_a_time(_repository: Path) -> list[str]:
-    return ["--seconds", "nan"]
-
-
-def unknown_engine(_repository: Path) -> list[str]:
-    return ["--engines", "openvino-f32,openvino-f31"]
-
-
-def unknown_recipe(_repository: Path) -> list[str]:
-    return ["--recipe", "swin"]
-
-
-def no_batch(_repository: Path) -> list[str]:
-    return ["--batches", "0,1"]
-
-
-def not_labelled(repository: Path) -> list[str]:
-    return ["--data", str(repository / "nowhere")]
-
-
-def output_is_a_file(repository: Path) -> list[str]:
-    return ["-o", str(repository / SMALL_SPEC.name / "config.pbtxt")]
-
-
-REFUSED: dict[Callable[[Path], list[str]], str] = {
-    shutil.rmtree: "is no folder; expected a Triton model repository",  # type: ignore[dict-item]
-    empty: "has no model (there is: none)",
-    second_model: "has several models (other, small); choose one with --model",
-    no_graph: "model.onnx is missing",
-    broken_graph: "is not a readable ONNX file",
-    unknown_model: "has no model 'liver' (there is: small)",
-    no_time: "--seconds is 0; expected more than 0",
-    not_a_time: "--seconds is nan; expected more than 0",
-    unknown_engine: "there is no engine 'openvino-f31'; choose from pytorch-fp32,",
-    unknown_recipe: "--recipe makes its own model",
-    no_batch: "--batches is '0,1'; expected numbers from 1 to 64",
-    not_labelled: "nowhere",
-    output_is_a_file: "cannot write the report here",
-}
-
-
-@pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
-def test_bad_input_is_one_clear_line(
-    spoil: Callable[[Path], list[str]],
-    small: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    arguments = [
-        "--repository",
-        str(small),
-        "-o",
-        str(tmp_path / "report"),
-        *(spoil(small) or []),
-    ]
-    status, out, err = run_main(capfd, monkeypatch, *arguments)
-    assert status == 1
-    assert REFUSED[spoil] in err
-    assert err.count("\n") == 1
-    assert out == ""
-    assert not (tmp_path / "report").exists() or spoil is output_is_a_file
