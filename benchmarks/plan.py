@@ -127,7 +127,7 @@ class Plan:
     chain_slices: int = 200
     hardware: bool = True
     rounds: int = 3
-    seconds: float = 0.7
+    seconds: float = 0.5
     once_over_s: float = 1.0
     threads: int | None = None
     budget_s: float = 900.0

@@ -125,9 +125,17 @@ class Engines:
                 if row.due(self._result.plan.once_over_s):
                     time.sleep(SETTLE_S)
                     try:
+                        self._revive(each)
                         row.add(*run_engine(self._place, each, batch))
                     except ChildError as error:
                         row.error = str(error)
+
+    def _revive(self, each: EngineRows) -> None:
+        """A new process where the kernel killed the engine's, for want of memory: its other rows need none so large."""
+        if each.child is not None and not each.child.alive:
+            each.child.close()
+            self._begin(each)
+            self._finish(each)
 
 
 def run_engine(place: Place, each: EngineRows, batch: int) -> Measured:

@@ -21,10 +21,13 @@ from onnx import helper, numpy_helper
 from server_traces import eventually
 from small_model import SMALL_SPEC
 
+from benchmarks import stations
 from benchmarks.chain import STAGES
 from benchmarks.plan import BASELINE, Calls, Engine, Plan
 from benchmarks.report import FILES, as_json, markdown, write_report
+from benchmarks.result import EngineRows
 from benchmarks.runner import run_benchmark
+from benchmarks.stations import Measured, Place, run_engine
 from benchmarks.subject import Subject, find_subject
 from benchmarks.tables import remark
 from serving.canary import MIN_FOREGROUND_AGREEMENT
@@ -142,6 +145,27 @@ def test_an_engine_that_does_not_load_says_why_and_the_others_go_on(small_reposi
     assert onnxruntime["speed_ratio"] is None
     assert onnxruntime["agreement"] is None
     assert "not measured" in markdown(result)
+
+
+def test_an_engine_that_was_killed_is_started_again_for_its_other_rows(
+    small_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed_at_three(place: Place, each: EngineRows, batch: int) -> Measured:
+        assert each.child is not None
+        if batch == 3:
+            os.kill(each.child.pid, signal.SIGKILL)
+        return run_engine(place, each, batch)
+
+    monkeypatch.setattr(stations, "run_engine", killed_at_three)
+    onnxruntime = Engine("ONNX Runtime", "onnxruntime", "fp32")
+    plan = Plan(
+        engines=(onnxruntime,), batches=(1, 3, 4), triton=(), chain_slices=0, hardware=False, rounds=2, seconds=0.01
+    )
+    one, three, four = run_benchmark(find_subject(small_repository, None), plan).engines[0].rows
+    assert "SIGKILL" in remark(three)
+    assert len(one.samples) == len(four.samples) == 2
+    assert one.measured
+    assert four.measured
 
 
 def test_triton_that_does_not_start_says_why(small_repository: Path, tmp_path: Path) -> None:
