@@ -10,5 +10,6 @@ runner    the rounds; stations and triton_station: what a round visits, in proce
           engines (engine_worker), matrix-multiply peaks (gemm_worker), Triton (served, caller_worker, perf_analyzer,
           wire), a GPU where there is one (gpu, gpu_worker), the whole chain from DICOM to SEG (chain, chain_worker)
 result    what was found; figures: rounds into spreads; verdict: which goals it reaches
+wording   figures for readers
 report    report.md, report.json, from tables and notes; plot: the pictures
 """

@@ -58,6 +58,11 @@ class Child:
         """Process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
     def ask(self, do: str, timeout_s: float, **order: Any) -> dict[str, Any]:
         """Give an order and wait for its reply. Raises ChildError."""
         self.tell(do, **order)

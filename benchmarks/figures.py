@@ -117,8 +117,9 @@ class Spread:
 class Row:
     """A row of the report: an engine at a batch, or Triton at a number of callers.
 
-    size: the batch, or the callers. samples: one a round. error: why there are no more. load_s: model file to first
-    answer, s; import_s: the engine's library before that, s. dice: mean over the labelled cases, where there are some.
+    size: the batch, or the callers. samples: one a round, from the first on until the row was left out. error: why
+    there are no more. load_s: model file to first answer, s; import_s: the engine's library before that, s. dice: mean
+    over the labelled cases, where there are some.
     """
 
     title: str
@@ -141,6 +142,10 @@ class Row:
         """Whether every round went well."""
         return self.error is None and bool(self.samples)
 
+    def due(self, once_over_s: float) -> bool:
+        """Whether to measure it in the coming round: nothing went wrong, and no request took that long before."""
+        return self.error is None and not (self.samples and self.samples[0].p50_ms > 1e3 * once_over_s)
+
     @property
     def peak_mib(self) -> float:
         """Peak RSS after this row's first round: rows run in ascending order, so no larger one had run by then."""
@@ -156,7 +161,7 @@ class Row:
         """This row's figure over the other's (or the other's over this one's), round by round: neighbours in time."""
         if other is None or not (self.measured and other.measured):
             return None
-        pairs = [(figure(a), figure(b)) for a, b in zip(self.samples, other.samples, strict=True)]
+        pairs = [(figure(a), figure(b)) for a, b in zip(self.samples, other.samples, strict=False)]
         return Spread(tuple(b / a if inverse else a / b for a, b in pairs))
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +171,7 @@ class Row:
             "title": self.title,
             "description": self.description,
             "error": self.error,
+            "rounds": len(self.samples),
             "requests": sum(sample.requests for sample in self.samples),
             "import_s": self.import_s,
             "load_s": self.load_s,

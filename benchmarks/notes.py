@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from benchmarks.machine import Machine
 from benchmarks.result import Result
-from benchmarks.tables import number
+from benchmarks.wording import number
 
 
 def notes(result: Result) -> list[str]:
@@ -27,10 +29,14 @@ def notes(result: Result) -> list[str]:
 def _rounds(result: Result) -> str:
     plan = result.plan
     stopped = f" (of {plan.rounds} planned: the time was up)" if result.rounds < plan.rounds else ""
+    slow = f"A row whose request takes more than {plan.once_over_s:g} s is measured in the first round alone. "
+    rounds_s = ", ".join(f"{each:.0f}" for each in result.rounds_s)
     return (
-        f"Figures are the median of {result.rounds} rounds{stopped} (lowest to highest). Each round runs every row in "
-        f"turn for {plan.seconds:g} s, one request at least, while all others are idle; ratios and shares are taken "
-        "within a round. A percentile of few requests is close to the slowest of them; report.json has their number."
+        f"Figures are the median of as many rounds as the row says (lowest to highest); {result.rounds} were "
+        f"done{stopped}. Each runs each row in turn for {plan.seconds:g} s, one request at least, while all others are "
+        f"idle; ratios and shares are taken within a round. {slow if isfinite(plan.once_over_s) else ''}A percentile "
+        "of few requests is close to the slowest of them; report.json has their number. Time: loading "
+        f"{result.load_s:.0f} s, the rounds {rounds_s} s."
     )
 
 
@@ -50,7 +56,7 @@ def _memory(result: Result) -> str:
         f"Every engine has a process of its own; threads of each: {result.threads}. Peak memory is that process's peak "
         f"RSS (VmHWM) once this batch has run, smaller batches before it; {number(result.process_mib)} MiB of it were "
         "there before the engine was. Load is from the model file to the first answer, the library's import apart; "
-        "both are measured once."
+        "both are measured once, those of torch.compile side by side."
     )
 
 
@@ -69,7 +75,8 @@ def _triton(result: Result) -> str:
         "slice at a time; mean batch and queue time are Triton's statistics. The share is of the slices/s of the bare "
         f"engine ({bare}) run right after each row at the nearest batch. Memory is "
         "the sum over tritonserver and its stubs; the callers run on the same cores. perf_analyzer is NVIDIA's load "
-        "generator, in one process; it means three windows and compares no labels."
+        "generator, in one process; it means three windows, each of three round trips of our callers at least, and "
+        "compares no labels."
     )
 
 

@@ -61,10 +61,10 @@ class Peak:
 
 @dataclass
 class Result:
-    """What a run found. threads: of each bare engine. origin: of the slices. seconds: the whole run took.
+    """What a run found. threads: of each bare engine. origin: of the slices.
 
     gflop: of one slice, 0 if not known. trained: whether the weights are a trained model's. data: labelled cases.
-    rounds: that were done, of the plan's.
+    seconds: the whole run took. load_s: of them, until everything was loaded. rounds_s: each round that was done.
     """
 
     subject: Subject
@@ -85,7 +85,13 @@ class Result:
     served: ServedModel | None = None
     process_mib: float | None = None
     seconds: float = 0.0
-    rounds: int = 0
+    load_s: float = 0.0
+    rounds_s: list[float] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> int:
+        """That were done, of the plan's."""
+        return len(self.rounds_s)
 
     def baseline(self, batch: int) -> Row | None:
         """PyTorch's row at this batch."""
@@ -97,11 +103,11 @@ class Result:
         return next((row for row in rows if row.size == batch), None)
 
     def peak_share(self, engine: Engine, row: Row) -> Spread | None:
-        """Share of the machine's matrix-multiply peak in this precision, round by round."""
+        """Share of the machine's matrix-multiply peak in this precision, round by round that the row was measured."""
         peak = self.peaks[_ARITHMETIC[engine.precision]].spread if engine.precision in _ARITHMETIC else None
-        if not (peak and self.gflop and row.measured and len(peak.rounds) == len(row.samples)):
+        if not (peak and self.gflop and row.measured and len(peak.rounds) >= len(row.samples)):
             return None
-        pairs = zip(row.samples, peak.rounds, strict=True)
+        pairs = zip(row.samples, peak.rounds, strict=False)
         return Spread(tuple(sample.slices_per_s * self.gflop / best for sample, best in pairs))
 
     @property

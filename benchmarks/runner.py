@@ -70,17 +70,18 @@ class _Run:
         self._steps = sum(loading + self._plan.rounds * each for loading, each in (s.steps for s in self._stations))
 
     def go(self) -> None:
-        """Load everything, one after the other, then measure: one round, and more while the budget has room."""
-        end = time.monotonic() + self._plan.budget_s
+        """Load everything, then measure: one round, and more while there is time."""
+        began = time.monotonic()
         for station in self._stations:
             station.load()
-        took = 0.0
-        while not self._result.rounds or (self._result.rounds < self._plan.rounds and time.monotonic() + took < end):
-            began = time.monotonic()
-            self._result.rounds += 1
+        self._result.load_s = time.monotonic() - began
+        for index in range(self._plan.rounds):
+            started = time.monotonic()
+            if index and started - began > self._plan.budget_s:
+                break
             for station in self._stations:
-                station.measure(f"round {self._result.rounds} of {self._plan.rounds}")
-            took = time.monotonic() - began
+                station.measure(f"round {index + 1} of {self._plan.rounds}")
+            self._result.rounds_s.append(time.monotonic() - started)
         for station in self._stations:
             if isinstance(station, WholeChain):
                 station.finish()

@@ -5,11 +5,13 @@ Each is loaded once, then measured row by row; a row that cannot be measured say
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +20,7 @@ from benchmarks.children import Child, ChildError
 from benchmarks.figures import Sample, Tally
 from benchmarks.gpu import BATCHES as GPU_BATCHES
 from benchmarks.gpu import MODES, Gpu, GpuRow
-from benchmarks.plan import BASELINE
+from benchmarks.plan import BASELINE, COMPILED
 from benchmarks.result import EngineRows, Result
 from serving import ServingError
 from swinunet.errors import SwinUNetError
@@ -72,22 +74,37 @@ class Engines:
         self.steps = (len(self._result.engines), len(self._result.engines) * len(self._result.plan.batches))
 
     def load(self) -> None:
-        """Load every engine, one after the other."""
-        for each in self._result.engines:
-            self._place.step(f"loading {each.engine.title}")
-            try:
-                self._load(each)
-            except ChildError as error:
-                each.refuse(str(error))
-                if each.child:
-                    each.child.close()  # its memory is of use to the others
+        """Load every engine, one after the other; only those that are compiled for minutes at once."""
+        for together, engines in groupby(self._result.engines, lambda each: each.engine.loader == COMPILED):
+            group = list(engines)
+            for some in [group] if together else [[each] for each in group]:
+                for load in (self._begin, self._finish):
+                    for each in some:
+                        try:
+                            load(each)
+                        except ChildError as error:
+                            self._refuse(each, str(error))
 
-    def _load(self, each: EngineRows) -> None:
+    def _refuse(self, each: EngineRows, reason: str) -> None:
+        """Why there is no engine, in words that name the version's files by their place in the repository."""
+        each.refuse(reason.replace(f"{self._result.subject.repository.resolve()}{os.sep}", ""))
+        if each.child:
+            each.child.close()  # its memory is of use to the others
+
+    def _begin(self, each: EngineRows) -> None:
+        self._place.step(f"loading {each.engine.title}")
         each.child = self._place.stack.enter_context(Child("benchmarks.engine_worker"))
         engine, subject = each.engine, self._result.subject
         order = {"loader": engine.loader, "precision": engine.precision, "threads": self._result.threads}
-        folder, slices = str(subject.folder.resolve()), str(self._place.slices)
-        said = each.child.ask("load", _PATIENCE_S, folder=folder, slices=slices, **order)
+        each.child.tell("load", folder=str(subject.folder.resolve()), slices=str(self._place.slices), **order)
+
+    def _finish(self, each: EngineRows) -> None:
+        """Take in what the worker has to say once it has loaded. Raises ChildError."""
+        if each.rows[0].error is not None:
+            return
+        assert each.child is not None
+        engine, subject = each.engine, self._result.subject
+        said = each.child.hear(_PATIENCE_S)
         if engine == BASELINE:
             each.child.ask("labels", _PATIENCE_S, path=str(self._place.folder / "reference.npy"))
         self._result.process_mib = said["process_mib"]
@@ -105,12 +122,20 @@ class Engines:
             for each in self._result.engines:
                 row = each.rows[index]
                 self._place.step(f"{label}: {row.title}, batch {batch}")
-                if row.error is None:
+                if row.due(self._result.plan.once_over_s):
                     time.sleep(SETTLE_S)
                     try:
+                        self._revive(each)
                         row.add(*run_engine(self._place, each, batch))
                     except ChildError as error:
                         row.error = str(error)
+
+    def _revive(self, each: EngineRows) -> None:
+        """A new process where the kernel killed the engine's, for want of memory: its other rows need none so large."""
+        if each.child is not None and not each.child.alive:
+            each.child.close()
+            self._begin(each)
+            self._finish(each)
 
 
 def run_engine(place: Place, each: EngineRows, batch: int) -> Measured:

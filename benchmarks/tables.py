@@ -13,9 +13,8 @@ from benchmarks.gpu import GpuResult
 from benchmarks.result import CallsRow, EngineRows, Result
 from benchmarks.subject import STANDARD, spec_name
 from benchmarks.verdict import goals
+from benchmarks.wording import NONE, number, percent_text, spread_text
 from serving.canary import MIN_FOREGROUND_AGREEMENT
-
-NONE = "-"
 
 
 @dataclass(frozen=True)
@@ -107,28 +106,8 @@ def remark(row: Row) -> str:
     return ""
 
 
-def number(value: float | None) -> str:
-    """Three significant digits, and never an exponent."""
-    if value is None:
-        return NONE
-    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:.{max(0, digits)}f}"
-
-
 def _seconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
-
-
-def spread_text(spread: Spread | None) -> str:
-    """The median, and in brackets the lowest and the highest round."""
-    if spread is None:
-        return NONE
-    return f"{number(spread.median)} ({number(spread.low)}-{number(spread.high)})"
-
-
-def percent_text(spread: Spread | None) -> str:
-    """The same of a share, in percent."""
-    return NONE if spread is None else f"{spread.median:.0%} ({spread.low:.0%}-{spread.high:.0%})"
 
 
 def _agreement(share: float | None) -> str:
@@ -150,6 +129,11 @@ def _loading(row: Row) -> str:
     return NONE if row.load_s is None else f"{_seconds(row.import_s)} + {_seconds(row.load_s)}"
 
 
+def _rounds(row: Row) -> str:
+    """How often the row was measured."""
+    return str(len(row.samples)) if row.measured else NONE
+
+
 def _memory(row: Row) -> str:
     return f"{row.peak_mib:.0f}" if row.measured else NONE
 
@@ -165,7 +149,18 @@ _LATENCY = ("p50 ms", "p95 ms", "p99 ms", "slices/s")
 def _engines(result: Result, rows: list[tuple[EngineRows, Row]]) -> Table:
     """An engine that did not run has one row, with the reason."""
     scored = "Dice" if result.data else "labels = PyTorch's, %"
-    heads = ("engine", "batch", *_LATENCY, "x PyTorch", "of the peak", "import + load s", "peak MiB", scored, "remark")
+    heads = (
+        "engine",
+        "batch",
+        "rounds",
+        *_LATENCY,
+        "x PyTorch",
+        "of the peak",
+        "import + load s",
+        "peak MiB",
+        scored,
+        "remark",
+    )
     cells = []
     for each, row in rows:
         if each.rows[0].error is not None and row is not each.rows[0]:
@@ -176,6 +171,7 @@ def _engines(result: Result, rows: list[tuple[EngineRows, Row]]) -> Table:
             (
                 row.title,
                 batch,
+                _rounds(row),
                 *_latency(row),
                 spread_text(ratio),
                 percent_text(result.peak_share(each.engine, row)),
@@ -189,7 +185,17 @@ def _engines(result: Result, rows: list[tuple[EngineRows, Row]]) -> Table:
 
 
 def _triton(rows: list[CallsRow]) -> Table:
-    heads = ("load", "callers", *_LATENCY, "mean batch", "queue ms", "share of bare engine", "callers' CPU", "peak MiB")
+    heads = (
+        "load",
+        "callers",
+        "rounds",
+        *_LATENCY,
+        "mean batch",
+        "queue ms",
+        "share of bare engine",
+        "callers' CPU",
+        "peak MiB",
+    )
     cells = []
     for row in rows:
         mean_batch, queue, cpu = (row.spread(attrgetter(name)) for name in ("mean_batch", "queue_ms", "caller_cpu"))
@@ -198,6 +204,7 @@ def _triton(rows: list[CallsRow]) -> Table:
             (
                 row.calls.title,
                 str(row.size),
+                _rounds(row),
                 *_latency(row),
                 spread_text(mean_batch),
                 spread_text(queue),

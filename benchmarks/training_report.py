@@ -10,9 +10,10 @@ from typing import Any
 from benchmarks.figures import Spread
 from benchmarks.notes import busy_note
 from benchmarks.report import machine_lines, markdown_list, markdown_table, staged_files
-from benchmarks.tables import NONE, Table, percent_text, spread_text
+from benchmarks.tables import Table
 from benchmarks.training_speed import BASELINE, BATCHES, TrainingResult, TrainingRow
 from benchmarks.training_worker import SPEC
+from benchmarks.wording import NONE, percent_text, spread_text
 from training.recipes import recipe
 
 SCHEMA_VERSION = 1

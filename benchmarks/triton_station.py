@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.perf_analyzer import PerfAnalyzer, PerfAnalyzerError, find_perf_analyzer
@@ -10,6 +11,8 @@ from benchmarks.result import CallsRow
 from benchmarks.served import Load, without_batching
 from benchmarks.stations import REASONS, SETTLE_S, Measured, Place, run_engine
 from benchmarks.wire import wire_bytes
+
+_ROUND_TRIPS = 3  # in a window of perf_analyzer
 
 
 class Triton:
@@ -62,7 +65,7 @@ class Triton:
         """Every load, and after each the bare engine at the batch that Triton formed."""
         for row in self._rows:
             self._place.step(f"{label}: Triton, {row.calls.title}, {row.calls.callers} callers")
-            if row.error is not None:
+            if not row.due(self._result.plan.once_over_s):
                 continue
             time.sleep(SETTLE_S)
             try:
@@ -77,7 +80,7 @@ class Triton:
         if calls.generator == "ours":
             return load.measure(calls, seconds, self._place.reference)
         assert self._tool is not None
-        return load.measure_with(self._tool, calls.callers, seconds)
+        return load.measure_with(self._tool, calls.callers, window_s(row, self._rows, seconds))
 
     def _bare(self, mean_batch: float | None) -> float | None:
         """Slices a second of the engine that Triton runs, by itself, at the nearest batch; None if it has no row."""
@@ -85,3 +88,13 @@ class Triton:
         if bare is None or bare.child is None or mean_batch is None or not bare.rows[0].measured:
             return None
         return run_engine(self._place, bare, max(1, round(mean_batch)))[0].slices_per_s
+
+
+def window_s(row: CallsRow, rows: Sequence[CallsRow], seconds: float) -> float:
+    """How long a window of perf_analyzer is: `seconds`, or some round trips of our callers under the same load.
+
+    It counts only requests that begin and end within the window.
+    """
+    ours = (each for each in rows if each.calls == replace(row.calls, generator="ours") and each.samples)
+    round_trip_s = next((each.samples[-1].p95_ms / 1e3 for each in ours), 0.0)
+    return max(seconds, _ROUND_TRIPS * round_trip_s)

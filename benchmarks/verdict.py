@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks.figures import Row, Spread
 from benchmarks.plan import BASELINE, Engine
 from benchmarks.result import Result
+from benchmarks.wording import percent_text, spread_text
 from serving.canary import MIN_FOREGROUND_AGREEMENT
 
 SPEED_RATIO = 5.0  # x PyTorch eager fp32 at batch 1
@@ -51,7 +52,7 @@ def _speed(result: Result) -> Goal:
         return Goal(text, "no row", None)
     row, ratio = fastest
     kept = f"Dice {row.dice:.4f}" if row.dice is not None else f"foreground labels as eager's {_kept(row):.2%}"
-    return Goal(text, f"{row.title}: {_spread(ratio)} times, {kept}", ratio.median >= SPEED_RATIO)
+    return Goal(text, f"{row.title}: {spread_text(ratio)} times, {kept}", ratio.median >= SPEED_RATIO)
 
 
 def _peak(result: Result) -> Goal:
@@ -66,7 +67,7 @@ def _peak(result: Result) -> Goal:
     if not found:
         return Goal(text, "no row", None)
     share, engine, batch = max(found, key=lambda each: each[0].median)
-    return Goal(text, f"{engine.title}, batch {batch}: {_percent(share)}", share.median >= PEAK_SHARE)
+    return Goal(text, f"{engine.title}, batch {batch}: {percent_text(share)}", share.median >= PEAK_SHARE)
 
 
 def _memory(result: Result) -> Goal:
@@ -91,7 +92,7 @@ def _triton(result: Result) -> Goal:
     if not shares:
         return Goal(text, "no row", None)
     share, title = max(shares, key=lambda each: each[0].median)
-    return Goal(text, f"{title}: {_percent(share)}", share.median >= TRITON_SHARE)
+    return Goal(text, f"{title}: {percent_text(share)}", share.median >= TRITON_SHARE)
 
 
 def _compute(result: Result) -> Goal:
@@ -99,7 +100,7 @@ def _compute(result: Result) -> Goal:
     chain = result.chain
     if chain is None or not chain.jobs:
         return Goal(text, "no job", None)
-    return Goal(text, _percent(chain.compute_share), chain.compute_share.median >= COMPUTE_SHARE)
+    return Goal(text, percent_text(chain.compute_share), chain.compute_share.median >= COMPUTE_SHARE)
 
 
 def _client(result: Result) -> Goal:
@@ -143,11 +144,3 @@ def _kept(row: Row) -> float:
 def _first(result: Result, engine: Engine) -> Row | None:
     row = result.row(engine, 1)
     return row if row is not None and row.measured else None
-
-
-def _spread(spread: Spread) -> str:
-    return f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})"
-
-
-def _percent(spread: Spread) -> str:
-    return f"{spread.median:.0%} ({spread.low:.0%}-{spread.high:.0%})"

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from export import triton_config
-from imaging import Code, Label, ModelSpec, ZScore
+from imaging import SPEC_KEY, Code, Label, ModelSpec, ZScore
 
 CODE = Code("5366008", "SCT", "Hippocampus")
 SMALL_SPEC = ModelSpec(
@@ -81,4 +81,6 @@ def _write_small_onnx(path: Path) -> None:
         ],
         [weight, bias],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {SPEC_KEY: SMALL_SPEC.to_json()})  # as export writes it
+    onnx.save(model, str(path))

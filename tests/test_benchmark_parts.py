@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,18 +14,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_model import SMALL_SPEC
 
 from benchmarks.chain import STAGES, job_of, read_trace, union, without, write_chain_series
-from benchmarks.figures import Row, Sample, Tally
+from benchmarks.children import Child, ChildError
 from benchmarks.gpu import Gpu, GpuResult, GpuRow, take_in
-from benchmarks.machine import Machine
 from benchmarks.perf_analyzer import PerfAnalyzerError, find_perf_analyzer
-from benchmarks.plan import BASELINE, ENGINES, Plan, choose_engines, choose_sizes
-from benchmarks.result import CallsRow, EngineRows, Result
+from benchmarks.plan import BASELINE, ENGINES, choose_engines, choose_sizes
 from benchmarks.standard import standard_network, standard_subject
-from benchmarks.subject import Subject, find_subject
-from benchmarks.verdict import goals
+from benchmarks.subject import SLICES, Subject, find_subject, real_slices
 from client.dicom import read_volume, scan_folder, select_series
 from serving import ServingError
 from swinunet.errors import InputError
@@ -169,52 +167,29 @@ def test_perf_analyzer_is_fetched_only_when_asked(tmp_path: Path, monkeypatch: p
     assert not any(tmp_path.iterdir())
 
 
-def a_row(title: str, speed: float, peak_mib: float, agreement: float = 1.0) -> Row:
-    row = Row(title, 1)
-    row.add(Sample(1, 1, 1, speed, 5, peak_mib), Tally(1000, 0, 1000, round(1000 * (1 - agreement))))
-    return row
+def test_a_worker_that_dies_is_an_error_with_the_signal() -> None:
+    with Child("benchmarks.engine_worker") as child:
+        os.kill(child.pid, signal.SIGSEGV)
+        with pytest.raises(ChildError, match="ended with SIGSEGV"):
+            child.ask("labels", 30, path="nowhere.npy")
 
 
-def a_result(fast: Row) -> Result:
-    machine = Machine("cpu", 2, 2, (), 1.0, "Linux", "3", {}, "now", 0.0)
-    openvino = next(engine for engine in ENGINES if engine.key == "openvino-f32")
-    rows = [EngineRows(BASELINE, [a_row("PyTorch", 10, 800)]), EngineRows(openvino, [fast])]
-    subject = Subject(Path(), Path("1"), SMALL_SPEC)
-    result = Result(subject, Plan(), machine, 2, "slices", rows, [], gflop=2.0)
-    result.peaks["f32"].rounds.append({"torch": 100.0, "openvino": 150.0})
-    return result
+def test_a_worker_refuses_in_one_line() -> None:
+    order = {"folder": "nowhere", "threads": 1, "slices": "nowhere.npy"}
+    with Child("benchmarks.engine_worker") as child:
+        with pytest.raises(ChildError, match="FileNotFoundError") as caught:
+            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ChildError, match="FileNotFoundError"):  # and lives on
+            child.ask("load", 60, loader="onnxruntime", precision="fp32", **order)
 
 
-@pytest.mark.parametrize(
-    ("speed", "peak_mib", "agreement", "reached"),
-    [
-        (50, 400, 1.0, (True, True, True)),
-        (49, 401, 1.0, (False, True, False)),
-        (44, 400, 1.0, (False, False, True)),
-        (50, 400, 0.99, (None, True, None)),  # fast and wrong does not count as fast
-    ],
-)
-def test_the_verdict_is_the_runs(
-    speed: float, peak_mib: float, agreement: float, reached: tuple[bool | None, ...]
-) -> None:
-    found = goals(a_result(a_row("OpenVINO", speed, peak_mib, agreement)))
-    assert tuple(goal.reached for goal in found[:3]) == reached
-    assert [goal.verdict for goal in found[3:]] == ["not measured"] * 3
-
-
-def test_untrained_labels_need_only_be_recognisably_the_same() -> None:
-    for agreement, reached in ((0.95, True), (0.85, None)):
-        result = a_result(a_row("OpenVINO", 50, 400, agreement))
-        result.trained = False
-        assert goals(result)[0].reached is reached
-
-
-def test_tritons_goal_is_the_best_load_of_four_callers() -> None:
-    result = a_result(a_row("OpenVINO", 50, 400))
-    for calls in Plan().triton:
-        row = CallsRow("Triton", calls.callers, calls=calls)
-        share = 0.96 if calls.callers == 4 and not calls.batching else 0.9
-        row.add(Sample(1, 1, 1, share * 100, 5, 1, bare_slices_per_s=100), Tally())
-        result.triton.append(row)
-    assert goals(result)[3].reached
-    assert "batching off" in goals(result)[3].found
+def test_slices_are_real_different_and_begin_with_the_canary(repository: Path) -> None:
+    subject = find_subject(repository, None)
+    slices, origin = real_slices(subject)
+    assert slices.dtype == np.float16
+    assert slices.shape == (SLICES, subject.spec.context_slices, *subject.spec.input_size)
+    with np.load(subject.folder / "canary.npz") as canary:
+        assert np.array_equal(slices[: len(canary["image"])], canary["image"])
+    assert len({each.tobytes() for each in slices}) == SLICES
+    assert "canary" in origin

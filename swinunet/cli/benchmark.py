@@ -60,7 +60,7 @@ def _benchmark(
     ] = None,
     batches: Annotated[str | None, typer.Option(help="batches to measure", show_default="1,2,4,8,16,32")] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="time for each row in each round", show_default="0.7, or 0.1 with --quick")
+        float | None, typer.Option(help="time for each row in each round", show_default="0.5, or 0.1 with --quick")
     ] = None,
     perf_analyzer: Annotated[
         bool, typer.Option("--perf-analyzer", help="fetch NVIDIA's load generator if it is not there (14 MB)")
@@ -73,8 +73,8 @@ def _benchmark(
     """Measure every engine, Triton and the whole chain from DICOM to SEG, in one interleaved run.
 
     Writes report.md, report.json, engines.png, triton.png and chain.png: latency, throughput, memory, labels, the share
-    of this machine's matrix-multiply peak, and which goals were reached. Takes up to twelve minutes, about two with
-    --quick; leave the machine alone meanwhile.
+    of this machine's matrix-multiply peak, and which goals were reached. Takes about a quarter of an hour, two
+    minutes with --quick; leave the machine alone meanwhile.
 
     `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
     A step of a large recipe takes about half a minute on one core; choose with --recipes.
