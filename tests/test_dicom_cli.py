@@ -120,7 +120,7 @@ def test_inspect_shows_and_reports(
         "copies": 0,
         "allowances": [],
         "taken": False,
-        "reason": "not taken: 1 unreadable files may belong to it",
+        "reason": "not taken: an unreadable file may belong to it",
     }
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 
