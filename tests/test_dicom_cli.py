@@ -120,7 +120,7 @@ def test_inspect_shows_and_reports(
         "copies": 0,
         "allowances": [],
         "taken": False,
-        "reason": "not taken: 1 unreadable files may belong to it",
+        "reason": "not taken: an unreadable file may belong to it",
     }
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 
@@ -146,6 +146,22 @@ def test_inspect_chooses_as_the_shipped_model_would(
     monkeypatch.setattr("swinunet.paths.default_repository", lambda: tmp_path)
     _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path), "--json")
     assert json.loads(out)["model"] is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [(b"name: {", "no readable Triton config"), (b"\xff", "no readable"), (b'name: "m"', "this is no model spec")],
+)
+def test_inspect_without_a_sound_shipped_model(
+    config: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    (tmp_path / "models" / "m" / "config.pbtxt").write_bytes(config)
+    monkeypatch.setattr("swinunet.paths.default_repository", lambda: tmp_path / "models")
+    folder = save(tmp_path / "in", make_series())
+    status, out, err = run_main(capfd, monkeypatch, "inspect", str(folder))
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert said in err
 
 
 def test_convert_writes_ras_and_never_replaces_unasked(

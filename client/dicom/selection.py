@@ -65,7 +65,8 @@ def choose(
         elif not series.verdict.readable(allow):
             reasons[series.selector] = f"not taken: {series.verdict.kind}"
         elif scan.unreadable:
-            reasons[series.selector] = f"not taken: {len(scan.unreadable)} unreadable files may belong to it"
+            files = "an unreadable file" if len(scan.unreadable) == 1 else f"{len(scan.unreadable)} unreadable files"
+            reasons[series.selector] = f"not taken: {files} may belong to it"
     left = [series for series in scan.series if series.selector not in reasons]
     for rule in _preferences(spec) if uid is None and spec else ():
         if any(map(rule.met, left)):

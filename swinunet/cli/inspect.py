@@ -102,12 +102,16 @@ def _shipped_spec() -> ModelSpec | None:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     from imaging import SPEC_KEY, ModelSpec
+    from swinunet.errors import InputError
     from swinunet.paths import default_repository
 
     configs = list(default_repository().glob("*/config.pbtxt"))
     if len(configs) != 1:
         return None
-    parameters = text_format.Parse(configs[0].read_text(), ModelConfig()).parameters
+    try:
+        parameters = text_format.Parse(configs[0].read_bytes(), ModelConfig()).parameters
+    except (OSError, text_format.ParseError):
+        raise InputError(f"{configs[0]}: no readable Triton config; export the model again, or give --spec") from None
     return ModelSpec.from_json(parameters[SPEC_KEY].string_value, str(configs[0]))
 
 
