@@ -23,7 +23,7 @@ from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
 from imaging.study import image_name
 from swinunet.errors import InputError, OutputError
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,11 @@ class JobResult:
         if failed := self.report.failed:
             reasons = "; ".join(f"{kind} was not written: {reason}" for kind, reason in failed.items())
             raise OutputError(f"{self.folder}: {reasons}; the other results are there")
+
+
+def has_nifti_name(path: Path) -> bool:
+    """Whether a file is NIfTI by its name."""
+    return path.name.lower().endswith(_NIFTI_SUFFIXES)
 
 
 def result_name(path: Path) -> str:
@@ -123,7 +128,7 @@ def load_input(
     A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
     """
     began = time.perf_counter()
-    if _is_nifti(path):
+    if path.is_file() and has_nifti_name(path):
         study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
         if len(study) != spec.num_modalities:
             raise InputError(
@@ -144,13 +149,9 @@ def identify_input(
     allow: Collection[str] = (),
 ) -> str:
     """The fingerprint of what `load_input` would read, by its headers alone. Raises InputError."""
-    if _is_nifti(path):
+    if path.is_file() and has_nifti_name(path):
         return fingerprint_of_file(path)
     return fingerprint_of_series(_choose_series(path, spec, series_uid, scan, allow))
-
-
-def _is_nifti(path: Path) -> bool:
-    return path.is_file() and path.name.endswith(NIFTI_SUFFIXES)
 
 
 def _choose_series(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.dicom import Scan, Series, scan_folder
-from client.job import NIFTI_SUFFIXES, result_name
+from client.job import has_nifti_name, result_name
 from client.results.outputs import FILE_NAMES
 from client.results.report import read_report
 from imaging.study import image_name
@@ -71,7 +71,7 @@ def studies_below(root: Path) -> list[Study]:
         raise InputError(f"{root}: no such folder")
     scan = scan_folder(root)
     files = list(_files(root))
-    niftis = [path for path in files if path.name.endswith(NIFTI_SUFFIXES) and not is_result(path)]
+    niftis = [path for path in files if has_nifti_name(path) and not _is_result(path)]
     archives = [path for path in files if path.suffix.lower() == ".zip"]
     found = [Study(path, _name(root, path.with_name(image_name(path)))) for path in niftis]
     found += [*_series(root, scan), *_unreadable(root, scan)]
@@ -81,7 +81,7 @@ def studies_below(root: Path) -> list[Study]:
     return sorted(found, key=lambda study: (study.path, study.name))
 
 
-def is_result(path: Path) -> bool:
+def _is_result(path: Path) -> bool:
     """Whether a NIfTI file is a mask that this software wrote: its report lies beside it."""
     if path.name != FILE_NAMES["nifti"]:
         return False

@@ -105,7 +105,7 @@ def _check_size(image: nib.Nifti1Image, path: Path) -> None:
     if dtype.kind not in "iuf":
         raise InputError(f"{path}: its voxels are {dtype}, expected one real number each; convert the file")
     count = math.prod(shape)
-    held = path.stat().st_size * (_DEFLATE_RATIO if path.name.endswith(".gz") else 1)
+    held = path.stat().st_size * (_DEFLATE_RATIO if path.name.lower().endswith(".gz") else 1)
     if count * dtype.itemsize > held:
         raise InputError(f"{path}: its header claims {shape} voxels of {dtype}, for which the file is too short")
     if count * (dtype.itemsize + 4) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):

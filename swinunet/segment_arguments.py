@@ -26,7 +26,7 @@ Inputs = Annotated[
     typer.Argument(help="DICOM folders or NIfTI files; - reads paths from standard input", metavar="INPUT..."),
 ]
 Results = Annotated[Path, typer.Option("--output", "-o", help="results go here, a folder per input")]
-Tree = Annotated[Path | None, typer.Option(help="every DICOM series and NIfTI file below this folder")]
+Tree = Annotated[Path | None, typer.Option(help="every DICOM series, in ZIPs too, and NIfTI file below this folder")]
 StudyList = Annotated[Path | None, typer.Option("--list", help="a text file with a path a line")]
 Model = Annotated[str | None, typer.Option(help="model name, where the server has several")]
 Rois = Annotated[
@@ -51,7 +51,9 @@ Deidentify = Annotated[
     typer.Option(help="de-identify results for research; names and UIDs follow from this key file, made if absent"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace results that exist")]
-Resume = Annotated[bool, typer.Option("--resume", help="skip inputs whose whole result exists")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="skip inputs whose result is there, by the same model and options")
+]
 
 
 def output_options(outputs: str | None, seg_type: _SegType, restore: _Output, deidentify: Path | None) -> OutputOptions:
@@ -78,9 +80,11 @@ def require_report(results: OutputOptions, output: Path, tree: Path | None, resu
 
 
 def chosen_studies(inputs: Sequence[Path], tree: Path | None, list_: Path | None, series: str | None) -> list[Study]:
-    """The studies that the command line names. Raises InputError if there are none."""
+    """The studies that the command line names. Raises InputError if there are none, or it contradicts itself."""
     from client.study_list import read_list, read_paths, studies_at, studies_below
 
+    if tree and series:
+        raise InputError("--tree takes every series and --series one of an input; give one of the two")
     paths: list[Path] = []
     for path in inputs:
         paths += read_paths(sys.stdin) if path == _STDIN else [path]

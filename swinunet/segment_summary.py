@@ -57,7 +57,7 @@ def _show_study(console: Console, report: Report) -> None:
     if flagged:
         table.add_column("look at")
     for row, structure in enumerate(report.structures):
-        name, seconds = (report.input.name, _seconds(report)) if row == 0 else ("", "")
+        name, seconds = (escape(report.input.name), _seconds(report)) if row == 0 else ("", "")
         look_at = ", ".join(flag.kind.replace("_", " ") for flag in structure.flags)
         cells = (name, structure.name, f"{structure.volume_ml:.2f}", str(structure.voxels), seconds)
         table.add_row(*cells, *([look_at] if flagged else []))

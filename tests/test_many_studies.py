@@ -148,6 +148,7 @@ def test_one_bad_study_stops_no_other(tmp_path: Path, run: Run) -> None:
         (["--list", "nowhere.txt"], "cannot read the list"),
         (["--list", "empty.txt"], "nothing to segment"),
         (["--overwrite", "--resume", "x"], "give one of the two"),
+        (["--tree", "empty", "--series", "1.2"], "--tree takes every series"),
     ],
 )
 def test_nothing_to_do(
@@ -276,6 +277,14 @@ def test_results_never_take_the_place_of_an_input(tmp_path: Path, run: Run, opti
 def test_no_two_inputs_share_a_folder(tmp_path: Path) -> None:
     folders = folders_called(["a", "a", "a-2", "b", "a"], tmp_path, False)
     assert [folder.name for folder in folders] == ["a", "a-2", "a-2-2", "b", "a-3"]
+
+
+def test_names_may_be_in_capitals_and_hold_brackets(tmp_path: Path, run: Run) -> None:
+    case = write_case(tmp_path / "a.nii.gz").rename(tmp_path / "[red]A.NII.GZ")
+    status, said, errors = run(case, "-o", tmp_path / "out", *LIGHT)
+    assert (status, errors) == (0, "")
+    assert "[red]A.NII.GZ" in said
+    assert "1 done" in run("--tree", tmp_path, case, "-o", tmp_path / "out", *LIGHT, "--resume")[1]
 
 
 def test_lists_say_what_they_say(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from breakable_triton import small_study
 from command_line import run_swinunet
-from dicom_series import PATIENT, make_series, save
+from dicom_series import PATIENT, make_enhanced, make_series, save
 from small_model import SMALL_SPEC
 
-from client.fingerprint import fingerprint_of_file
+from client.dicom import scan_folder
+from client.fingerprint import fingerprint_of_file, fingerprint_of_series
 from client.results.report import Report, read_report, write_report
 from imaging import write_nifti
 from serving import TritonServer
@@ -152,6 +153,12 @@ def test_each_volume_of_a_split_series_has_its_own_result(tmp_path: Path, segmen
     assert is_skipped(segment(folder, "--series", f"{uid}#2", "--resume"))
     assert is_skipped(segment(folder, "--series", f"{uid}#echo 2", "--resume"))
     assert is_refused(segment(folder, "--series", f"{uid}#1", "--resume"), "made from another input")
+
+
+def test_volumes_in_one_multi_frame_file_are_told_apart(tmp_path: Path) -> None:
+    (series,) = scan_folder(save(tmp_path, [make_enhanced(range(4))])).series
+    halves = [dataclasses.replace(series, frames=frames) for frames in (series.frames[:2], series.frames[2:])]
+    assert len({fingerprint_of_series(volume) for volume in (series, *halves)}) == 3
 
 
 def test_a_series_that_has_lost_a_slice_is_another_input(tmp_path: Path, segment: Segment) -> None:

@@ -70,7 +70,7 @@ class Pseudonyms:
 
     def case(self, path: Path, series_uid: str | None = None) -> str:
         """What an input, and its folder of results, is called. series_uid: where one of several in `path` is meant."""
-        return self.name("#".join([str(path.resolve()), *filter(None, [series_uid])]), "case")
+        return self.name(f"{path.resolve()}#{series_uid}" if series_uid else str(path.resolve()), "case")
 
     def patient(self, header: Dataset) -> str:
         """A pseudonym of the Patient ID; of the study where there is none, so that two patients never share one."""
