@@ -28,9 +28,12 @@ from serving import ServingError, TritonServer
 
 Interval = tuple[int, int]  # ns, monotonic clock
 
-# As a job goes on. Its outputs are written one after the other, so their times are their own.
-STAGES = ("read", "decode", "preprocess", "wire", "queue", "compute", "restore", "seg", "sr", "nifti", "png", "other")
-OUTPUTS = ("seg", "sr", "nifti", "png")
+# As a job goes on.
+STAGES = (
+    "read", "decode", "preprocess", "wire", "queue", "compute", "restore", "measure", "judge", "nifti", "seg",
+    "sr", "png", "other",
+)  # fmt: skip
+_ALONE = ("read", "decode", "measure", "judge", "nifti", "seg", "sr", "png")  # one after the other, beside nothing else
 _PIXELS = 512  # rows and columns of the series: what a CT has
 _PATIENCE_S = 600.0
 
@@ -198,7 +201,7 @@ def job_of(trace_id: str, reply: dict[str, Any], requests: Sequence[dict[str, in
     spans = {stage: union(map(tuple, pairs)) for stage, pairs in reply["spans"].items()}
     idle = without(spans["wait"], compute)
     own = {stage: seconds for stage, seconds in reply["seconds"].items() if stage in STAGES}
-    exposed = {stage: own[stage] for stage in ("read", "decode", *OUTPUTS)}
+    exposed = {stage: own[stage] for stage in _ALONE}
     for stage in ("preprocess", "restore"):
         hidden = _seconds(spans[stage]) - _seconds(without(spans[stage], compute))
         exposed[stage] = max(0.0, own[stage] - hidden)

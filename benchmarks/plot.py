@@ -36,6 +36,8 @@ _STAGE_COLOURS = {
     "queue": "#e2955a",
     "compute": "#76b900",
     "restore": "#2a9d8f",
+    "measure": "#6dbdb2",
+    "judge": "#a5d8d1",
     "seg": "#9b5fc0",
     "nifti": "#c79ad9",
     "sr": "#b98ad6",

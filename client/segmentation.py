@@ -31,7 +31,8 @@ class Segmentation:
         voxel's class, uint8 [I, J, K]; None where the server sent labels alone.
     seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
         it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
-        took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server.
+        took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server. measure:
+        what the mask holds of each segment.
     trace: what the job's requests are called on the server, `<trace>-<n>`.
     """
 
@@ -67,20 +68,23 @@ def segment_volume(
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
-    mask, confidence = np.zeros_like(volume.voxels, np.uint8), None
-    seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0}
+    seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0, "measure": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.
     ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
     parts = [([each.crop(box) for each in volumes], box, roi.side) for box, roi in zip(ranges, rois, strict=True)]
-    for part, box, side in parts or [(list(volumes), (slice(None),) * 3, None)]:
-        labels, certainty = _segment_part(part, model, seconds, tick, restore, control)
-        target, values = mask[box], mask_values(segments, side)
-        for index in range(target.shape[2]):  # indexing makes int64 of the labels: a slice at a time
-            target[:, :, index] = values[labels[:, :, index]]
+    if not parts:
+        mask, confidence = _segment_part(volumes, mask_values(segments), model, seconds, tick, restore, control)
+    else:
+        mask, confidence = np.zeros_like(volume.voxels, np.uint8), None
+    for part, box, side in parts:
+        values = mask_values(segments, side)
+        mask[box], certainty = _segment_part(part, values, model, seconds, tick, restore, control)
         if certainty is not None:
             confidence = np.zeros_like(mask) if confidence is None else confidence
             confidence[box] = certainty
+    began = time.perf_counter()
     measurements = measure(mask, segments, volume.voxel_ml, volume.voxels, confidence)
+    seconds["measure"] = time.perf_counter() - began
     exchange, trace = control.exchange, control.trace
     return Segmentation(volume, mask, segments, measurements, confidence, seconds, exchange, trace)
 
@@ -116,15 +120,16 @@ def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> i
 
 def _segment_part(
     study: Sequence[Volume],
+    values: np.ndarray,
     model: TritonModel,
     seconds: dict[str, float],
     tick: Callable[[int], None],
     restore: Output,
     control: JobControl,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Network labels of a study, or a box of it, on its grid, uint8 [I, J, K], and `StudySampler.confidence`.
+    """The mask of a study, or a box of it, on its grid, uint8 [I, J, K], and `StudySampler.confidence`.
 
-    Adds each stage to `seconds`.
+    values: of the mask, by network label. Adds each stage to `seconds`.
     """
     began = time.perf_counter()
     sampler = StudySampler(study, model.spec, restore)
@@ -145,6 +150,8 @@ def _segment_part(
             tick(len(answer.tensor))
     began = time.perf_counter()
     mask = sampler.mask()
+    for index in range(mask.shape[2]):  # indexing makes int64 of the labels: a slice at a time
+        mask[:, :, index] = values[mask[:, :, index]]
     seconds["restore"] += time.perf_counter() - began
     return mask, sampler.confidence
 

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from imaging.components import keep_largest
+from imaging.probability_sums import ProbabilitySums
 from imaging.slices import SliceSampler, plane_view
 from imaging.spec import ModelSpec, Plane
 from imaging.volume import Volume
@@ -24,8 +25,8 @@ class StudySampler:
     mask = sampler.mask()
 
     restore: "labels" brings labels to the native grid by nearest neighbour; "probabilities" brings probabilities there,
-        linearly, and takes the largest. Several readings are always averaged as probabilities, which then costs
-        4 * K bytes a voxel; otherwise nothing is kept beside the mask but, with probabilities, 1 byte a voxel.
+        linearly, and takes the largest. Several readings are always averaged as probabilities, see `ProbabilitySums`;
+        otherwise nothing is kept beside the mask but, with probabilities, 1 byte a voxel.
     confidence: 255 times the winning probability, uint8 [I, J, K], whole once `mask` was called; None with labels.
     Raises what SliceSampler raises, for the first reading that does.
     """
@@ -38,8 +39,7 @@ class StudySampler:
         volume = study if isinstance(study, Volume) else study[0]
         self._affine, self._components = volume.affine, spec.components
         self._labels = np.zeros_like(volume.voxels, np.uint8)  # in memory as the volume lies: slices are whole pieces
-        shape = (spec.num_classes, *volume.shape)
-        self._sums = np.zeros(shape, np.float32) if len(self.views) > 1 else None
+        self._sums = ProbabilitySums(spec.num_classes, volume.shape, volume.affine) if len(self.views) > 1 else None
         self.confidence = np.zeros(volume.shape, np.uint8) if self.output == "probabilities" else None
 
     def __len__(self) -> int:
@@ -80,16 +80,16 @@ class StudySampler:
                 self._native(self._labels, view.plane)[at] = restored.argmax(axis=0)
                 self._native(self.confidence, view.plane)[at] = _as_byte(restored.max(axis=0))
             else:
-                for total, share in zip(self._sums, restored, strict=True):
-                    self._native(total, view.plane)[at] += share
+                self._sums.add(view.plane, at, restored)
 
     def mask(self) -> np.ndarray:
         """The mask on the study's grid, post-processed as the spec says, once every slice is in: uint8 [I, J, K]."""
         if self._sums is not None:
             assert self.confidence is not None
-            for index, sums in enumerate(self._sums.swapaxes(0, 1)):  # a slab at a time
-                self._labels[index] = sums.argmax(axis=0)
-                self.confidence[index] = _as_byte(sums.max(axis=0) / len(self.views))
+            for at, sums in self._sums.slabs():
+                for index, each in enumerate(sums.swapaxes(0, 1), at.start):
+                    self._labels[index] = each.argmax(axis=0)
+                    self.confidence[index] = _as_byte(each.max(axis=0) / len(self.views))
         if self._components == "largest":
             keep_largest(self._labels)
         return self._labels

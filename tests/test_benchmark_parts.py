@@ -45,7 +45,7 @@ def test_intervals_are_sets_of_moments(some: list[tuple[int, int]], taken: list[
 
 def test_a_job_counts_each_moment_once() -> None:
     # One request: sent at 1 s, queued at 2, computing 3 to 7, answered at 8. The client makes slices meanwhile, 4 to 5.
-    seconds = dict.fromkeys(("read", "decode", "nifti", "seg", "sr", "png"), 0.1)
+    seconds = dict.fromkeys(("read", "decode", "measure", "judge", "nifti", "seg", "sr", "png"), 0.1)
     spans = {
         "preprocess": [(0, S), (4 * S, 5 * S)],
         "wait": [(S, 4 * S), (5 * S, 8 * S)],

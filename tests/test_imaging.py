@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +16,9 @@ from hypothesis import strategies as st
 from placed_volumes import axis_orders, place
 from small_model import SMALL_SPEC
 
-from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, ZScore
+from imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, ZScore, probability_sums
 from imaging.slices import plane_spacing_mm, plane_view
-from swinunet.errors import GeometryError, InputError
+from swinunet.errors import GeometryError, InputError, OutputError
 
 
 def make_spec(**changes: object) -> ModelSpec:
@@ -85,6 +88,52 @@ def test_several_planes_are_averaged() -> None:
     assert (sampler.mask() == 1).all()
     with pytest.raises(IndexError):
         sampler.locate(len(sampler))
+
+
+@pytest.mark.parametrize("matrix", axis_orders()[::5])
+@pytest.mark.parametrize("most_bytes", [1, 3000])
+def test_sums_that_do_not_fit_memory_give_the_same_mask(
+    matrix: np.ndarray, most_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All planes, mirrored or not; cut into slabs of one voxel or a few along the first axis."""
+    volume = place(np.sign(matrix), shape=(11, 12, 13))
+    spec = make_spec(further_planes=("coronal", "axial"), mirrored=True)
+    rng = np.random.default_rng(0)
+    masks, confidences = [], []
+    said = rng.dirichlet(np.ones(spec.num_classes), (2 * 36, 32, 32)).transpose(0, 3, 1, 2).astype(np.float16)
+    for bound in (2**26, most_bytes):
+        monkeypatch.setattr(probability_sums, "_MOST_BYTES", bound)
+        sampler = StudySampler(volume, spec)
+        for start in range(0, len(sampler), 5):
+            sampler.add(start, said[start : start + 5])
+        masks.append(sampler.mask())
+        confidences.append(sampler.confidence)
+    np.testing.assert_array_equal(*masks)
+    np.testing.assert_array_equal(*confidences)
+
+
+def test_a_disk_that_is_full_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probability_sums, "_MOST_BYTES", 1)
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        monkeypatch.setattr(probability_sums.tempfile, "TemporaryFile", lambda: full)
+        sums = probability_sums.ProbabilitySums(2, (4, 5, 6), np.eye(4))
+        with pytest.raises(OutputError, match=r"cannot write \(No space left on device\); .* set TMPDIR"):
+            sums.add("axial", 0, np.zeros((2, 5, 4), np.float32))
+
+
+def test_sums_are_bounded_whatever_the_number_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty classes: 5 MiB of float32 sums, of which a quarter of one may be in memory."""
+    monkeypatch.setattr(probability_sums, "_MOST_BYTES", 2**18)
+    said = np.full((40, 32, 32), 1 / 40, np.float32)
+    tracemalloc.start()
+    sums = probability_sums.ProbabilitySums(40, (32, 32, 32), np.eye(4))
+    for plane, at in itertools.product(("sagittal", "coronal", "axial"), range(32)):
+        sums.add(plane, at, said)
+    for _, each in sums.slabs():
+        np.testing.assert_allclose(each, 3 / 40, rtol=1e-3)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 2**18 * 5
 
 
 def test_the_same_anatomy_gives_the_same_slices_however_it_is_stored() -> None:

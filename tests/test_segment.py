@@ -92,7 +92,7 @@ def test_the_demo_finds_two_plausible_hippocampi(segmented: Path) -> None:
     assert 1.5 < ml["right"] < 6
     assert 0.7 < ml["left"] / ml["right"] < 1.4
     assert report.model.name == report.model.spec.name
-    assert {"read", "preprocess", "inference", "restore", "nifti", "seg"} <= set(report.timings_s)
+    assert {"read", "preprocess", "inference", "restore", "measure", "judge", "nifti", "seg"} <= set(report.timings_s)
     assert {path.name for path in segmented.iterdir()} == set(report.outputs.values())
 
 

@@ -80,12 +80,14 @@ def write_outputs(
 ) -> Report:
     """Write what `options` ask for into `folder` and return the report, which says what failed and why.
 
-    name, fingerprint: of the input, as results call it. dicom: None for NIfTI.
-    timings: seconds by stage; each output's are added.
+    name, fingerprint: of the input, as results call it. dicom: None for NIfTI. timings: seconds by stage; those of each
+    output, and of judging the mask's quality, are added.
     Raises OutputError if not one output could be written.
     """
     kinds = options.kinds_of(dicom is not None)
+    began = time.perf_counter()
     work = _Outputs(found, dicom, spec, rois, options, name, fingerprint)
+    timings["judge"] = time.perf_counter() - began
     writers: dict[Kind, Callable[[Path], None]] = {
         "nifti": work.nifti, "seg": work.seg, "sr": work.sr, "png": work.png, "json": work.json,
     }  # fmt: skip
