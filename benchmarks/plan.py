@@ -134,6 +134,16 @@ class Plan:
     perf_analyzer: bool = False
     quick: bool = False
 
+    @property
+    def summary(self) -> str:
+        """What will be done, in a sentence."""
+        parts = [f"{len(self.engines)} engines at {len(self.batches)} batches", f"{len(self.triton)} loads of Triton"]
+        if self.chain_slices:
+            parts.append(f"a DICOM chain of {self.chain_slices} slices")
+        once = f", those with requests over {self.once_over_s:g} s once" if math.isfinite(self.once_over_s) else ""
+        rounds = f"in {self.rounds} rounds of {self.seconds:g} s a row{once}"
+        return f"{', '.join(parts)}; {rounds}; no round begins after {self.budget_s:g} s"
+
     @staticmethod
     def short(seconds: float = 0.1) -> Plan:
         """Two short rounds: shows that everything runs and computes the same, not how fast it is."""

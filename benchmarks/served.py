@@ -32,6 +32,7 @@ _PATIENCE_S = 300.0
 _ANSWER_S = 10.0  # for questions that are not inference
 _LEAD_S = 0.2  # for every caller to have read its order before they start together
 _WARM_UP_S = 0.1
+_COUNTING_S = 0.05
 _CONFIG = "configs/cpu.pbtxt"
 
 
@@ -155,6 +156,14 @@ class Load:
         return start, [caller.hear(seconds + _PATIENCE_S) for caller in chosen]
 
     def _counters(self) -> Counters:
+        """Triton's counters once they stand still: it counts a batch after it has answered."""
+        before, now = None, self._count()
+        while now != before:
+            time.sleep(_COUNTING_S)
+            before, now = now, self._count()
+        return now
+
+    def _count(self) -> Counters:
         with connect(self.url) as client:
             said = client.get_inference_statistics(self._name, self._version, client_timeout=_ANSWER_S).model_stats[0]
         queue = said.inference_stats.queue

@@ -98,6 +98,7 @@ def test_quick_run_measures_every_row_and_every_label_is_right(
     assert {goal["reached"] for goal in report["verdict"]} <= {True, False}
     assert "AVX" in text or "NEON" in text
     assert BASELINE.title in out
+    assert "5 engines at 2 batches, 6 loads of Triton, a DICOM chain of 20 slices; in 2 rounds of 0.05 s a row;" in out
 
 
 def check_triton(rows: list[dict[str, Any]], rounds: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from small_model import SMALL_SPEC
 from tritonclient.grpc import model_config_pb2
 
+from export import triton_config
+from export.served_configs import make_configs, recorded_choice
 from export.triton_config import cpu_config, gpu_config
 from imaging import SPEC_KEY, Label, ModelSpec
 
@@ -87,3 +90,15 @@ def test_cpu_config_tells_the_backend_what_to_run(engine) -> None:
 def test_no_batch_at_all_is_refused(config) -> None:
     with pytest.raises(ValueError, match="max_batch_size is 0"):
         config(SMALL_SPEC, max_batch_size=0)
+
+
+def test_what_is_shipped_is_what_export_writes(repository: Path) -> None:
+    model = repository / "swin_unet_hippocampus"
+    text = (model / "config.pbtxt").read_text()
+    spec = ModelSpec.from_json(parsed(text).parameters[SPEC_KEY].string_value, "config")
+    version = model / str(spec.version)
+    configs = make_configs(spec, recorded_choice(version))
+    assert text == configs.gpu
+    assert (model / "configs" / "cpu.pbtxt").read_text() == configs.cpu
+    source = Path(triton_config.__file__).with_name("python_backend_model.py")
+    assert (version / "model.py").read_bytes() == source.read_bytes()

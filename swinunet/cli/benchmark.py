@@ -151,6 +151,7 @@ def _serving(
         else:
             subject = find_subject(repository or default_repository(), model)
         prepare_folder(output)
+        print(f"{subject.title}: {plan.summary}", flush=True)
         with _bar() as progress:
             result = run_benchmark(subject, plan, progress, data=data, trained=recipe is None)
     files = write_report(result, output)
