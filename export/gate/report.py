@@ -118,7 +118,8 @@ class Report:
         }
         if absent:
             lines.append(f"not judged: {', '.join(sorted(absent))}, which the checkpoint finds in none of the cases")
-        return lines if self.failed or self.unproven else ["Every engine passed.", *lines]
+        judged = ", ".join(verdict.engine for verdict in self.verdicts)
+        return lines if self.failed or self.unproven else [f"All that were judged passed: {judged}.", *lines]
 
     def tables(self) -> tuple[Table, ...]:
         """The two halves: tensors, and the clinic with a row for each engine and structure."""
