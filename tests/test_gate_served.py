@@ -31,6 +31,9 @@ def proven(tritonserver: object, cases: Path, tmp_path_factory: pytest.TempPathF
     assert verdict.status == "passed"
     assert done.report.summary()[0] == "All that were judged passed: onnxruntime-fp32, served."
     assert [each.batch for each in verdict.tensors] == [1, 3, 8, 16]
+    rows = {name: figures for name, *figures in done.report.overview().rows}
+    assert rows["served"][0] == "passed"
+    assert rows["served"][2:] == ["+0.0000", "0.000", "0.0000"]
     assert verdict.clinic is not None
     assert verdict.clinic.flipped == 0
     assert not list(done.folder.rglob("__pycache__"))
