@@ -29,7 +29,11 @@ def proven(tritonserver: object, cases: Path, tmp_path_factory: pytest.TempPathF
     done = export_checkpoint(tiny_checkpoint(folder / "run"), folder / "repository", None, cases, OPTIONS)
     (verdict,) = [verdict for verdict in done.report.verdicts if verdict.engine == "served"]
     assert verdict.status == "passed"
+    assert done.report.summary()[0] == "All that were judged passed: onnxruntime-fp32, served."
     assert [each.batch for each in verdict.tensors] == [1, 3, 8, 16]
+    rows = {name: figures for name, *figures in done.report.overview().rows}
+    assert rows["served"][0] == "passed"
+    assert rows["served"][2:] == ["+0.0000", "0.000", "0.0000"]
     assert verdict.clinic is not None
     assert verdict.clinic.flipped == 0
     assert not list(done.folder.rglob("__pycache__"))
@@ -67,4 +71,4 @@ def test_without_triton_the_report_says_what_is_not_proven(
     report = check_version(proven / "small" / "1", proven, cases, OPTIONS)
     assert report.passes
     assert "not proven: served (tritonserver is not installed)" in report.summary()
-    assert "Every engine passed." not in report.markdown()
+    assert "passed:" not in report.markdown()

@@ -244,12 +244,13 @@ def save_tiny(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_labels_that_name_sides_are_not_mirrored(msd: Path, tmp_path: Path) -> None:
+def test_labels_that_name_sides_are_not_mirrored(msd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = tuple(dataclasses.replace(label, name=f"Left {label.name}") for label in SPEC.labels)
     settings = TrainSettings(recipe="tiny", epochs=1, batch_size=16)
     _, spec = load_checkpoint(train(msd, tmp_path / "run", dataclasses.replace(SPEC, labels=labels), settings))
     assert spec is not None
     assert "--augment-mirror-probability 0.0" in spec.provenance.command
+    assert "mirror images are left out" in capsys.readouterr().out
 
 
 def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def train(
             f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
     config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
-    settings = _without_wrong_mirrors(settings, spec)
+    settings = _without_wrong_mirrors(settings, spec, team)
     parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
     started = Started(data, spec, settings, options)
@@ -249,10 +249,12 @@ def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progres
     return network
 
 
-def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec) -> TrainSettings:
+def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec, team: Team) -> TrainSettings:
     """No mirror images, left for right, where labels name sides: there they would contradict their labels."""
-    if not spec.names_sides:
+    if not (spec.names_sides and settings.augmentation.mirror_probability):
         return settings
+    if team.leads:
+        print("mirror images are left out (--augment-mirror-probability 0): labels name sides, left or right")
     return settings.changed({"augment_mirror_probability": 0.0})
 
 

@@ -118,11 +118,17 @@ class Report:
         }
         if absent:
             lines.append(f"not judged: {', '.join(sorted(absent))}, which the checkpoint finds in none of the cases")
-        return lines if self.failed or self.unproven else ["Every engine passed.", *lines]
+        judged = ", ".join(verdict.engine for verdict in self.verdicts)
+        return lines if self.failed or self.unproven else [f"All that were judged passed: {judged}.", *lines]
 
     def tables(self) -> tuple[Table, ...]:
         """The two halves: tensors, and the clinic with a row for each engine and structure."""
         return _tensor_table(self.verdicts), _clinic_table(self.verdicts, self.cases, self.labelled)
+
+    def overview(self) -> Table:
+        """A row for each engine with its worst figures, for a terminal that is too narrow for the two halves."""
+        heads = ("engine", "verdict", "error", "Dice", "volume, %", "flipped, %")
+        return Table(f"Worst change of each engine: {self.cases}", heads, tuple(map(_worst, self.verdicts)))
 
 
 class GateError(ParityError):
@@ -167,6 +173,21 @@ def _tensor_row(verdict: Verdict) -> tuple[str, ...]:
         f"{max(logits):.1e}" if logits else "-",
         f"{agree:.4%}".rstrip("%"),
         str(sum(each.beyond_ties for each in found)),
+    )
+
+
+def _worst(verdict: Verdict) -> tuple[str, ...]:
+    structures = verdict.clinic.structures if verdict.clinic else ()
+    dice = [each.dice_change.mean for each in structures if each.dice_change.mean is not None]
+    volume = [each.volume_change for each in structures if each.volume_change is not None]
+    errors = [each.max_probability_error for each in verdict.tensors]
+    return (
+        verdict.engine,
+        verdict.status,
+        _figure(max(errors, default=None), ".1e"),
+        _figure(min(dice, default=None), "+.4f"),
+        _figure(100 * max(volume) if volume else None, ".3f"),
+        _figure(100 * verdict.clinic.flipped if verdict.clinic else None, ".4f"),
     )
 
 

@@ -109,6 +109,7 @@ def rows_in(folder: Path, asked: Sequence[Row]) -> tuple[Row, ...]:
         missing = [row.artefact for row in asked if row.loader == loader and row not in there]
         if missing and not any(row in there for row in asked if row.loader == loader):
             raise InputError(
-                f"{loader} was asked for, but {' and '.join(missing)} is not in this version; build it first"
+                f"{loader} was asked for, but {' and '.join(missing)} is not in this version; export one that has it "
+                f"(--engine {' --engine '.join(row.name for row in asked if row.loader == loader)})"
             )
     return tuple(row for row in there if not asked or row in asked or row.needed)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from export.gate.report import Report
     from swinunet.progress import Say
 
+_WIDTH = 160  # columns; below, the report's tables cannot be read
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -77,14 +79,18 @@ def _export(
         from export.gate.rows import DEFAULT_SERVED
         from export.pipeline import GateOptions, check_version, export_checkpoint
 
-        with _reporting(report) as show, _status() as say:
-            options = GateOptions(tuple(engine or ()), serve, bisect, say)
-            if check:
-                show(check_version(Path(checkpoint), place, data, options))
-                return
-            done = export_checkpoint(Path(checkpoint), place, version, data, options, serve_with or DEFAULT_SERVED)
-            show(done.report)
-        print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+        with _reporting(report) as show:
+            with _status() as say:
+                options = GateOptions(tuple(engine or ()), serve, bisect, say)
+                if check:
+                    done, judged = None, check_version(Path(checkpoint), place, data, options)
+                else:
+                    serving = serve_with or DEFAULT_SERVED
+                    done = export_checkpoint(Path(checkpoint), place, version, data, options, serving)
+                    judged = done.report
+            show(judged)
+        if done:
+            print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
 
 
 def _roll_back(repository: Path, model: str | None) -> None:
@@ -97,6 +103,8 @@ def _roll_back(repository: Path, model: str | None) -> None:
 @contextmanager
 def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
     """What shows a report, and keeps it in `folder`; that of a version that failed is shown, too."""
+    from rich.console import Console
+
     from export.gate.report import GateError
     from swinunet.cli.evaluate import show_table
     from training.evaluation.report import prepare_folder
@@ -107,7 +115,9 @@ def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
     def show(report: Report) -> None:
         if folder is not None:
             report.write(folder)
-        for table in report.tables():
+        console = Console()
+        narrow = console.is_terminal and console.width < _WIDTH
+        for table in (report.overview(),) if narrow else report.tables():
             show_table(table)
         for line in report.summary():
             print(f"- {line}")
