@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from small_model import write_small_repository
 import serving
 from serving import TritonServer
 from swinunet.paths import default_repository
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the commands that tests interrupt inherit it
 
 
 @pytest.fixture(scope="session")

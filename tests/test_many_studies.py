@@ -210,17 +210,17 @@ def test_what_ended_well_is_told_after_an_interrupt_too(small_triton: TritonServ
 
 
 def test_ctrl_c_says_what_is_left(small_triton: TritonServer, tmp_path: Path) -> None:
-    cases = [write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(6)]
+    cases = [write_case(tmp_path / f"{n}.nii.gz", 60) for n in range(20)]
     command = [sys.executable, "-m", "swinunet", "segment", *cases, "-o", tmp_path / "out", "--url", small_triton.url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert eventually(lambda: (tmp_path / "out" / "0").exists() or (tmp_path / "out" / "1").exists(), 60)
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert re.fullmatch(r"swinunet: interrupted with \d of 6 inputs to do; go on with --resume\n", errors), errors
+    assert re.fullmatch(r"swinunet: interrupted with \d+ of 20 inputs to do; go on with --resume\n", errors), errors
     assert "Traceback" not in said
     results = list((tmp_path / "out").iterdir())
-    assert 1 <= len(results) < 6
+    assert 1 <= len(results) < 20
     assert all((folder / "report.json").is_file() for folder in results)
 
 

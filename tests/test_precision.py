@@ -25,7 +25,7 @@ CONTRACT = {"image": "tensor(float16)", "labels": "tensor(uint8)", "probabilitie
 @pytest.fixture(scope="module")
 def version(repository: Path) -> Path:
     """The shipped model."""
-    return repository / "swin_unet_hippocampus" / "2"
+    return repository / "swin_unet_hippocampus" / "3"
 
 
 @pytest.fixture(scope="module")
