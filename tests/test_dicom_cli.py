@@ -133,7 +133,9 @@ def test_inspect_chooses_as_the_shipped_model_would(
         save(tmp_path / name, slices)
     _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path), "--json")
     report = json.loads(out)
-    assert report["model"] == {"name": "swin_unet_hippocampus", "version": 2, "modality": "MR", "body_part": "BRAIN"}
+    version = report["model"].pop("version")
+    assert report["model"] == {"name": "swin_unet_hippocampus", "modality": "MR", "body_part": "BRAIN"}
+    assert (repository / "swin_unet_hippocampus" / str(version)).is_dir()
     assert [one["reason"] for one in report["series"]] == [
         "taken: the only one that fits",
         "not taken: a localizer, by its image type or description",
@@ -141,7 +143,7 @@ def test_inspect_chooses_as_the_shipped_model_would(
     ]
     assert [one["taken"] for one in report["series"]] == [True, False, False]
     _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path))
-    assert "taken or not: by the rules of swin_unet_hippocampus, version 2 (MR, BRAIN)" in out
+    assert f"taken or not: by the rules of swin_unet_hippocampus, version {version} (MR, BRAIN)" in out
     assert brain[0].SeriesInstanceUID in out.splitlines()
     monkeypatch.setattr("swinunet.paths.default_repository", lambda: tmp_path)
     _, out, _ = run_main(capfd, monkeypatch, "inspect", str(tmp_path), "--json")

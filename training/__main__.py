@@ -9,9 +9,17 @@ DATA is read on every machine; RUN is written on the first (and must be seen by 
 that of all processes together, so the same settings give the same run on one GPU and on eight.
 """  # noqa: E501 - a command is a line
 
+import os
 import sys
 
 from swinunet.cli import main
 
 sys.argv[1:1] = ["train"]
-main()
+try:
+    main()
+except SystemExit as ended:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Past Python's finalisation, where torch's threads may abort a process whose work is done; torchrun would then
+    # stop the others, too.
+    os._exit(int(ended.code or 0))
