@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.graph import ENGINES, GraphResult, GraphRow
-from benchmarks.notes import busy_note
-from benchmarks.report import machine_lines, markdown_list, markdown_table, staged_files
+from benchmarks.notes import closing_notes
+from benchmarks.report import page, staged_files
 from benchmarks.tables import Table, number, spread_text
 
 SCHEMA_VERSION = 1
@@ -37,11 +37,7 @@ def graph_notes(result: GraphResult) -> list[str]:
         f"{', '.join(sorted(_MOVES))}.",
         *(f"{row.title}: {_most_of(row)}" for row in (result.rows[0], result.rows[-1])),
     ]
-    if note := busy_note(result.machine):
-        found.append(note)
-    if plan.quick:
-        found.append("A quick run: it shows that everything works, not how fast it is.")
-    return found
+    return found + closing_notes(result.machine, plan.quick)
 
 
 def write_graph_report(result: GraphResult, folder: Path) -> list[Path]:
@@ -54,13 +50,10 @@ def write_graph_report(result: GraphResult, folder: Path) -> list[Path]:
 
 def graph_markdown(result: GraphResult) -> str:
     """The report, as Markdown."""
-    head = [
-        f"# Benchmark: the graph of {result.title}",
-        f"{result.machine.started}, {result.seconds:.0f} s, by `swinunet benchmark graph`.",
-        *machine_lines(result.machine),
-    ]
-    table, notes = markdown_table(graph_table(result)), markdown_list(graph_notes(result))
-    return "\n\n".join([*head, table, "Notes:", notes]) + "\n"
+    table, notes = graph_table(result), graph_notes(result)
+    return page(
+        f"the graph of {result.title}", "swinunet benchmark graph", result.machine, result.seconds, table, notes
+    )
 
 
 def graph_json(result: GraphResult) -> dict[str, Any]:

@@ -19,11 +19,7 @@ def notes(result: Result) -> list[str]:
         found.append(_chain(result))
     if plan.hardware:
         found.append(_gpu(result))
-    if note := busy_note(result.machine):
-        found.append(note)
-    if plan.quick:
-        found.append("A quick run: it shows that everything works, not how fast it is.")
-    return found
+    return found + closing_notes(result.machine, plan.quick)
 
 
 def _rounds(result: Result) -> str:
@@ -107,9 +103,12 @@ def _gpu(result: Result) -> str:
     )
 
 
-def busy_note(machine: Machine) -> str | None:
-    """What other programs took meanwhile; None if it cannot be known."""
-    if machine.others_cpu is None:
-        return None
-    busy = f"Other programs took {machine.others_cpu:.0%} of these cores' time during the run"
-    return f"{busy}: these figures are not the machine's best." if machine.others_cpu > 0.05 else f"{busy}."
+def closing_notes(machine: Machine, quick: bool) -> list[str]:
+    """What other programs took meanwhile, if it is known, and what a quick run is worth."""
+    found = []
+    if machine.others_cpu is not None:
+        busy = f"Other programs took {machine.others_cpu:.0%} of these cores' time during the run"
+        found.append(f"{busy}: these figures are not the machine's best." if machine.others_cpu > 0.05 else f"{busy}.")
+    if quick:
+        found.append("A quick run: it shows that everything works, not how fast it is.")
+    return found

@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.figures import Spread
-from benchmarks.notes import busy_note
+from benchmarks.notes import closing_notes
 from benchmarks.reading import WAYS, ReadingResult, ReadingRow, ReadingSample
-from benchmarks.report import machine_lines, markdown_list, markdown_table, staged_files
+from benchmarks.report import page, staged_files
 from benchmarks.tables import NONE, Table, spread_text
 
 SCHEMA_VERSION = 1
@@ -45,11 +45,7 @@ def reading_notes(result: ReadingResult) -> list[str]:
         "cores: CPU time over wall time, helper processes included, whose start (once a stage) is in the wall time.",
         f"MiB beyond: the process's peak RSS less its imports and the volume. {_helpers(result)}",
     ]
-    if note := busy_note(result.machine):
-        found.append(note)
-    if plan.quick:
-        found.append("A quick run: it shows that everything works, not how fast it is.")
-    return found
+    return found + closing_notes(result.machine, plan.quick)
 
 
 def write_reading_report(result: ReadingResult, folder: Path) -> list[Path]:
@@ -63,13 +59,16 @@ def write_reading_report(result: ReadingResult, folder: Path) -> list[Path]:
 
 def reading_markdown(result: ReadingResult) -> str:
     """The report, as Markdown."""
-    head = [
-        "# Benchmark: reading DICOM",
-        f"{result.machine.started}, {result.seconds:.0f} s, by `swinunet benchmark reading`.",
-        *machine_lines(result.machine),
-    ]
-    table, notes = markdown_table(reading_table(result)), markdown_list(reading_notes(result))
-    return "\n\n".join([*head, table, "![reading](reading.png)", "Notes:", notes]) + "\n"
+    table, notes = reading_table(result), reading_notes(result)
+    return page(
+        "reading DICOM",
+        "swinunet benchmark reading",
+        result.machine,
+        result.seconds,
+        table,
+        notes,
+        "![reading](reading.png)",
+    )
 
 
 def reading_json(result: ReadingResult) -> dict[str, Any]:

@@ -136,6 +136,14 @@ def _triton(row: CallsRow) -> dict[str, Any]:
     return {**asdict(row.calls), **row.to_json(), "remark": remark(row)}
 
 
+def page(
+    subject: str, command: str, machine: Machine, seconds: float, table: Table, notes: list[str], *pictures: str
+) -> str:
+    """A report of one table, as Markdown. command: that made it, in so many seconds."""
+    head = [f"# Benchmark: {subject}", f"{machine.started}, {seconds:.0f} s, by `{command}`.", *machine_lines(machine)]
+    return "\n\n".join([*head, markdown_table(table), *pictures, "Notes:", markdown_list(notes)]) + "\n"
+
+
 def markdown_table(table: Table) -> str:
     """A table under its title."""
     lines = [table.heads, ("---",) * len(table.heads), *table.rows]

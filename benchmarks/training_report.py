@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Spread
-from benchmarks.notes import busy_note
-from benchmarks.report import machine_lines, markdown_list, markdown_table, staged_files
+from benchmarks.notes import closing_notes
+from benchmarks.report import page, staged_files
 from benchmarks.tables import Table
 from benchmarks.training_speed import BASELINE, BATCHES, TrainingResult, TrainingRow
 from benchmarks.training_worker import SPEC
@@ -47,11 +47,7 @@ def training_notes(result: TrainingResult) -> list[str]:
         f"Precision `auto` is {result.precision} on this CPU"
         + (", so the Learner's fp32 row is that of `auto` too." if result.precision == "fp32" else "."),
     ]
-    if note := busy_note(result.machine):
-        found.append(note)
-    if plan.quick:
-        found.append("A quick run: it shows that everything works, not how fast it is.")
-    return found
+    return found + closing_notes(result.machine, plan.quick)
 
 
 def write_training_report(result: TrainingResult, folder: Path) -> list[Path]:
@@ -64,13 +60,8 @@ def write_training_report(result: TrainingResult, folder: Path) -> list[Path]:
 
 def training_markdown(result: TrainingResult) -> str:
     """The report, as Markdown."""
-    head = [
-        "# Benchmark: training",
-        f"{result.machine.started}, {result.seconds:.0f} s, by `swinunet benchmark training`.",
-        *machine_lines(result.machine),
-    ]
-    table, notes = markdown_table(training_table(result)), markdown_list(training_notes(result))
-    return "\n\n".join([*head, table, "Notes:", notes]) + "\n"
+    table, notes = training_table(result), training_notes(result)
+    return page("training", "swinunet benchmark training", result.machine, result.seconds, table, notes)
 
 
 def training_json(result: TrainingResult) -> dict[str, Any]:
