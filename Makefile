@@ -49,8 +49,9 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 debian: ## Debian packages for tests that skip without them (root): dciodvfy, the DICOM validator
 	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 
-benchmark: $(VENV)/dev.stamp ## every engine, Triton and the whole chain on the paper's network, in one run of 10 minutes or so
+benchmark: $(VENV)/dev.stamp ## every engine, Triton, the whole chain on the paper's network, and DICOM reading; 12 minutes or so
 	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --output benchmark_output
+	$(BIN)/swinunet benchmark reading --output benchmark_output
 
 NO_GPU := no NVIDIA GPU here (nvidia-smi does not run); the CPU engines need none: make demo, make benchmark
 NO_DOCKER := no Docker that answers here; with TensorRT on this GPU host (make gpu), swinunet export --engine tensorrt-fp16 \
