@@ -35,6 +35,7 @@ VARIANTS = {
 
 # What each process runs: its share of the batch, for every variant; the leading one saves what it found.
 PROCESS = """
+import os
 import sys
 import torch
 from safetensors.torch import save_file
@@ -51,6 +52,7 @@ with together(team, torch.device("cpu")):
     }
     if team.leads:
         save_file(found, sys.argv[1])
+os._exit(0)  # as training/__main__.py
 """
 
 
