@@ -53,6 +53,8 @@ def main() -> None:
     """Run the command line; every error a user can act on is one line on standard error and exit status 1."""
     try:
         app()
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
     except SystemExit as ended:
         if ended.__context__ and isinstance(ended.__context__.__cause__, KeyboardInterrupt):  # which Typer makes silent
             _fail("interrupted", 130)

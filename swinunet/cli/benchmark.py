@@ -100,7 +100,7 @@ def _benchmark(
         "--batches": batches, "--seconds": seconds, "--perf-analyzer": perf_analyzer, "--recipes": recipes,
     }  # fmt: skip
     for option, value in given.items():
-        if value and option not in _OPTIONS[what]:
+        if value not in (None, False) and option not in _OPTIONS[what]:
             of = ", ".join(name for name, options in _OPTIONS.items() if option in options)
             raise InputError(f"{option} is not of `swinunet benchmark {what}` (of {of} only); leave it out")
     if recipe is not None and (repository or model or data):
