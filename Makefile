@@ -33,13 +33,13 @@ $(VENV)/dev.stamp: $(VENV)/demo.stamp
 	@touch $@
 
 demo: $(VENV)/demo.stamp ## segment both hippocampi of the MNI152 brain: DICOM in, a real Triton, DICOM SEG out
-	$(BIN)/python -m demo --output $(DEMO_OUT)
+	$(BIN)/python -m swinunet.demo --output $(DEMO_OUT)
 
 test: $(VENV)/dev.stamp ## run every test, against a real Triton
 	$(BIN)/python -m pytest
 
 fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE=NAME again
-	PYTHONPATH=. $(BIN)/python tests/fuzz_reading.py $(if $(CASE),--case $(CASE),--seconds $(or $(SECONDS),300))
+	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_reading.py $(if $(CASE),--case $(CASE),--seconds $(or $(SECONDS),300))
 
 lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from client.dicom import Series
-from swinunet.errors import InputError
+from swinunet.client.dicom import Series
+from swinunet.foundation.errors import InputError
 
 
 def fingerprint_of_file(path: Path) -> str:

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
-from client.fingerprint import fingerprint_of_file, fingerprint_of_series
-from client.results.outputs import OutputOptions, write_outputs
-from client.results.report import Report
-from client.rois import Roi
-from client.segmentation import Segmentation, segment_volume
-from client.triton import JobControl, TritonModel
-from imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
-from imaging.study import image_name
-from swinunet.errors import InputError, OutputError
+from swinunet.client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
+from swinunet.client.fingerprint import fingerprint_of_file, fingerprint_of_series
+from swinunet.client.results.outputs import OutputOptions, write_outputs
+from swinunet.client.results.report import Report
+from swinunet.client.rois import Roi
+from swinunet.client.segmentation import Segmentation, segment_volume
+from swinunet.client.triton import JobControl, TritonModel
+from swinunet.foundation.errors import InputError, OutputError
+from swinunet.imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
+from swinunet.imaging.study import image_name
 
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from client.results.outputs import FILE_NAMES, OutputOptions, boxes_of
-from client.results.report import Report, read_report
-from client.rois import Roi
-from imaging import ModelSpec
-from swinunet.errors import InputError, OutputError
+from swinunet.client.results.outputs import FILE_NAMES, OutputOptions, boxes_of
+from swinunet.client.results.report import Report, read_report
+from swinunet.client.rois import Roi
+from swinunet.foundation.errors import InputError, OutputError
+from swinunet.imaging import ModelSpec
 
 _REMEDY = "segment it again with --overwrite, or give another output folder"
 

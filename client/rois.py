@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.results.segments import Side
-from swinunet.errors import GeometryError, InputError
+from swinunet.client.results.segments import Side
+from swinunet.foundation.errors import GeometryError, InputError
 
 _FORM = "[left=|right=]XMIN,XMAX,YMIN,YMAX,ZMIN,ZMAX in patient millimetres (LPS)"
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.results.segments import Measurement, Segment, make_segments, mask_values, measure
-from client.rois import Roi, require_apart
-from client.triton import Exchange, JobControl, TritonModel
-from imaging import StudySampler, Volume, plane_view
-from imaging.study_sampler import Output
-from swinunet.errors import JobCancelledError
+from swinunet.client.results.segments import Measurement, Segment, make_segments, mask_values, measure
+from swinunet.client.rois import Roi, require_apart
+from swinunet.client.triton import Exchange, JobControl, TritonModel
+from swinunet.foundation.errors import JobCancelledError
+from swinunet.imaging import StudySampler, Volume, plane_view
+from swinunet.imaging.study_sampler import Output
 
 
 @dataclass(eq=False)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.dicom import Scan, Series, scan_folder
-from client.job import has_nifti_name, result_name
-from client.results.outputs import FILE_NAMES
-from client.results.report import read_report
-from imaging.study import image_name
-from swinunet.errors import InputError
+from swinunet.client.dicom import Scan, Series, scan_folder
+from swinunet.client.job import has_nifti_name, result_name
+from swinunet.client.results.outputs import FILE_NAMES
+from swinunet.client.results.report import read_report
+from swinunet.foundation.errors import InputError
+from swinunet.imaging.study import image_name
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from client.job import JobResult, folders_of, identify_input, load_input, require_no_input, run_job
-from client.results.outputs import OutputOptions
-from client.results.report import Report
-from client.resume import require_same_result
-from client.rois import Roi
-from client.segmentation import count_slices
-from client.study_list import Study
-from client.triton import JobControl, TritonModel
-from swinunet.errors import JobCancelledError, OutputError, ServerError, SwinUNetError
+from swinunet.client.job import JobResult, folders_of, identify_input, load_input, require_no_input, run_job
+from swinunet.client.results.outputs import OutputOptions
+from swinunet.client.results.report import Report
+from swinunet.client.resume import require_same_result
+from swinunet.client.rois import Roi
+from swinunet.client.segmentation import count_slices
+from swinunet.client.study_list import Study
+from swinunet.client.triton import JobControl, TritonModel
+from swinunet.foundation.errors import JobCancelledError, OutputError, ServerError, SwinUNetError
 
 Status = Literal["done", "skipped", "refused"]
 Progress = Callable[[Study, int, int], None]  # a study, its slices that are done, all its slices

@@ -1,1 +1,1 @@
-"""What `make demo` segments: a real brain that comes with a package, so the demo needs no data folder."""
+"""`make demo`: a real brain through the whole chain."""

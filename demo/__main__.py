@@ -1,6 +1,6 @@
 """The demo: the MNI152 brain as a DICOM series, both hippocampi segmented through a real Triton.
 
-python -m demo --output demo_output
+python -m swinunet.demo --output demo_output
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from demo.mni152 import HIPPOCAMPUS_BOXES, write_mni152_series
 from swinunet.cli import main
+from swinunet.samples.mni152 import HIPPOCAMPUS_BOXES, write_mni152_series
 
 
 def run(output: Path) -> None:
@@ -25,6 +25,8 @@ def run(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m demo", description="Segment the hippocampi of the MNI152 brain.")
+    parser = argparse.ArgumentParser(
+        prog="python -m swinunet.demo", description="Segment the hippocampi of the MNI152 brain."
+    )
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     run(parser.parse_args().output)

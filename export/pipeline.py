@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.artefacts import make_artefacts
-from export.gate.evidence import Evidence, gather
-from export.gate.judge import Question, judge
-from export.gate.report import Report
-from export.gate.rows import DEFAULT_SERVED, ROWS, Row, choose_rows
-from export.onnx_graph import export_onnx
-from export.repository import find_version, locked, staged_version, version_folder
-from export.served_configs import Configs, make_configs, read_configs, recorded_choice
-from export.version_files import CHECKPOINT, GRAPH, SPLIT, fill_version, read_checkpoint
-from imaging import ModelSpec
-from swinunet.progress import Say, say_nothing
+from swinunet.export.engines.artefacts import make_artefacts
+from swinunet.export.gate.evidence import Evidence, gather
+from swinunet.export.gate.judge import Question, judge
+from swinunet.export.gate.report import Report
+from swinunet.export.gate.rows import DEFAULT_SERVED, ROWS, Row, choose_rows
+from swinunet.export.graph.onnx_graph import export_onnx
+from swinunet.export.repository.served_configs import Configs, make_configs, read_configs, recorded_choice
+from swinunet.export.repository.version_files import CHECKPOINT, GRAPH, SPLIT, fill_version, read_checkpoint
+from swinunet.export.repository.versions import find_version, locked, staged_version, version_folder
+from swinunet.foundation.progress import Say, say_nothing
+from swinunet.imaging import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def export_checkpoint(
     options: GateOptions = GateOptions(),
     serve_with: str = DEFAULT_SERVED,
 ) -> Exported:
-    """Export `checkpoint` into `repository`; see `export.repository` for what is written.
+    """Export `checkpoint` into `repository`; see `export/repository/versions.py` for what is written.
 
-    version: None takes the spec's. data: what to judge on, see `export.gate.evidence`. serve_with: the row that the CPU
-    config runs. Raises CheckpointError for one without a spec, InputError for unknown engines or unusable data,
+    version: None takes the spec's. data: what to judge on, see `export/gate/evidence.py`. serve_with: the row that the
+    CPU config runs. Raises CheckpointError for one without a spec, InputError for unknown engines or unusable data,
     OutputError for a version that exists or a repository that cannot be written, GateError for one that failed.
     """
     asked = choose_rows(options.engines)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.mni152 import read_mni152
-from imaging import ModelSpec, SliceSampler, Volume, plane_spacing_mm, read_study
-from imaging.study import group_channels, is_image
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
+from swinunet.imaging import ModelSpec, SliceSampler, Volume, plane_spacing_mm, read_study
+from swinunet.imaging.study import group_channels, is_image
+from swinunet.samples.mni152 import read_mni152
 
 MAX_VOLUMES = 4
 

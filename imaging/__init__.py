@@ -6,14 +6,14 @@ What brings nibabel or SciPy with it (65 MiB) is imported when it is first asked
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from imaging.slices import SliceSampler, plane_axes, plane_spacing_mm, plane_view
-from imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
-from imaging.volume import Volume
+from swinunet.imaging.slices import SliceSampler, plane_axes, plane_spacing_mm, plane_view
+from swinunet.imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
+from swinunet.imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
-    from imaging.study import read_labels, read_study
-    from imaging.study_sampler import StudySampler
+    from swinunet.imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
+    from swinunet.imaging.study import read_labels, read_study
+    from swinunet.imaging.study_sampler import StudySampler
 
 _LATER = {
     "StudySampler": "study_sampler",

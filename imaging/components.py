@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from imaging.slices import in_memory_order
+from swinunet.imaging.slices import in_memory_order
 
 _NEIGHBOURS: Final = 26  # pieces that touch at a corner are one
 _SLAB_VOXELS = 2**21  # that are labelled at a time

@@ -11,9 +11,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from imaging.volume import VOXEL_MM, Volume
-from swinunet.errors import GeometryError, InputError
-from swinunet.files import written_aside
+from swinunet.foundation.errors import GeometryError, InputError
+from swinunet.foundation.files import written_aside
+from swinunet.imaging.volume import VOXEL_MM, Volume
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_RATIO = 1032  # more than this zlib cannot unpack from a byte

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.volume import Volume
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
+from swinunet.imaging.volume import Volume
 
 
 def read_png_modalities(path: Path) -> tuple[Volume, ...]:

@@ -10,9 +10,9 @@ from typing import get_args
 
 import numpy as np
 
-from imaging.slices import plane_view
-from imaging.spec import Plane
-from swinunet.errors import OutputError
+from swinunet.foundation.errors import OutputError
+from swinunet.imaging.slices import plane_view
+from swinunet.imaging.spec import Plane
 
 _MOST_BYTES = 2**26  # of sums in memory
 

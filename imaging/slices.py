@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from imaging.resample import AxisMap
-from imaging.spec import ModelSpec, Plane, ZScore
-from imaging.volume import Volume, as_lps
-from swinunet.errors import GeometryError, InputError
+from swinunet.foundation.errors import GeometryError, InputError
+from swinunet.imaging.resample import AxisMap
+from swinunet.imaging.spec import ModelSpec, Plane, ZScore
+from swinunet.imaging.volume import Volume, as_lps
 
 # LPS axis that the slices are stacked along, then the LPS axes of rows and columns, and whether rows run downwards
 # against the axis: as radiologists look at them (head up, anterior up in axial, patient's right on the left).

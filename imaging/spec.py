@@ -12,7 +12,7 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from swinunet.errors import SpecError
+from swinunet.foundation.errors import SpecError
 
 SCHEMA_VERSION = 1
 SPEC_KEY = "swinunet_spec"  # the key under which the JSON travels, in every carrier

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from imaging.nifti import read_nifti_labels, read_nifti_modalities
-from imaging.png import read_png_labels, read_png_modalities
-from imaging.volume import Volume
+from swinunet.imaging.nifti import read_nifti_labels, read_nifti_modalities
+from swinunet.imaging.png import read_png_labels, read_png_modalities
+from swinunet.imaging.volume import Volume
 
 SUFFIXES = (".nii.gz", ".nii", ".png")
 _CHANNEL = re.compile(r"^(?P<name>.+)_(?P<channel>\d{4})$")  # nnU-Net: NAME_0000.nii.gz, NAME_0001.nii.gz

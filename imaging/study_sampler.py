@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from imaging.components import keep_largest
-from imaging.probability_sums import ProbabilitySums
-from imaging.slices import SliceSampler, plane_view
-from imaging.spec import ModelSpec, Plane
-from imaging.volume import Volume
+from swinunet.imaging.components import keep_largest
+from swinunet.imaging.probability_sums import ProbabilitySums
+from swinunet.imaging.slices import SliceSampler, plane_view
+from swinunet.imaging.spec import ModelSpec, Plane
+from swinunet.imaging.volume import Volume
 
 Output = Literal["labels", "probabilities"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swinunet.errors import GeometryError
+from swinunet.foundation.errors import GeometryError
 
 PATIENT_AXES = "LPS"
 VOXEL_MM = (1e-3, 1e3)  # smallest and largest side of a voxel that a file may claim

@@ -4,8 +4,8 @@ with TritonServer(Path("model_repository"), config_name="cpu") as server:
     print(server.url)
 """
 
-from serving.errors import ServingError
-from serving.locate import find_tritonserver
-from serving.server import TritonServer
+from swinunet.serving.errors import ServingError
+from swinunet.serving.locate import find_tritonserver
+from swinunet.serving.server import TritonServer
 
 __all__ = ["ServingError", "TritonServer", "find_tritonserver"]

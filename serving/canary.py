@@ -11,7 +11,7 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from serving.errors import ServingError
+from swinunet.serving.errors import ServingError
 
 CANARY_FILE = "canary.npz"  # `image` float16 [B, C, H, W], `labels` uint8 [B, H, W]; written by export
 MIN_AGREEMENT = 0.99  # of all pixels: precision may move a border, nothing more

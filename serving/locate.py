@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import ServingError
+from swinunet.serving.errors import ServingError
 
 INSTALL_COMMAND = "pip install --no-deps nvidia-pytriton==0.7.0"
 

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from serving.errors import ServingError
+from swinunet.serving.errors import ServingError
 
 PLAN_FILE = "model.plan"
 SIDECAR_FILE = "model.plan.json"

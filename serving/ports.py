@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from serving.errors import ServingError
+from swinunet.serving.errors import ServingError
 
 LOOPBACK = "127.0.0.1"
 

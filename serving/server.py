@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serving import keeper
-from serving.canary import ServedModel, check_model, connect, served_models
-from serving.errors import ServingError
-from serving.locate import environment, find_tritonserver, prepare_backends
-from serving.logs import LogPump, LogSink, failure_reason
-from serving.plan import check_plans
-from serving.ports import LOOPBACK, choose_port, is_listening
+from swinunet.serving import keeper
+from swinunet.serving.canary import ServedModel, check_model, connect, served_models
+from swinunet.serving.errors import ServingError
+from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
+from swinunet.serving.logs import LogPump, LogSink, failure_reason
+from swinunet.serving.plan import check_plans
+from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
 
 _POLL_SECONDS = 0.05
 _ATTEMPTS = 3  # a free port that we chose may be taken before Triton binds it

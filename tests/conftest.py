@@ -10,9 +10,9 @@ import pytest
 from server_traces import traces
 from small_model import write_small_repository
 
-import serving
-from serving import TritonServer
-from swinunet.paths import default_repository
+from swinunet import serving
+from swinunet.foundation.paths import default_repository
+from swinunet.serving import TritonServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the commands that tests interrupt inherit it

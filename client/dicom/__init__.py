@@ -1,16 +1,16 @@
 """DICOM in: the series in a folder, a verdict on each, and a usable one as a volume.
 
-from client.dicom import read_volume, scan_folder, select_series
+from swinunet.client.dicom import read_volume, scan_folder, select_series
 
 dicom = read_volume(select_series(scan_folder(Path("study")), modality="MR"))
 dicom.volume.voxels, dicom.volume.affine  # [I, J, K]; index to LPS mm
 """
 
-from client.dicom.files import Frame, ImageFile
-from client.dicom.selection import Choice, choose, refusal, select_series
-from client.dicom.series import Scan, Series, require_images, scan_folder
-from client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
-from client.dicom.volume import DicomVolume, Slice, iter_slices, read_volume, voxel_dtype
+from swinunet.client.dicom.files import Frame, ImageFile
+from swinunet.client.dicom.selection import Choice, choose, refusal, select_series
+from swinunet.client.dicom.series import Scan, Series, require_images, scan_folder
+from swinunet.client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
+from swinunet.client.dicom.volume import DicomVolume, Slice, iter_slices, read_volume, voxel_dtype
 
 __all__ = [
     "ALLOWANCES",

@@ -25,8 +25,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from client.dicom.files import ImageFile
-from client.dicom.sources import FaultError
+from swinunet.client.dicom.files import ImageFile
+from swinunet.client.dicom.sources import FaultError
 
 # The strictest decoder of each: pyjpegls and openjpeg refuse what gdcm and Pillow make up.
 DECODERS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.uid import UID
 
-from client.dicom.sources import Source
+from swinunet.client.dicom.sources import Source
 
 Vector = tuple[float, ...]
 

@@ -13,14 +13,14 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, RLELossless
 
-from client.dicom.codestream import DECODERS, check_codestream
-from client.dicom.files import Frame, ImageFile, PixelLayout
-from client.dicom.header import parse
-from client.dicom.pixel_element import read_element_head
-from client.dicom.quiet import quiet, with_complaints
-from client.dicom.sources import FaultError
-from client.dicom.workers import WorkerError, call_in_process
-from swinunet.errors import InputError
+from swinunet.client.dicom.codestream import DECODERS, check_codestream
+from swinunet.client.dicom.files import Frame, ImageFile, PixelLayout
+from swinunet.client.dicom.header import parse
+from swinunet.client.dicom.pixel_element import read_element_head
+from swinunet.client.dicom.quiet import quiet, with_complaints
+from swinunet.client.dicom.sources import FaultError
+from swinunet.client.dicom.workers import WorkerError, call_in_process
+from swinunet.foundation.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
 _TRIES_8_BITS = b"Unsupported JPEG data precision 12"  # said before GDCM takes its reader of 12 bits

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from client.dicom.files import Frame
+from swinunet.client.dicom.files import Frame
 
 ASSUMED_THICKNESS_MM = 1.0  # of a single slice that states neither its thickness nor its spacing
 COSINE_TOLERANCE = 1e-3  # difference of direction cosines within a series

@@ -7,13 +7,13 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from client.dicom.codestream import DECODERS
-from client.dicom.elements import tag_of, text_of, value_of
-from client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
-from client.dicom.pixel_element import check_inflated_size, check_pixel_element
-from client.dicom.quiet import quiet
-from client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultError, Source
-from client.dicom.traits import TRAIT_TAGS, traits_of
+from swinunet.client.dicom.codestream import DECODERS
+from swinunet.client.dicom.elements import tag_of, text_of, value_of
+from swinunet.client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
+from swinunet.client.dicom.pixel_element import check_inflated_size, check_pixel_element
+from swinunet.client.dicom.quiet import quiet
+from swinunet.client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultError, Source
+from swinunet.client.dicom.traits import TRAIT_TAGS, traits_of
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E

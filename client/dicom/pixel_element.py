@@ -8,7 +8,7 @@ import zlib
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 
-from client.dicom.sources import MAX_RATIO, SMALL_BYTES, ClampedStream, FaultError
+from swinunet.client.dicom.sources import MAX_RATIO, SMALL_BYTES, ClampedStream, FaultError
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from client.dicom.geometry import plane_of
-from client.dicom.series import Scan, Series, require_images
-from client.dicom.verdict import ALLOWANCES, VerdictKind
-from imaging import ModelSpec
-from swinunet.errors import GeometryError, InputError
+from swinunet.client.dicom.geometry import plane_of
+from swinunet.client.dicom.series import Scan, Series, require_images
+from swinunet.client.dicom.verdict import ALLOWANCES, VerdictKind
+from swinunet.foundation.errors import GeometryError, InputError
+from swinunet.imaging import ModelSpec
 
 _LISTED = 20  # series named in one message
 _SCOUTS = ("localizer", "localiser", "scout", "survey", "topogram", "surview")  # what descriptions call them

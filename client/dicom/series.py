@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.dicom.files import Frame, Ignored, ImageFile
-from client.dicom.geometry import affine_of
-from client.dicom.header import read_header
-from client.dicom.sources import Source, find_sources
-from client.dicom.split import Part, split_frames
-from client.dicom.verdict import Verdict, VerdictKind, judge
-from client.dicom.workers import map_in_processes
-from swinunet.errors import InputError
+from swinunet.client.dicom.files import Frame, Ignored, ImageFile
+from swinunet.client.dicom.geometry import affine_of
+from swinunet.client.dicom.header import read_header
+from swinunet.client.dicom.sources import Source, find_sources
+from swinunet.client.dicom.split import Part, split_frames
+from swinunet.client.dicom.verdict import Verdict, VerdictKind, judge
+from swinunet.client.dicom.workers import map_in_processes
+from swinunet.foundation.errors import InputError
 
 _BLOCK_BYTES = 1 << 20
 _Instance = tuple[ImageFile, tuple[Frame, ...]]

@@ -15,8 +15,8 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from client.dicom.quiet import quiet
-from swinunet.errors import InputError
+from swinunet.client.dicom.quiet import quiet
+from swinunet.foundation.errors import InputError
 
 PREAMBLE_BYTES = 128  # PS3.10 7.1
 MAX_UNPACKED_BYTES = 64 << 30  # of a whole archive

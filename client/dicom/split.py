@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.dicom.files import Frame
-from client.dicom.geometry import (
+from swinunet.client.dicom.files import Frame
+from swinunet.client.dicom.geometry import (
     COSINE_TOLERANCE,
     DUPLICATE_TOLERANCE_MM,
     SPACING_TOLERANCE,
@@ -18,8 +18,8 @@ from client.dicom.geometry import (
     plane_of,
     positions_of,
 )
-from client.dicom.traits import TRAITS, is_shown
-from client.dicom.verdict import VerdictKind, judge
+from swinunet.client.dicom.traits import TRAITS, is_shown
+from swinunet.client.dicom.verdict import VerdictKind, judge
 
 _MOST_TRAITS = 3  # that together tell volumes apart, as echo, time point and image type may
 _MOST_KINDS = 16  # of planes in one series; a radial scan is no set of volumes

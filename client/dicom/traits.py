@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from client.dicom.elements import text_of, value_of
+from swinunet.client.dicom.elements import text_of, value_of
 
 _PRIVATE_B_VALUES = (  # of MR before b-values had a public attribute: creator's element, creator, element
     (0x00190010, "SIEMENS MR HEADER", 0x0019100C),

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from client.dicom.files import Frame, ImageFile
-from client.dicom.geometry import (
+from swinunet.client.dicom.files import Frame, ImageFile
+from swinunet.client.dicom.geometry import (
     COSINE_TOLERANCE,
     DUPLICATE_TOLERANCE_MM,
     SPACING_TOLERANCE,
@@ -18,7 +18,7 @@ from client.dicom.geometry import (
     positions_of,
     thickness_of,
 )
-from imaging.volume import VOXEL_MM
+from swinunet.imaging.volume import VOXEL_MM
 
 UNIT_TOLERANCE = 1e-2  # departure of the cosines from unit length and from a right angle
 TILT_TOLERANCE_DEG = 0.5  # angle between the stack and the normal that header rounding may explain

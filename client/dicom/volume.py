@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from client.dicom.files import Frame
-from client.dicom.frames import OpenFile
-from client.dicom.geometry import affine_of
-from client.dicom.selection import refusal
-from client.dicom.series import Series
-from client.dicom.workers import WorkerError, map_in_processes
-from imaging import Volume
-from swinunet.errors import InputError
+from swinunet.client.dicom.files import Frame
+from swinunet.client.dicom.frames import OpenFile
+from swinunet.client.dicom.geometry import affine_of
+from swinunet.client.dicom.selection import refusal
+from swinunet.client.dicom.series import Series
+from swinunet.client.dicom.workers import WorkerError, map_in_processes
+from swinunet.foundation.errors import InputError
+from swinunet.imaging import Volume
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)  # smallest first
 _FRAMES_A_TASK = 8  # that a process decodes at once

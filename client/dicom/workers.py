@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -116,7 +116,7 @@ class _Worker:
     def __init__(self) -> None:
         importable = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "client.dicom.workers"],
+            [sys.executable, "-m", "swinunet.client.dicom.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

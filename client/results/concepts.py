@@ -5,9 +5,9 @@ from __future__ import annotations
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
-from client.results.quality import Check, FlagKind
-from client.results.segments import Segment, Side
-from imaging import Code
+from swinunet.client.results.quality import Check, FlagKind
+from swinunet.client.results.segments import Segment, Side
+from swinunet.imaging import Code
 
 # CID 244 "Laterality"
 LATERALITY: dict[Side, CodedConcept] = {

@@ -22,9 +22,9 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from client.dicom.quiet import quiet
-from client.results.seg_source import PER_FRAME, SHARED, TYPE_2, SourceImages
-from swinunet.errors import InputError, OutputError
+from swinunet.client.dicom.quiet import quiet
+from swinunet.client.results.seg_source import PER_FRAME, SHARED, TYPE_2, SourceImages
+from swinunet.foundation.errors import InputError, OutputError
 
 Actions = dict[tuple[int, ...], Callable[[Dataset, tuple[int, int]], None]]  # by (group, element)
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from imaging import ModelSpec
+from swinunet.imaging import ModelSpec
 
 MANUFACTURER = "Swin-UNet project"
 MODEL_NAME = "swinunet"

@@ -10,21 +10,21 @@ from typing import Literal, get_args
 
 from highdicom.seg import Segmentation as SegObject
 
-from client.dicom import DicomVolume
-from client.results.deidentify import Pseudonyms
-from client.results.identity import Identity
-from client.results.overlay import write_overlay
-from client.results.quality import Quality, judge_quality
-from client.results.report import Box, Input, Report, Settings, make_report, write_report
-from client.results.seg import SegType, write_seg
-from client.results.seg_source import SourceImages
-from client.results.segments import Measurement
-from client.results.sr import write_sr
-from client.rois import Roi
-from client.segmentation import Segmentation
-from imaging import ModelSpec, Volume, Window, write_nifti
-from imaging.study_sampler import Output
-from swinunet.errors import InputError, OutputError
+from swinunet.client.dicom import DicomVolume
+from swinunet.client.results.deidentify import Pseudonyms
+from swinunet.client.results.identity import Identity
+from swinunet.client.results.overlay import write_overlay
+from swinunet.client.results.quality import Quality, judge_quality
+from swinunet.client.results.report import Box, Input, Report, Settings, make_report, write_report
+from swinunet.client.results.seg import SegType, write_seg
+from swinunet.client.results.seg_source import SourceImages
+from swinunet.client.results.segments import Measurement
+from swinunet.client.results.sr import write_sr
+from swinunet.client.rois import Roi
+from swinunet.client.segmentation import Segmentation
+from swinunet.foundation.errors import InputError, OutputError
+from swinunet.imaging import ModelSpec, Volume, Window, write_nifti
+from swinunet.imaging.study_sampler import Output
 
 Kind = Literal["nifti", "seg", "sr", "png", "json"]  # in the order they are written
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
-from client.results.overlay_scene import PLANES, Scene, find_foci, overview_of
-from client.results.segments import Measurement
-from imaging import Volume
-from swinunet.files import written_aside
+from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
+from swinunet.client.results.overlay_scene import PLANES, Scene, find_foci, overview_of
+from swinunet.client.results.segments import Measurement
+from swinunet.foundation.files import written_aside
+from swinunet.imaging import Volume
 
 _PANEL_INCHES, _LEGEND_INCHES, _DPI = 3.6, 3.0, 100
 _LINE_INCHES = 0.16  # of the caption

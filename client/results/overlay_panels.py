@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
-from client.results.overlay_scene import PLANES, Focus, Scene
-from client.results.segments import Segment
-from imaging import Volume, plane_view
-from imaging.spec import Plane
+from swinunet.client.results.overlay_scene import PLANES, Focus, Scene
+from swinunet.client.results.segments import Segment
+from swinunet.imaging import Volume, plane_view
+from swinunet.imaging.spec import Plane
 
 TEXT, FAINT = "#f2f2f2", "#9aa4ad"
 _ON_IMAGE: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.5, foreground="black")]}

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.results.segments import Measurement
-from imaging import Volume
-from imaging.spec import Plane
-from imaging.volume import closest_lps
+from swinunet.client.results.segments import Measurement
+from swinunet.imaging import Volume
+from swinunet.imaging.spec import Plane
+from swinunet.imaging.volume import closest_lps
 
 _MARGIN_MM, _MIN_FIELD_MM = 12.0, 50.0
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from client.results.segments import Measurement
-from imaging.components import Pieces
+from swinunet.client.results.segments import Measurement
+from swinunet.imaging.components import Pieces
 
 FlagKind = Literal["volume_low", "volume_high", "low_confidence", "many_components", "cut"]
 Check = Literal["volume", "confidence"]

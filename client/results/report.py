@@ -16,11 +16,11 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from client.results.quality import Check, Flag, Quality
-from client.results.segments import Measurement, Side
-from imaging import Code, ModelSpec
-from swinunet.errors import InputError
-from swinunet.files import written_aside
+from swinunet.client.results.quality import Check, Flag, Quality
+from swinunet.client.results.segments import Measurement, Side
+from swinunet.foundation.errors import InputError
+from swinunet.foundation.files import written_aside
+from swinunet.imaging import Code, ModelSpec
 
 SCHEMA_VERSION = 3
 _STRICT = pydantic.ConfigDict(extra="forbid")

@@ -18,16 +18,16 @@ from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from client.dicom.quiet import quiet
-from client.results.concepts import concept, modifiers
-from client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
-from client.results.plain_errors import plain_reason
-from client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
-from client.results.seg_readback import verify_seg
-from client.results.seg_source import SourceImages
-from client.results.segments import Segment
-from swinunet.errors import OutputError
-from swinunet.files import written_aside
+from swinunet.client.dicom.quiet import quiet
+from swinunet.client.results.concepts import concept, modifiers
+from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
+from swinunet.client.results.plain_errors import plain_reason
+from swinunet.client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
+from swinunet.client.results.seg_readback import verify_seg
+from swinunet.client.results.seg_source import SourceImages
+from swinunet.client.results.segments import Segment
+from swinunet.foundation.errors import OutputError
+from swinunet.foundation.files import written_aside
 
 SegType = Literal["binary", "labelmap"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from client.results.seg_source import SourceImages
-from client.results.segments import Segment
-from swinunet.errors import OutputError
+from swinunet.client.results.seg_source import SourceImages
+from swinunet.client.results.segments import Segment
+from swinunet.foundation.errors import OutputError
 
 Key = tuple[int, int | None]  # slice k, segment number; None in a label map, whose frames hold all segments
 

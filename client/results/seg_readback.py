@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from client.results.concepts import modifiers
-from client.results.plain_errors import plain_reason
-from client.results.seg_frames import Key, MaskFrames, frame_keys, read_frames
-from client.results.seg_source import SourceImages
-from client.results.segments import Segment
-from swinunet.errors import OutputError
+from swinunet.client.results.concepts import modifiers
+from swinunet.client.results.plain_errors import plain_reason
+from swinunet.client.results.seg_frames import Key, MaskFrames, frame_keys, read_frames
+from swinunet.client.results.seg_source import SourceImages
+from swinunet.client.results.segments import Segment
+from swinunet.foundation.errors import OutputError
 
 TOLERANCE_MM = 1e-4
 

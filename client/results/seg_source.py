@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
-from client.dicom.geometry import ASSUMED_THICKNESS_MM
-from swinunet.errors import OutputError
+from swinunet.client.dicom.geometry import ASSUMED_THICKNESS_MM
+from swinunet.foundation.errors import OutputError
 
 Reference = tuple[str, int | None]  # SOP Instance UID; frame number counted from 1, None in a single-frame image
 
@@ -73,7 +73,7 @@ class SourceImages:
 
     @property
     def thickness_mm(self) -> float:
-        """Slice Thickness, else the mean distance between slices along the normal, else 1 mm as in `client.dicom`."""
+        """Slice Thickness, else the mean distance between slices along the normal, else 1 mm as in `client/dicom`."""
         if thickness_mm := self._group(0, "PixelMeasuresSequence").get("SliceThickness"):
             return float(thickness_mm)
         normal = np.cross(*np.reshape(self.orientation, (2, 3)))

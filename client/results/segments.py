@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from imaging import Label
+from swinunet.imaging import Label
 
 Side = Literal["left", "right"]
 

@@ -15,8 +15,8 @@ from highdicom.seg import Segmentation
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
-from client.dicom.quiet import quiet
-from client.results.concepts import (
+from swinunet.client.dicom.quiet import quiet
+from swinunet.client.results.concepts import (
     CHECKS,
     CONFIDENCE,
     FLAGS,
@@ -28,14 +28,14 @@ from client.results.concepts import (
     concept,
     intensity,
 )
-from client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
-from client.results.plain_errors import plain_reason
-from client.results.quality import Quality
-from client.results.seg import tracking
-from client.results.seg_source import SourceImages
-from client.results.segments import Measurement
-from swinunet.errors import OutputError
-from swinunet.files import written_aside
+from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
+from swinunet.client.results.plain_errors import plain_reason
+from swinunet.client.results.quality import Quality
+from swinunet.client.results.seg import tracking
+from swinunet.client.results.seg_source import SourceImages
+from swinunet.client.results.segments import Measurement
+from swinunet.foundation.errors import OutputError
+from swinunet.foundation.files import written_aside
 
 _MILLILITRE = CodedConcept("ml", "UCUM", "milliliter")
 _ENGLISH = CodedConcept("en", "RFC5646", "English")

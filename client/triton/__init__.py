@@ -6,9 +6,9 @@ import os
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC writes its own log to standard error; errors carry the reason
 
-from client.triton.control import Exchange, JobControl
-from client.triton.model import ServedBatch, TritonModel
-from client.triton.options import ServerOptions, SharedMemory, Timeouts, Tls, parse_headers, parse_timeouts
+from swinunet.client.triton.control import Exchange, JobControl
+from swinunet.client.triton.model import ServedBatch, TritonModel
+from swinunet.client.triton.options import ServerOptions, SharedMemory, Timeouts, Tls, parse_headers, parse_timeouts
 
 __all__ = [
     "Exchange",

@@ -12,9 +12,9 @@ import tritonclient.grpc as grpcclient
 from tritonclient.grpc import InferenceServerClientPlugin
 from tritonclient.utils import InferenceServerException
 
-from client.triton.failures import reason
-from client.triton.options import ServerOptions
-from swinunet.errors import ServerError
+from swinunet.client.triton.failures import reason
+from swinunet.client.triton.options import ServerOptions
+from swinunet.foundation.errors import ServerError
 
 
 class Connection:

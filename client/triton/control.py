@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from swinunet.errors import JobCancelledError, ServerError
+from swinunet.foundation.errors import JobCancelledError, ServerError
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import tenacity
 from tritonclient.utils import InferenceServerException
 
-from client.triton.control import JobControl
-from client.triton.options import Timeouts
+from swinunet.client.triton.control import JobControl
+from swinunet.client.triton.options import Timeouts
 
 _HEALS = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 # Under the same status codes, but for good: a header that is missing, a message too large, a certificate refused.

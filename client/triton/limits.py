@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from client.triton.options import ServerOptions
-from imaging import ModelSpec
-from imaging.study_sampler import Output
-from swinunet.errors import ServerError
+from swinunet.client.triton.options import ServerOptions
+from swinunet.foundation.errors import ServerError
+from swinunet.imaging import ModelSpec
+from swinunet.imaging.study_sampler import Output
 
 BATCH = 8  # slices a request, where everything allows as many
 _ENVELOPE_BYTES = 4096  # names, shapes and parameters around the tensors, generously

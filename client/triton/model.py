@@ -12,15 +12,15 @@ from typing import Any, Self
 import numpy as np
 from tritonclient.utils import InferenceServerException
 
-from client.triton.connection import Connection
-from client.triton.control import JobControl
-from client.triton.limits import RequestSize
-from client.triton.options import ServerOptions
-from client.triton.requests import Call, Sender
-from client.triton.shared_memory import SharedSlots, remove_orphans
-from imaging import SPEC_KEY, ModelSpec
-from imaging.study_sampler import Output
-from swinunet.errors import ServerError
+from swinunet.client.triton.connection import Connection
+from swinunet.client.triton.control import JobControl
+from swinunet.client.triton.limits import RequestSize
+from swinunet.client.triton.options import ServerOptions
+from swinunet.client.triton.requests import Call, Sender
+from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
+from swinunet.foundation.errors import ServerError
+from swinunet.imaging import SPEC_KEY, ModelSpec
+from swinunet.imaging.study_sampler import Output
 
 
 @dataclass(frozen=True)

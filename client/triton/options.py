@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
 
 SharedMemory = Literal["auto", "on", "off"]
 MAX_MESSAGE_BYTES = 2**31 - 1  # what Triton takes and gRPC can count; gRPC's own default is 4 MB

@@ -12,12 +12,12 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-from client.triton.connection import Connection
-from client.triton.control import JobControl
-from client.triton.failures import can_heal, retrying
-from client.triton.shared_memory import SharedSlots
-from imaging.study_sampler import Output
-from swinunet.errors import ServerError
+from swinunet.client.triton.connection import Connection
+from swinunet.client.triton.control import JobControl
+from swinunet.client.triton.failures import can_heal, retrying
+from swinunet.client.triton.shared_memory import SharedSlots
+from swinunet.foundation.errors import ServerError
+from swinunet.imaging.study_sampler import Output
 
 Answer = Future[tuple[grpcclient.InferResult, float]]  # what came, and when (time.monotonic)
 

@@ -5,7 +5,7 @@ contract       what all of them take and return
 pytorch, onnx_runtime, open_vino, tensor_rt    one library each
 """
 
-from export.engines.contract import Loaded, Outputs
-from export.engines.table import ENGINES, LOADERS, EngineName, Loader, engine, load_engine
+from swinunet.export.engines.contract import Loaded, Outputs
+from swinunet.export.engines.table import ENGINES, LOADERS, EngineName, Loader, engine, load_engine
 
 __all__ = ["ENGINES", "LOADERS", "EngineName", "Loaded", "Loader", "Outputs", "engine", "load_engine"]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
 
 
 class Outputs(NamedTuple):

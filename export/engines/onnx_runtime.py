@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from export.engines.contract import Loaded, Outputs, expect_file
-from swinunet.errors import InputError
+from swinunet.export.engines.contract import Loaded, Outputs, expect_file
+from swinunet.foundation.errors import InputError
 
 GRAPHS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 

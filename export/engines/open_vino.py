@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import openvino
 
-from export.engines.contract import Loaded, Outputs, expect_file
-from swinunet.errors import InputError
+from swinunet.export.engines.contract import Loaded, Outputs, expect_file
+from swinunet.foundation.errors import InputError
 
 GRAPHS = {"f32": "model.onnx", "bf16": "model.onnx", "int8": "openvino_int8.xml"}
 
@@ -23,8 +23,8 @@ _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def load(folder: Path, precision: str, threads: int) -> Loaded:
-    """f32 and bf16: how model.onnx is computed; int8: the graph that `export.quantisation` made, the rest of it
-    in bf16 on a CPU that has it, else in f32.
+    """f32 and bf16: how model.onnx is computed; int8: the graph that `export/graph/quantisation.py` made, the rest
+    of it in bf16 on a CPU that has it, else in f32.
 
     Raises InputError for bf16 on a CPU without it.
     """

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.engines.contract import Loaded, Outputs
-from swinunet.errors import InputError
-from training.checkpoint import load_checkpoint
-from training.swin_unet import SwinUNet
+from swinunet.export.engines.contract import Loaded, Outputs
+from swinunet.foundation.errors import InputError
+from swinunet.training.network.checkpoint import load_checkpoint
+from swinunet.training.network.swin_unet import SwinUNet
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from export.engines.contract import Loaded
-from swinunet.errors import InputError, MissingExtraError
+from swinunet.export.engines.contract import Loaded
+from swinunet.foundation.errors import InputError, MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_engine(loader: str, folder: Path, precision: str, threads: int) -> Load
     chosen = LOADERS[engine(f"{loader}-{precision}").loader]
     began = time.perf_counter()
     try:
-        load = pkgutil.resolve_name(f"export.engines.{chosen.entry}")
+        load = pkgutil.resolve_name(f"swinunet.export.engines.{chosen.entry}")
         import_s = time.perf_counter() - began
         loaded: Loaded = load(folder, precision, threads)
     except ModuleNotFoundError as error:

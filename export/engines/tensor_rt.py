@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from export.engines.contract import Loaded, Outputs
-from export.tensorrt_plan import import_tensorrt
-from serving import ServingError
-from serving.plan import PLAN_FILE, check_plan, this_host
-from swinunet.errors import InputError
+from swinunet.export.engines.contract import Loaded, Outputs
+from swinunet.export.engines.tensorrt_plan import import_tensorrt
+from swinunet.foundation.errors import InputError
+from swinunet.serving import ServingError
+from swinunet.serving.plan import PLAN_FILE, check_plan, this_host
 
 
 def load(folder: Path, precision: str, threads: int) -> Loaded:

@@ -14,7 +14,7 @@ from polygraphy import constants
 from polygraphy.backend.onnx import ModifyOutputs, OnnxFromPath
 from polygraphy.logger import G_LOGGER
 
-from export.gate.rows import Row
+from swinunet.export.gate.rows import Row
 
 # Largest change of a layer's output, as a share of its largest value. float32 graphs of one exporter run the same
 # kernels in the same order, so this is far above rounding and far below what a wrong weight does.

@@ -1,6 +1,6 @@
 """The second half of the gate: whole masks on the native grid, against the labels and against the checkpoint's masks.
 
-Dice, HD95 and ml are those of `training.metrics`, so a figure here is the figure of `swinunet evaluate`.
+Dice, HD95 and ml are those of `training/metrics/case_scores.py`, so a figure here is the figure of `swinunet evaluate`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.gate.evidence import Evidence
-from export.gate.rows import MAX_DICE_DROP, MAX_VOLUME_CHANGE
-from imaging import Volume
-from swinunet.progress import Say, say_nothing
-from training.dataset import Ask, Case
-from training.evaluation.statistics import Estimate, as_estimate, estimate_means
-from training.metrics import ClassScore, score_case
+from swinunet.export.gate.evidence import Evidence
+from swinunet.export.gate.rows import MAX_DICE_DROP, MAX_VOLUME_CHANGE
+from swinunet.foundation.progress import Say, say_nothing
+from swinunet.imaging import Volume
+from swinunet.training.data.cases import Ask, Case
+from swinunet.training.metrics.case_scores import ClassScore, score_case
+from swinunet.training.metrics.statistics import Estimate, as_estimate, estimate_means
 
 BATCH = 8  # slices
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from imaging import SPEC_KEY, ModelSpec
-from swinunet.errors import ParityError, SpecError
+from swinunet.foundation.errors import ParityError, SpecError
+from swinunet.imaging import SPEC_KEY, ModelSpec
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from export.quantisation import split_slices
-from export.sample_slices import sample_studies
-from imaging import ModelSpec, Volume
-from swinunet.errors import InputError
-from training.dataset import Case, load_case, prepare_case
-from training.folders import INDEX, CasePaths, DataFolder
+from swinunet.export.graph.quantisation import split_slices
+from swinunet.export.sample_slices import sample_studies
+from swinunet.foundation.errors import InputError
+from swinunet.imaging import ModelSpec, Volume
+from swinunet.training.data.cases import Case, load_case, prepare_case
+from swinunet.training.data.folders import INDEX, CasePaths, DataFolder
 
 MAX_CASES = 40
 _SLICE_CASES = 4  # whose slices the tensors are compared on
@@ -64,7 +64,7 @@ class Evidence:
 
 
 def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
-    """The evidence in `data`: a labelled folder (see training.folders), images (see export.sample_slices), or None.
+    """The evidence in `data`: a labelled folder (see `training/data/folders.py`), images (see `export/sample_slices.py`), or None.
 
     split: split.json of the model's run, where it exists: its validation cases are taken where the folder has any, and
     its training cases never. Raises InputError if nothing is left, or what reading the data raises.

@@ -18,24 +18,24 @@ from polygraphy.backend.base import BaseRunner
 from polygraphy.backend.onnxrt import OnnxrtRunner
 from polygraphy.comparator import IterationResult
 
-from export.engines import LOADERS, Outputs, load_engine
-from export.gate.bisect import first_drift
-from export.gate.clinic import judge_masks
-from export.gate.contract import require_contract
-from export.gate.evidence import Evidence
-from export.gate.report import Report, Verdict
-from export.gate.rows import ROWS, SERVED, Row, rows_in, tolerance_of
-from export.gate.tensors import WireRunner, compare, feeds, run, torch_runner
-from export.onnx_graph import export_onnx, with_logits
-from export.served_configs import Configs
-from imaging import ModelSpec
-from imaging.study_sampler import Output
-from swinunet.errors import InputError, MissingExtraError
-from swinunet.progress import Say, say_nothing
-from training.checkpoint import load_checkpoint
-from training.dataset import Ask
-from training.swin_unet import SwinUNet
-from training.validation import predict_slices
+from swinunet.export.engines import LOADERS, Outputs, load_engine
+from swinunet.export.gate.bisect import first_drift
+from swinunet.export.gate.clinic import judge_masks
+from swinunet.export.gate.contract import require_contract
+from swinunet.export.gate.evidence import Evidence
+from swinunet.export.gate.report import Report, Verdict
+from swinunet.export.gate.rows import ROWS, SERVED, Row, rows_in, tolerance_of
+from swinunet.export.gate.tensors import WireRunner, compare, feeds, run, torch_runner
+from swinunet.export.graph.onnx_graph import export_onnx, with_logits
+from swinunet.export.repository.served_configs import Configs
+from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.foundation.progress import Say, say_nothing
+from swinunet.imaging import ModelSpec
+from swinunet.imaging.study_sampler import Output
+from swinunet.training.data.cases import Ask
+from swinunet.training.loop.validation import predict_slices
+from swinunet.training.network.checkpoint import load_checkpoint
+from swinunet.training.network.swin_unet import SwinUNet
 
 Infer = Callable[[np.ndarray], Outputs]
 
@@ -208,8 +208,8 @@ class _Subject:
 
     def _open_served(self, stack: ExitStack) -> _Opened:
         try:
-            from export.gate.served import served_model
-            from serving import ServingError, find_tritonserver
+            from swinunet.export.gate.served import served_model
+            from swinunet.serving import ServingError, find_tritonserver
         except ModuleNotFoundError as error:
             raise _NotHereError(f"{error.name} is not installed; pip install 'swinunet[server]'") from None
         try:

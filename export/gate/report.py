@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from export.gate.clinic import ClinicFigures
-from export.gate.rows import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
-from export.gate.tensors import BatchFigures
-from swinunet.errors import ParityError
-from swinunet.files import write_whole
-from training.evaluation.report import Table
+from swinunet.evaluation.report import Table
+from swinunet.export.gate.clinic import ClinicFigures
+from swinunet.export.gate.rows import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
+from swinunet.export.gate.tensors import BatchFigures
+from swinunet.foundation.errors import ParityError
+from swinunet.foundation.files import write_whole
 
 JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.errors import InputError
+from swinunet.foundation.errors import InputError
 
 REFERENCE = "pytorch-fp32"
 SERVED = "served"  # the verdict on the version in a real Triton
@@ -48,7 +48,7 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Row:
-    """loader, precision: as `export.engines` knows them. artefact: the file of the version folder that it runs.
+    """loader, precision: as `export/engines/` knows them. artefact: the file of the version folder that it runs.
 
     stored: element type of most weights in an ONNX artefact, by ONNX's name. needed: a version is not promoted without
     it; other engines are left out when they fail, together with an artefact of their own.

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import tritonclient.grpc as grpcclient
 
-from export.engines import Outputs
-from export.served_configs import Configs
-from serving import TritonServer
-from serving.canary import connect
+from swinunet.export.engines import Outputs
+from swinunet.export.repository.served_configs import Configs
+from swinunet.serving import TritonServer
+from swinunet.serving.canary import connect
 
 _TIMEOUT_S = 120.0
 

@@ -18,10 +18,10 @@ from polygraphy.common import TensorMetadata
 from polygraphy.comparator import Comparator, IterationResult, RunResults, SimpleCompareFunc
 from polygraphy.logger import G_LOGGER
 
-from export.gate.rows import MAX_LOGIT_ERROR, REFERENCE, TIE_MARGIN, Tolerance
-from export.onnx_graph import LOGITS
-from swinunet.errors import ParityError
-from training.swin_unet import SwinUNet
+from swinunet.export.gate.rows import MAX_LOGIT_ERROR, REFERENCE, TIE_MARGIN, Tolerance
+from swinunet.export.graph.onnx_graph import LOGITS
+from swinunet.foundation.errors import ParityError
+from swinunet.training.network.swin_unet import SwinUNet
 
 BATCHES = (1, 3, 8, 16)  # the graph is exported at 2
 

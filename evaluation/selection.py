@@ -1,0 +1,83 @@
+"""Which cases of a data folder are judged: all, a part of a split, or those that are named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from swinunet.foundation.errors import InputError
+from swinunet.training.data.folders import CasePaths, DataFolder
+
+Part = Literal["training", "validation"]
+_LISTED = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part of which split file. file: as the user named it."""
+
+    file: str
+    sha256: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cases to judge. data: the folder's name; class_names: what it calls labels 1..K-1; words: which cases, in words.
+
+    split: None where no split chose them.
+    """
+
+    data: str
+    class_names: tuple[str, ...]
+    cases: tuple[CasePaths, ...]
+    words: str
+    split: Split | None
+
+
+def select_cases(
+    data: Path, split: Path | None = None, part: Part = "validation", names: Sequence[str] | None = None
+) -> Selection:
+    """The cases of a folder that `split` (as `swinunet train` writes it) puts in `part`, or those of `names`.
+
+    With both, `names` must be in the part; with neither, all. Raises InputError for a folder without labelled cases,
+    a broken split, or a name that is not there.
+    """
+    folder = DataFolder.open(data)
+    found = {case.name: case for case in folder.cases}
+    chosen, words, used = list(found), f"all {len(found)} cases", None
+    if split is not None:
+        used, chosen = _read_split(split, part)
+        words = f"the {len(chosen)} {part} cases of {split}"
+        _require(chosen, found, f"{split} names", f"{data} has")
+    if names is not None:
+        _require(names, dict.fromkeys(chosen), "--cases names", f"{words} are" if split else f"{data} has")
+        chosen = [name for name in chosen if name in set(names)]
+        words = f"{len(chosen)} by name of {words}"
+    return Selection(folder.name, folder.label_names, tuple(found[name] for name in chosen), words, used)
+
+
+def _read_split(split: Path, part: Part) -> tuple[Split, list[str]]:
+    try:
+        content = split.read_bytes()
+        chosen = json.loads(content)[part]
+        if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
+            raise TypeError(part)
+    except OSError as error:
+        raise InputError(f"{split}: cannot read ({error.strerror}); expected the split.json of a run") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run") from None
+    return Split(str(split), hashlib.sha256(content).hexdigest(), part), chosen
+
+
+def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePaths], who: str, where: str) -> None:
+    unknown = [name for name in names if name not in known]
+    if not names or unknown:
+        listed = ", ".join(list(known)[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
+        asked = f"{unknown[0]!r}" if unknown else "no case"
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise InputError(f"{who} {asked}{more}; {where} {listed}")

@@ -1,0 +1,1 @@
+"""The Triton model repository: version folders, configs, model card, promotion and rollback."""

@@ -1,0 +1,60 @@
+"""The model card, generated from the spec that travels with the weights."""
+
+from __future__ import annotations
+
+from swinunet.imaging import ModelSpec, ZScore
+from swinunet.training.network.recipes import gflop, parameters
+from swinunet.training.network.swin_unet import SwinUNetConfig
+
+
+def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
+    """Markdown: what the model is, what it was trained on, how well it does, how it was made."""
+    said = spec.provenance
+    labels = "\n".join(
+        f"| {label.index} | {label.name} | {label.type.meaning} ({label.type.scheme} {label.type.value})"
+        f"{f', {label.modifier.meaning}' if label.modifier else ''} |"
+        for label in spec.labels
+    )
+    metrics = "\n".join(f"| {name} | {value:g} |" for name, value in said.metrics.items()) or "| none recorded | |"
+    spacing = (
+        "stretched to the input" if spec.spacing_mm is None else f"{spec.spacing_mm[0]:g} x {spec.spacing_mm[1]:g} mm"
+    )
+    rule = spec.intensity
+    intensity = (
+        f"z-score per volume after clipping to percentiles {rule.low_percentile:g} and {rule.high_percentile:g}"
+        if isinstance(rule, ZScore)
+        else f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"
+    )
+    channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
+    if spec.modalities:
+        channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
+    planes = ", ".join(spec.planes)
+    if len(spec.readings) > 1:
+        planes += f"{' and their mirror images' if spec.mirrored else ''} (probabilities averaged)"
+    pieces = "Of the mask, the largest connected piece is kept." if spec.components == "largest" else ""
+    return f"""# {spec.name}, version {spec.version}
+
+Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M parameters, {gflop(config):.2f} GFLOP a slice; embed {config.embed_dim}, depths {config.depths}, patches of {config.patch_size}, windows of {config.window_size}.
+
+**Input**: {spec.modality}, {spec.body_part or "any body part"}, {planes} slices of {spec.input_size[0]} x {spec.input_size[1]} pixels at {spacing}, {channels}; {intensity}. {pieces}
+
+| label | structure | code |
+|---|---|---|
+{labels}
+
+**Data**: {said.dataset or "not recorded"}. Source: {said.attribution or "not recorded"}. Licence: {said.licence or "not recorded"}.
+
+**Split**: {said.split or "not recorded"} (seed {said.seed}).
+
+| metric (validation cases, native grid) | value |
+|---|---|
+{metrics}
+
+**Made by**: `{said.command or "not recorded"}`
+
+**Checkpoint** SHA-256: `{said.checkpoint_sha256}`
+
+**Proof** that every engine here segments like it: `GATE.md`, in full `gate.json`.
+
+Not a medical device. Trained on crops around the organ: give it a box (`--roi`) of a like size.
+"""  # noqa: E501 - a paragraph is a line in Markdown

@@ -1,0 +1,1 @@
+"""What every folder stands on: exceptions, files written whole or not at all, progress, paths; it imports no other."""

@@ -1,0 +1,151 @@
+"""A job's outputs: chosen, each whole or not at all, the others kept when one fails, and the exit says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_series import make_series, read, save
+from result_samples import LABELS, SPEC
+
+from swinunet.client import TritonModel, load_input, run_job
+from swinunet.client.dicom import DicomVolume
+from swinunet.client.results.outputs import FILE_NAMES, KINDS, Kind, OutputOptions, parse_outputs, write_outputs
+from swinunet.client.results.report import Report, read_report
+from swinunet.client.results.segments import make_segments, measure
+from swinunet.client.segmentation import Segmentation
+from swinunet.client.triton import Exchange
+from swinunet.foundation.errors import InputError, OutputError
+from swinunet.imaging import Volume, Window
+from swinunet.serving import TritonServer
+
+SEGMENTS = make_segments(LABELS)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MR series that the shipped model reads whole."""
+    stored = np.random.default_rng(0).integers(100, 900, (12, 36, 36)).astype(np.uint16)
+    slices = make_series(stored, step_mm=(0, 0, 3.0), pixel_spacing_mm=(1.0, 1.0), BurnedInAnnotation="YES")
+    return save(tmp_path_factory.mktemp("study") / "exam", slices)
+
+
+def write(folder: Path, dicom: DicomVolume, kinds: tuple[Kind, ...] | None = None) -> Report:
+    """The outputs of a made-up result."""
+    mask = np.zeros(dicom.volume.shape, np.uint8)
+    mask[10:20, 10:20, 3:8], mask[10:20, 20:25, 3:8] = 1, 2
+    measurements = measure(mask, SEGMENTS, dicom.volume.voxel_ml, dicom.volume.voxels)
+    found = Segmentation(dicom.volume, mask, SEGMENTS, measurements, None, {}, Exchange(), "")
+    return write_outputs(folder, "exam", found, dicom, SPEC, (), OutputOptions(kinds), {})
+
+
+def test_all_outputs_and_the_report_names_the_source(tmp_path: Path, study: Path) -> None:
+    dicom = read(study)
+    report = write(tmp_path, dicom)
+    assert report.outputs == FILE_NAMES
+    assert not report.failed
+    assert {path.name for path in tmp_path.iterdir()} == set(FILE_NAMES.values())
+    assert list(report.input.source_instances) == [dicom.source(k)[0] for k in range(12)]
+    assert report.model.checkpoint_sha256 == SPEC.provenance.checkpoint_sha256
+    sr, seg = (pydicom.dcmread(tmp_path / FILE_NAMES[kind]) for kind in ("sr", "seg"))
+    assert sr.StudyInstanceUID == seg.StudyInstanceUID == dicom.headers[0].StudyInstanceUID
+
+
+@pytest.mark.parametrize("failing", KINDS)
+def test_if_one_output_fails_the_others_are_kept(tmp_path: Path, study: Path, failing: Kind) -> None:
+    """A folder in the way of a file: the disk refuses it for real."""
+    (tmp_path / FILE_NAMES[failing]).mkdir()
+    report = write(tmp_path, read(study))
+    lost = {"seg", "sr"} if failing == "seg" else {failing}
+    assert set(report.failed) == lost
+    assert "cannot write" in report.failed[failing]
+    assert str(tmp_path) not in report.failed[failing]
+    assert set(report.outputs) == set(KINDS) - lost
+    files = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert files == {FILE_NAMES[kind] for kind in KINDS if kind not in lost}
+    if failing != "json":
+        assert set(read_report(tmp_path / "report.json").failed) == lost
+
+
+def test_what_a_library_says_is_not_repeated(tmp_path: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swinunet.client.results.outputs.write_overlay", lambda *_, **__: 1 / 0)
+    assert write(tmp_path, read(study)).failed == {"png": "unexpected ZeroDivisionError"}
+
+
+def test_no_output_at_all_is_an_error(tmp_path: Path, study: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write"):
+        write(tmp_path / "missing", read(study), ("nifti", "json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"), [("json", ("json",)), ("sr, seg", ("seg", "sr")), ("png,nifti,png", ("nifti", "png"))]
+)
+def test_outputs_are_chosen(text: str, kinds: tuple[Kind, ...]) -> None:
+    assert parse_outputs(text) == kinds
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "expected some of"), ("rtstruct", "rtstruct"), ("sr,json", "add seg")])
+def test_outputs_that_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_outputs(text)
+
+
+def test_nifti_has_no_dicom_outputs() -> None:
+    assert OutputOptions().kinds_of(is_dicom=False) == ("nifti", "png", "json")
+    with pytest.raises(InputError, match="needs a DICOM input"):
+        OutputOptions(("seg",)).kinds_of(is_dicom=False)
+
+
+def test_a_failed_output_is_named_and_the_exit_says_so(triton: TritonServer, study: Path, tmp_path: Path) -> None:
+    """A de-identified result has no overlay of pixels with text burnt in."""
+    command = [sys.executable, "-m", "swinunet", "segment", study, "-o", tmp_path / "out", "--url", triton.url]
+    done = subprocess.run(
+        [*map(str, command), "--deidentify", str(tmp_path / "key"), "--seg-type", "labelmap"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "png was not written" in done.stderr
+    (folder,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in folder.iterdir()} == set(FILE_NAMES.values()) - {"overlay.png"}
+    said = json.loads((folder / "report.json").read_text())
+    assert list(said["failed"]) == ["png"]
+    assert said["settings"]["seg_type"] == "labelmap"
+    assert pydicom.dcmread(folder / "segmentation.dcm").SegmentationType == "LABELMAP"
+
+
+def test_a_folder_that_appears_meanwhile_is_kept(triton: TritonServer, study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exam"
+    folder.mkdir()
+    options = OutputOptions(("json",))
+    with TritonModel(triton.url) as model:
+        loaded = load_input(study, model.spec)
+        with pytest.raises(OutputError, match="appeared while the job ran"):
+            run_job(loaded, folder, model, options=options, overwrite=False)
+        assert [*tmp_path.iterdir()] == [folder]
+        assert not [*folder.iterdir()]
+        run_job(loaded, folder, model, options=options)
+    assert [path.name for path in folder.iterdir()] == ["report.json"]
+
+
+def test_the_window_of_a_window_model_is_shown(tmp_path: Path) -> None:
+    """What a radiologist sees is what the model saw: the spec's window, where it has one."""
+    voxels = np.random.default_rng(0).normal(40, 400, (30, 30, 10)).astype(np.float32)
+    volume = Volume(voxels, np.diag([1.0, 1, 3, 1]))
+    mask = np.zeros(volume.shape, np.uint8)
+    mask[10:20, 10:20, 3:6] = 1
+    found = Segmentation(volume, mask, SEGMENTS, measure(mask, SEGMENTS, 0.003), None, {}, Exchange(), "")
+    pictures = []
+    for low in (-100.0, -1000.0):
+        spec = replace(SPEC, intensity=Window(low, 300.0))
+        folder = tmp_path / str(low)
+        folder.mkdir()
+        write_outputs(folder, "case", found, None, spec, (), OutputOptions(("png",)), {})
+        pictures.append((folder / "overlay.png").read_bytes())
+    assert pictures[0] != pictures[1]

@@ -1,0 +1,169 @@
+"""Every engine by name: it runs and says what it is, at batches it was not traced at, or says in one line why not."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from small_model import SMALL_SPEC, small_images
+
+from swinunet.export.engines import ENGINES, LOADERS, engine, load_engine
+from swinunet.export.graph.onnx_graph import export_onnx
+from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.training.network.checkpoint import save_checkpoint
+from swinunet.training.network.recipes import recipe
+from swinunet.training.network.swin_unet import SwinUNet
+
+GPU = torch.cuda.is_available()
+HERE = ("pytorch-fp32", "pytorch-bf16", "torchscript-fp32", "torchscript-bf16", "onnxruntime-fp32", "openvino-f32")
+CPU_ONLY = pytest.mark.skipif(GPU, reason="a machine with a GPU")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version of a tiny network: model.onnx and checkpoint.safetensors."""
+    torch.manual_seed(0)
+    network = SwinUNet(recipe("tiny").build(1, SMALL_SPEC.num_classes)).eval()
+    folder = tmp_path_factory.mktemp("version")
+    save_checkpoint(folder / "checkpoint.safetensors", network, SMALL_SPEC)
+    export_onnx(network, SMALL_SPEC, folder / "model.onnx")
+    return folder
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_it_computes_what_the_checkpoint_computes(folder: Path, name: str) -> None:
+    loader, precision = ENGINES[name]
+    loaded, reference = load_engine(loader, folder, precision, 1), load_engine("pytorch", folder, "fp32", 1)
+    for batch in (1, 3):
+        image = small_images(batch, seed=batch)
+        labels, probabilities = (array.copy() for array in loaded.run(image))
+        expected = reference.run(image)
+        assert (labels.dtype, labels.shape) == (np.uint8, (batch, 32, 32))
+        assert (probabilities.dtype, probabilities.shape) == (np.float16, (batch, 3, 32, 32))
+        tolerance, agreement = (0.05, 0.95) if precision == "bf16" else (2e-3, 0.999)
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=tolerance)
+        assert (labels == expected.labels).mean() >= agreement
+    assert loaded.import_s >= 0
+    assert loader.split("-")[0] in loaded.describe().lower().replace("torch ", "pytorch torchscript ")
+
+
+def test_bf16_is_not_fp32_by_another_name(folder: Path) -> None:
+    image = small_images(2)
+    for loader in ("pytorch", "torchscript"):
+        found, exact = (load_engine(loader, folder, precision, 1).run(image) for precision in ("bf16", "fp32"))
+        assert (found.probabilities != exact.probabilities).any()
+
+
+def test_openvino_maps_its_weights_and_lets_them_go(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    image = small_images(3)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mapped = load_engine("openvino", folder, "f32", 1)
+    resident = weight_pages(tmp_path)
+    assert set(resident) == {0}
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    in_heap = load_engine("openvino", folder, "f32", 1)
+    assert len(weight_pages(tmp_path)) == len(resident)
+    for found, expected in zip(mapped.run(image), in_heap.run(image), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def weight_pages(folder: Path) -> list[int]:
+    """KiB in memory of each file of `folder` that this process maps."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    starts = [index for index, line in enumerate(lines) if f"{folder}/" in line]
+    return [int(next(line for line in lines[start:] if line.startswith("Rss:")).split()[1]) for start in starts]
+
+
+def test_torch_compile_is_inductor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of it, without the minute that compiling takes."""
+    asked: dict[str, object] = {}
+
+    def compile_(network: torch.nn.Module, **options: object) -> torch.nn.Module:
+        asked.update(options)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    loaded = load_engine("torch-compile", folder, "fp32", 1)
+    assert loaded.run(small_images(3)).labels.shape == (3, 32, 32)
+    assert asked.get("mode") == "reduce-overhead" if GPU else asked.get("dynamic") is True
+
+
+@CPU_ONLY
+def test_torch_compile_needs_a_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    from torch._inductor import cpp_builder
+
+    cpp_builder.cpp_compiler_search.cache_clear()
+    refuse(folder, "torch-compile-fp32", r"needs a C\+\+ compiler.*torchscript-\* needs none")
+
+
+def test_names_come_from_one_table() -> None:
+    assert engine("openvino-bf16") == ("openvino", "bf16")
+    assert all(str(name) == text for text, name in ENGINES.items())
+    assert set(LOADERS) == {name.loader for name in ENGINES.values()}
+    wanted = "pytorch-fp32 torch-compile-bf16 torchscript-bf16 onnxruntime-int8 openvino-int8 tensorrt-fp16"
+    assert set(wanted.split()) <= set(ENGINES)
+
+
+@pytest.mark.parametrize("name", ["openvino", "openvino-fp8", "tensorflow-fp32", ""])
+def test_an_unknown_name_is_refused_with_all_that_there_are(name: str) -> None:
+    with pytest.raises(InputError, match=r"choose one of pytorch-fp32, .*tensorrt-fp16") as caught:
+        engine(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        pytest.param("pytorch-fp16", "fp16 needs a GPU", marks=CPU_ONLY),
+        pytest.param("torch-compile-fp16", "fp16 needs a GPU", marks=CPU_ONLY),
+        ("onnxruntime-fp16", r"model_fp16.onnx is missing; export .* --engine onnxruntime-fp16"),
+        ("onnxruntime-int8", r"model_int8.onnx is missing; export .* --engine onnxruntime-int8"),
+        ("openvino-int8", r"openvino_int8.xml is missing; export .* --engine openvino-int8"),
+        ("tensorrt-fp16", r"model.plan is missing; build it anew .*make engine.* CPU engines"),
+    ],
+)
+def test_what_cannot_run_says_why_and_what_would(folder: Path, name: str, reason: str) -> None:
+    refuse(folder, name, reason)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_there_is_refused(folder: Path, provider: str) -> None:
+    if len(onnxruntime.get_available_providers()) > 2:
+        pytest.skip("onnxruntime-gpu is installed")
+    refuse(folder, f"onnxruntime-{provider}-fp16", r"has no (CUDA|Tensorrt)ExecutionProvider .*make gpu")
+
+
+def test_bf16_needs_a_cpu_that_has_it(folder: Path) -> None:
+    import openvino
+
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert "bf16" in load_engine("openvino", folder, "bf16", 1).describe()
+    else:
+        refuse(folder, "openvino-bf16", "no bf16 instructions.*openvino-f32")
+
+
+def test_a_folder_without_the_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "model.onnx", tmp_path)
+    with pytest.raises(Exception, match=r"checkpoint.safetensors: no such file"):
+        load_engine("pytorch", tmp_path, "fp32", 1)
+
+
+def test_a_library_that_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "swinunet.export.engines.open_vino", raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"openvino is not installed; pip install 'swinunet\[server\]'"):
+        load_engine("openvino", folder, "f32", 1)
+
+
+def refuse(folder: Path, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        load_engine(ENGINES[name].loader, folder, ENGINES[name].precision, 1)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,125 @@
+"""Batches for the loop: which slices an epoch sees, gathered ahead of the step that needs them, augmented.
+
+Everything random is seeded by (seed, epoch, step, process), so any step can be made without those before it: batches
+are gathered by several threads in any order, and a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swinunet.foundation.errors import InputError
+from swinunet.training.data.augmentation import augment
+from swinunet.training.data.cases import Case
+from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.settings import TrainSettings
+
+GPU_WORKERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """image: float32 [B, C, H, W], labels: int64 [B, H, W], both on the device; cases: the name behind each slice."""
+
+    image: Tensor
+    labels: Tensor
+    cases: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The cases in words, or those whose image is broken."""
+        finite = torch.isfinite(self.image).flatten(1).all(dim=1).tolist()
+        broken = sorted({name for name, fine in zip(self.cases, finite, strict=True) if not fine})
+        if broken:
+            return f"the image of {', '.join(broken)} is not finite"
+        return f"slices of {', '.join(sorted(set(self.cases)))}"
+
+
+class Feed:
+    """The training slices, epoch by epoch. Raises InputError where batches do not divide among the processes.
+
+    cases: their slices are copied, float16, into one array; every process holds them all.
+    waited_s: how long the loop has waited for data since this was set to 0; made: slices given out since then.
+    """
+
+    def __init__(
+        self, cases: list[Case], settings: TrainSettings, device: torch.device, context_slices: int, team: Team
+    ) -> None:
+        if settings.batch_size % team.size:
+            raise InputError(f"a batch of {settings.batch_size} slices does not divide among {team.size} processes")
+        self._settings, self._device, self._team, self._context = settings, device, team, context_slices
+        self._images = torch.from_numpy(np.concatenate([case.images for case in cases]))
+        self._labels = torch.from_numpy(np.concatenate([case.labels for case in cases]))
+        self._sagittal = torch.from_numpy(np.concatenate([case.sagittal for case in cases]))
+        self._names = [case.name for case in cases for _ in case.labels]
+        has_label = (self._labels > 0).flatten(1).any(dim=1)  # bool: `~` of a uint8 is no negation
+        self._full, self._empty = has_label.nonzero().flatten(), (~has_label).nonzero().flatten()
+        self._empties = math.ceil(settings.empty_share * len(self._empty))
+        slices = (len(self._full) + self._empties) // team.size * team.size
+        self.steps = math.ceil(slices / settings.batch_size)
+        if not self.steps:
+            raise InputError(f"{len(self._names)} slices do not make one batch for {team.size} processes")
+        self._workers = settings.workers if settings.workers is not None else GPU_WORKERS * (device.type == "cuda")
+        self.waited_s, self.made = 0.0, 0
+
+    def __len__(self) -> int:
+        """Training slices, drawn or not."""
+        return len(self._names)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """This process's share of each batch of an epoch, from `first_step` (0 is the first) on."""
+        shares = [share[self._team.rank :: self._team.size] for share in self._order(epoch)]
+        gathered = self._ahead(shares[first_step:]) if self._workers else map(self._gather, shares[first_step:])
+        for step in range(first_step, len(shares)):
+            began = time.perf_counter()
+            image, labels = next(gathered)
+            batch = self._augmented(image, labels, shares[step], epoch, step)
+            self.waited_s += time.perf_counter() - began
+            self.made += len(shares[step]) * self._team.size
+            yield batch
+
+    def _order(self, epoch: int) -> tuple[Tensor, ...]:
+        """Index batches of all processes: every slice with a label, a random share of the empty ones, shuffled."""
+        generator = torch.Generator().manual_seed(seed_of(self._settings.seed, "order", epoch))
+        empty = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._empties]]
+        drawn = torch.cat([self._full, empty])
+        drawn = drawn[torch.randperm(len(drawn), generator=generator)]
+        return drawn[: len(drawn) // self._team.size * self._team.size].split(self._settings.batch_size)
+
+    def _ahead(self, shares: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        with ThreadPoolExecutor(self._workers) as pool:
+            pending: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            for share in shares:
+                pending.append(pool.submit(self._gather, share))
+                if len(pending) > 2 * self._workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _gather(self, share: Tensor) -> tuple[Tensor, Tensor]:
+        image, labels = self._images[share], self._labels[share]
+        return (image.pin_memory(), labels.pin_memory()) if self._device.type == "cuda" else (image, labels)
+
+    def _augmented(self, image: Tensor, labels: Tensor, share: Tensor, epoch: int, step: int) -> Batch:
+        """Moved to the device as stored, in few bytes, and augmented there."""
+        image = image.to(self._device, non_blocking=True).float()
+        labels = labels.to(self._device, non_blocking=True).long()
+        sagittal = self._sagittal[share].to(self._device)
+        seed = seed_of(self._settings.seed, "augment", epoch, step, self._team.rank)
+        generator = torch.Generator().manual_seed(seed)
+        image, labels = augment(image, labels, self._settings.augmentation, generator, self._context, sagittal)
+        return Batch(image, labels, tuple(self._names[index] for index in share.tolist()))
+
+
+def seed_of(*parts: object) -> int:
+    """A seed below 2^56 for a random generator, from what must give the same numbers again."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest())

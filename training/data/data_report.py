@@ -1,0 +1,73 @@
+"""What the look-over found, and what follows from it, as two short tables."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from swinunet.imaging import Window
+from swinunet.training.data.derive_spec import Derived
+from swinunet.training.data.fingerprint import Fingerprint
+
+_SHOWN = 10  # broken cases; all are in fingerprint.json
+
+
+def print_data(found: Fingerprint, console: Console) -> None:
+    """Print the table of the usable cases, the first broken ones and the remarks."""
+    console.print(_data_table(found))
+    for case in found.broken[:_SHOWN]:
+        console.print(f"broken: {case.name}: {case.problem}", markup=False, soft_wrap=True)
+    if len(found.broken) > _SHOWN:
+        console.print(f"broken: {len(found.broken) - _SHOWN} more")
+    for remark in found.remarks:
+        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+
+
+def print_spec(derived: Derived, remark: str, console: Console) -> None:
+    """Print what the model will be, and why; then the remark, if there is one."""
+    console.print(_spec_table(derived))
+    if remark:
+        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+
+
+def _data_table(found: Fingerprint) -> Table:
+    table = Table(title=f"{found.folder.name}: {len(found.cases)} usable cases, {len(found.broken)} broken")
+    table.add_column("")
+    for column in ("smallest", "median", "largest"):
+        table.add_column(column, justify="right")
+    if not found.cases:
+        return table
+
+    def row(name: str, values: list[float], form: str = "g") -> None:
+        ordered = sorted(values)
+        shown = (ordered[0], ordered[len(ordered) // 2], ordered[-1])
+        table.add_row(name, *(f"{value:{form}}" for value in shown))
+
+    for axis, letter in enumerate(("left-right", "back-front", "head-feet")):
+        row(f"{letter} voxels", [case.size[axis] for case in found.cases])
+        row(f"{letter} spacing (mm)", [case.spacing_mm[axis] for case in found.cases], ".3g")
+    for index in range(found.modalities):
+        named = f" of {(found.folder.modalities or range(index + 1))[index]}" if found.modalities > 1 else ""
+        row(f"median intensity{named}", [case.intensities[index][1] for case in found.cases], ".4g")
+    voxels, cases = found.class_voxels(), found.class_cases()
+    for index, name in enumerate(found.label_names, start=1):
+        share = f"{100 * voxels[index] / sum(voxels):.3g} % of voxels, in {cases[index]} cases"
+        row(f"{index} {name} (ml); {share}", [case.label_ml(index) for case in found.cases], ".3g")
+    return table
+
+
+def _spec_table(derived: Derived) -> Table:
+    spec = derived.spec
+    rule = spec.intensity
+    spacing = "stretched to the input" if spec.spacing_mm is None else "{:g} x {:g} mm".format(*spec.spacing_mm)
+    shown = {
+        "modality": ", ".join((spec.modality, *spec.modalities)),
+        "plane": ", ".join(spec.planes),
+        "context": f"{spec.context_slices} slices, {spec.context_step_mm:g} mm apart",
+        "spacing": spacing,
+        "intensity": f"window {rule.low:g}..{rule.high:g}" if isinstance(rule, Window) else "z-score",
+    }
+    table = Table("", "", "because", title=f"{spec.name}: input {spec.in_channels} x {spec.input_size}")
+    for name, value in shown.items():
+        table.add_row(name, value, derived.reasons[name])
+    return table

@@ -1,0 +1,221 @@
+"""Folders of labelled images, whatever their layout: which cases there are, and what the folder says of itself.
+
+    MSD           dataset.json with a list `training`; an image may have its modalities along the fourth axis
+    nnU-Net       dataset.json with `channel_names`, imagesTr/NAME_0000.nii.gz, _0001 ..., labelsTr/NAME.nii.gz
+    plain         images/ and labels/, paired by name; NAME_0000, NAME_0001 ... are modalities of NAME
+
+Images are NIfTI (three axes, four, or two for a single slice) or PNG. Nothing is read here but the index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from swinunet.foundation.errors import InputError
+from swinunet.imaging import read_labels
+from swinunet.imaging.study import SUFFIXES, channel_of, group_channels, image_name, is_image
+
+INDEX = "dataset.json"
+
+
+@dataclass(frozen=True)
+class CasePaths:
+    """One labelled study: its name, the files of its modalities in their order, and the file of its labels."""
+
+    name: str
+    images: tuple[Path, ...]
+    labels: Path
+
+    @property
+    def image(self) -> Path:
+        """The file on whose grid the labels are."""
+        return self.images[0]
+
+
+@dataclass(frozen=True)
+class BrokenCase:
+    """A case that cannot be used, and why."""
+
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """What a folder of labelled images holds.
+
+    modalities: what the index calls the images of a study, in their order; empty where no index names them.
+    indexed_labels: names of indices 1..K-1 in the index; None where there is none.
+    cases: the complete ones. broken: those that lack a file.
+    """
+
+    root: Path
+    name: str
+    cases: tuple[CasePaths, ...]
+    broken: tuple[BrokenCase, ...] = ()
+    licence: str = ""
+    attribution: str = ""
+    modalities: tuple[str, ...] = ()
+    indexed_labels: tuple[str, ...] | None = None
+
+    @staticmethod
+    def open(root: Path, keep_broken: bool = False) -> DataFolder:
+        """Find the cases of a folder in any of the layouts.
+
+        keep_broken: list cases that lack a file in `broken`, instead of refusing the folder.
+        Raises InputError, naming what is wrong, if the folder has no known layout, no labels, a broken index, or two
+        cases of one name.
+        """
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; expected one with {INDEX}, or with images/ and labels/")
+        if (root / INDEX).is_file():
+            folder = _open_indexed(root)
+        elif (root / "images").is_dir():
+            folder = _open_plain(root, root / "images", root / "labels", {})
+        else:
+            raise InputError(f"{root}: no {INDEX}, and no images/ with labels/; expected one of these two layouts")
+        if folder.broken and not keep_broken:
+            first = folder.broken[0]
+            raise InputError(
+                f"{root}: {len(folder.broken)} of its cases broken, the first {first.name}: {first.problem}"
+            )
+        if not folder.cases and not folder.broken:
+            raise InputError(f"{root}: no labelled case in it")
+        copies = [name for name, times in Counter(case.name for case in folder.cases).items() if times > 1]
+        if copies:
+            raise InputError(f"{root}: names that several cases bear: {', '.join(copies[:5])}; rename them")
+        return folder
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of label indices 1..K-1: the index's, else made from the values in the label maps, which are read.
+
+        Raises InputError, without an index, for a label map that cannot be read.
+        """
+        if self.indexed_labels is not None:
+            return self.indexed_labels
+        highest = max((int(read_labels(case.labels).voxels.max()) for case in self.cases), default=0)
+        return unnamed_labels(highest)
+
+    @property
+    def modality(self) -> str:
+        """DICOM's term (PS3.3 C.7.3.1.1.1) for the first modality; empty where no index names it."""
+        return dicom_modality(self.modalities[0]) if self.modalities else ""
+
+
+def unnamed_labels(highest: int) -> tuple[str, ...]:
+    """Names for indices 1..highest where nothing names them."""
+    return tuple(f"label_{index}" for index in range(1, highest + 1))
+
+
+def dicom_modality(name: str) -> str:
+    """DICOM's term for what a data set calls its modality; upper-cased as it is where we know no better."""
+    name = name.upper()
+    if name.startswith(("MR", "T1", "T2", "FLAIR", "ADC", "DWI", "PD")):
+        return "MR"
+    return {"PET": "PT", "ULTRASOUND": "US", "X-RAY": "DX", "XRAY": "DX"}.get(name, name)
+
+
+def _open_indexed(root: Path) -> DataFolder:
+    index = root / INDEX
+    try:
+        said = json.loads(index.read_text())
+        labels = _label_names(said["labels"])
+        modalities = tuple(str(name) for _, name in sorted(_channels(said).items(), key=lambda item: int(item[0])))
+        pairs = [(str(case["image"]), str(case["label"])) for case in said["training"]] if "training" in said else None
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{index}: broken ({error!r}); expected the Decathlon's layout or nnU-Net's") from None
+    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
+        raise InputError(f"{index}: labels {sorted(labels)}; expected 0 (background), 1, 2, ... without a gap")
+    described: dict[str, Any] = {
+        "name": str(said.get("name", root.name)),
+        "licence": str(said.get("licence", said.get("license", ""))),
+        "attribution": str(said.get("reference", "")),
+        "modalities": modalities,
+        "indexed_labels": tuple(labels[value] for value in range(1, len(labels))),
+    }
+    if pairs is None:
+        inside = ("images", "labels") if (root / "images").is_dir() else ("imagesTr", "labelsTr")
+        return _open_plain(root, root / inside[0], root / inside[1], described)
+    return _folder(root, [_listed_case(root, *pair) for pair in pairs], described)
+
+
+def _label_names(said: dict[str, Any]) -> dict[int, str]:
+    """Value to name, from MSD's {"1": "liver"} or nnU-Net's {"liver": 1}."""
+    if all(key.isdigit() for key in said):
+        return {int(value): str(name) for value, name in said.items()}
+    return {int(value): name for name, value in said.items()}
+
+
+def _channels(said: dict[str, Any]) -> dict[str, Any]:
+    channels = said["channel_names"] if "channel_names" in said else said["modality"]
+    return dict(channels.items())
+
+
+def _listed_case(root: Path, image: str, label: str) -> CasePaths | BrokenCase:
+    """A case of MSD's list; nnU-Net's first version lists NAME.nii.gz where the files are NAME_0000.nii.gz and on."""
+    images: tuple[Path, ...] = (root / image,)
+    labels, name = root / label, image_name(images[0])
+    if not images[0].is_file():
+        suffix = images[0].name[len(name) :]
+        images = tuple(sorted(images[0].parent.glob(f"{name}_[0-9][0-9][0-9][0-9]{suffix}"))) or images
+    missing = [path.name for path in (*images, labels) if not path.is_file()]
+    if missing:
+        return BrokenCase(name, f"{len(missing)} listed files are not there, the first {missing[0]}")
+    return _complete(name, images, labels)
+
+
+def _open_plain(root: Path, images: Path, labels: Path, described: dict[str, Any]) -> DataFolder:
+    """Pair the files of two folders by name."""
+    for folder in (images, labels):
+        if not folder.is_dir() or not any(is_image(path) for path in folder.iterdir()):
+            kinds = ", ".join(SUFFIXES)
+            raise InputError(f"{root}: no {folder.name}: {folder.name}/ is not there or holds no file of {kinds}")
+    label_files = _by_name(labels)
+    image_files = _by_name(images)
+    # A name that ends in four digits is a case of its own where labels bear the same name.
+    alone = {name for name in image_files if name in label_files or channel_of(name) is None}
+    studies = group_channels(path for name, path in image_files.items() if name not in alone)
+    if both := alone & studies.keys():
+        raise InputError(f"{images}: {min(both)} is there both with and without a channel number; keep one")
+    studies |= {name: (image_files[name],) for name in alone}
+    found: list[CasePaths | BrokenCase] = []
+    for name in sorted(studies.keys() | label_files.keys()):
+        if name not in label_files:
+            found.append(BrokenCase(name, f"no labels: {labels.name}/ holds no file of its name"))
+        elif name not in studies:
+            found.append(BrokenCase(name, f"no image: {images.name}/ holds no file of its name"))
+        else:
+            found.append(_complete(name, studies[name], label_files[name]))
+    if not studies.keys() & label_files.keys():
+        raise InputError(f"{root}: no image has labels; name the files of {images.name}/ and {labels.name}/ alike")
+    return _folder(root, found, {"name": root.resolve().name} | described)
+
+
+def _folder(root: Path, found: list[CasePaths | BrokenCase], described: dict[str, Any]) -> DataFolder:
+    cases = tuple(case for case in found if isinstance(case, CasePaths))
+    broken = tuple(case for case in found if isinstance(case, BrokenCase))
+    return DataFolder(root=root, cases=cases, broken=broken, **described)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if is_image(path) and files.setdefault(image_name(path), path) != path:
+            raise InputError(f"{folder}: {files[image_name(path)].name} and {path.name} bear one name; keep one")
+    return files
+
+
+def _complete(name: str, images: tuple[Path, ...], labels: Path) -> CasePaths | BrokenCase:
+    """The case, unless the numbers of its channel files have a gap."""
+    numbered = [channel_of(image_name(path)) for path in images]
+    numbers = [found[1] for found in numbered if found is not None and found[0] == name]
+    if numbers and numbers != list(range(len(numbers))):
+        found = ", ".join(f"{number:04d}" for number in numbers)
+        return BrokenCase(name, f"channel files {found} found, expected 0000, 0001, ... without a gap")
+    return CasePaths(name, images, labels)

@@ -1,0 +1,127 @@
+"""Losses by name: a region term (soft Dice) and a pixel term, and after a `+` a boundary term.
+
+    dice-ce      soft Dice and cross-entropy, as in nnU-Net (arXiv 1809.10486)
+    dice-bce     soft Dice and binary cross-entropy, one class against the rest (Combo loss, arXiv 1805.02798)
+    dice-focal   soft Dice and focal loss, for small organs (AnatomyNet, arXiv 1808.05238; Lin et al., 1708.02002)
+    ...+boundary with the distance-weighted term for broken edges (Kervadec et al., arXiv 1812.07032)
+
+Every term is made of sums over the batch. `reduce` adds such a sum over the processes of a distributed run, so that
+each computes the loss of the joint batch, not of its own share; the identity where there is one process.
+
+logits: [B, K, H, W]; labels: int64 [B, H, W], 0..K-1. The background counts in the pixel terms only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from swinunet.foundation.errors import InputError
+
+Reduce = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Term = Callable[[Tensor, Tensor, Reduce], Tensor]
+
+SMOOTH = 1.0  # pixels added above and below in soft Dice: a class absent from both is a perfect answer
+FOCUS = 2.0  # gamma of the focal loss, as in its paper
+
+
+def loss_by_name(name: str, boundary_weight: float = 0.01, reduce: Reduce = lambda total: total) -> Loss:
+    """The loss of that name, a function (logits, labels) -> scalar. Raises InputError, listing the names.
+
+    boundary_weight: of the boundary term against the others, where the name ends in `+boundary`.
+    """
+    base, _, extra = name.partition("+")
+    if base not in PIXEL_TERMS or name.partition("+")[1:] not in (("", ""), ("+", "boundary")):
+        names = ", ".join(PIXEL_TERMS)
+        raise InputError(f"no loss is named {name!r}; choose one of {names}, or one of them with +boundary after it")
+    pixel_term = PIXEL_TERMS[base]
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        total = 0.5 * soft_dice_loss(logits, labels, reduce) + 0.5 * pixel_term(logits, labels, reduce)
+        return total + boundary_weight * boundary_loss(logits, labels, reduce) if extra else total
+
+    return loss
+
+
+def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """The default loss, of one process."""
+    return loss_by_name("dice-ce")(logits, labels)
+
+
+def soft_dice_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """1 - soft Dice (Milletari et al., arXiv 1606.04797), over the whole batch, mean over foreground classes: 0..1."""
+    probabilities = logits.softmax(dim=1)[:, 1:]
+    targets = _one_hot(logits, labels)[:, 1:]
+    overlap = (probabilities * targets).sum(dim=(0, 2, 3))
+    size = probabilities.sum(dim=(0, 2, 3)) + targets.sum(dim=(0, 2, 3))
+    overlap, size = reduce(torch.stack([overlap, size]))
+    return 1 - ((2 * overlap + SMOOTH) / (size + SMOOTH)).mean()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """-log p of the right class, mean over pixels."""
+    return _mean(F.cross_entropy(logits, labels, reduction="none"), reduce)
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """-log p of the right class and -log(1 - p) of every other, mean over pixels and classes.
+
+    p is the softmax that is served, so with two classes this is cross-entropy.
+    """
+    rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(dim=1) for k in range(logits.shape[1])]
+    margins = logits - torch.stack(rest, dim=1)  # B, K, H, W: the logit of p, without forming 1 - p
+    targets = _one_hot(logits, labels)
+    return _mean(F.binary_cross_entropy_with_logits(margins, targets, reduction="none"), reduce)
+
+
+def focal(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """-(1 - p)^2 log p of the right class (1708.02002, equation 4), mean over pixels."""
+    log_p = -F.cross_entropy(logits, labels, reduction="none")
+    return _mean(-((1 - log_p.exp()) ** FOCUS) * log_p, reduce)
+
+
+def boundary_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """Probability times signed distance to the boundary (1812.07032, equation 5), mean over pixels and classes.
+
+    Distances are in pixels of the network's grid, so the term can be negative: inside, probability is a gain.
+    """
+    probabilities = logits.softmax(dim=1)[:, 1:]
+    distances = signed_distances(labels, logits.shape[1]).to(probabilities)
+    return _mean(probabilities * distances, reduce)
+
+
+def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
+    """Distance of each pixel to the boundary of each foreground class, in pixels, slice by slice.
+
+    Returns float32 [B, K-1, H, W] on the CPU: positive outside, 0 on the first pixels inside, negative further in. A
+    class that a slice lacks, or that fills it, has no boundary there and is 0 everywhere (as in the authors' code).
+    """
+    found = labels.cpu().numpy()
+    distances = np.zeros((found.shape[0], num_classes - 1, *found.shape[1:]), np.float32)
+    for index, sliced in enumerate(found):
+        for value in np.unique(sliced):
+            inside = sliced == value
+            if value > 0 and not inside.all():
+                outwards, inwards = distance_transform_edt(~inside), distance_transform_edt(inside)
+                distances[index, value - 1] = outwards - np.maximum(inwards - 1, 0)
+    return torch.from_numpy(distances)
+
+
+PIXEL_TERMS: dict[str, Term] = {"dice-ce": cross_entropy, "dice-bce": binary_cross_entropy, "dice-focal": focal}
+
+
+def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
+    """Labels as [B, K, H, W] of the logits' type."""
+    return F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(logits.dtype)
+
+
+def _mean(values: Tensor, reduce: Reduce) -> Tensor:
+    total = reduce(torch.stack([values.sum(), values.new_tensor(values.numel())]))
+    return total[0] / total[1]

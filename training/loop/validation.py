@@ -1,0 +1,53 @@
+"""The network on whole cases: label maps on the native grid, and their Dice."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from swinunet.imaging.study_sampler import Output
+from swinunet.training.data.cases import Case
+from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.hardware import FP32, Precision
+from swinunet.training.metrics.case_scores import dice
+
+PREDICT_BATCH = 32
+
+
+def predict_labels(model: nn.Module, case: Case, precision: Precision = FP32) -> np.ndarray:
+    """The model's label map of one case on its native grid, post-processed as its spec says: uint8 [I, J, K]."""
+    return case.predict(lambda images, output: predict_slices(model, images, output, precision), PREDICT_BATCH)
+
+
+def predict_slices(
+    model: nn.Module, images: np.ndarray, output: Output = "labels", precision: Precision = FP32
+) -> np.ndarray:
+    """images: float16 [B, C, H, W], normalised.
+
+    Returns, on the network's grid, labels uint8 [B, H, W] or probabilities float32 [B, K, H, W].
+    """
+    device = next(model.parameters()).device
+    with torch.inference_mode(), precision.autocast():
+        logits = model(torch.from_numpy(images).to(device).float())
+    found = logits.argmax(dim=1).to(torch.uint8) if output == "labels" else logits.float().softmax(dim=1)
+    return found.cpu().numpy()
+
+
+def validate(
+    model: nn.Module, cases: list[Case], num_classes: int, precision: Precision = FP32, team: Team | None = None
+) -> np.ndarray:
+    """Dice per case and foreground class, native grid: float64 [cases, K-1], NaN where absent from both.
+
+    The processes of a team share the cases, and each gets all the scores.
+    """
+    team = team or Team()
+    model.eval()
+    own = [
+        dice(predict_labels(model, case, precision), case.native_labels.voxels, num_classes)
+        for case in cases[team.rank :: team.size]
+    ]
+    scores = np.full((len(cases), num_classes - 1), np.nan)
+    for rank, part in enumerate(team.gather(own)):
+        scores[rank :: team.size] = np.reshape(part, (-1, num_classes - 1))
+    return scores

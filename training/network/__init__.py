@@ -1,0 +1,1 @@
+"""The network: Swin-UNet, its sizes, its checkpoints, and weights published by others."""
