@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from swinunet.client.dicom import Series
-from swinunet.foundation.errors import InputError
-
-
-def fingerprint_of_file(path: Path) -> str:
-    """SHA-256 of a NIfTI file. Raises InputError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror})") from None
 
 
 def fingerprint_of_series(series: Series) -> str:

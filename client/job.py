@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
-from swinunet.client.fingerprint import fingerprint_of_file, fingerprint_of_series
+from swinunet.client.fingerprint import fingerprint_of_series
 from swinunet.client.results.outputs import OutputOptions, write_outputs
 from swinunet.client.results.report import Report
 from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation, segment_volume
 from swinunet.client.triton import JobControl, TritonModel
 from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
 from swinunet.imaging.study import image_name
 
@@ -135,7 +136,7 @@ def load_input(
                 f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "
                 f"{spec.num_modalities} ({', '.join(spec.modalities)})"
             )
-        return Loaded(path, study, None, time.perf_counter() - began, fingerprint_of_file(path))
+        return Loaded(path, study, None, time.perf_counter() - began, sha256_of_file(path))
     series = _choose_series(path, spec, series_uid, scan, allow)
     dicom = read_volume(series, allow)
     return Loaded(path, (dicom.volume,), dicom, time.perf_counter() - began, fingerprint_of_series(series))
@@ -150,7 +151,7 @@ def identify_input(
 ) -> str:
     """The fingerprint of what `load_input` would read, by its headers alone. Raises InputError."""
     if path.is_file() and has_nifti_name(path):
-        return fingerprint_of_file(path)
+        return sha256_of_file(path)
     return fingerprint_of_series(_choose_series(path, spec, series_uid, scan, allow))
 
 

@@ -25,8 +25,6 @@ def run(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m swinunet.demo", description="Segment the hippocampi of the MNI152 brain."
-    )
+    parser = argparse.ArgumentParser(description="Segment the hippocampi of the MNI152 brain.")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     run(parser.parse_args().output)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from swinunet.evaluation.report import Table
 from swinunet.evaluation.result import METRICS, Evaluation
 from swinunet.evaluation.summary import score_array
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.tables import Table
 from swinunet.training.metrics.statistics import Estimate, as_estimate, estimate_means, holm, wilcoxon_p
 
 ALPHA = 0.05

@@ -12,6 +12,7 @@ import numpy as np
 
 from swinunet.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
 from swinunet.foundation.errors import CheckpointError, InputError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import SPEC_KEY, ModelSpec, Volume, read_study
 from swinunet.imaging.study_sampler import Output
 from swinunet.training.data.cases import Ask, CasePaths, load_case
@@ -52,7 +53,7 @@ def checkpoint_predictor(path: Path) -> SlicePredictor:
     import torch
 
     from swinunet.training.loop.validation import predict_slices
-    from swinunet.training.network.checkpoint import load_checkpoint, sha256
+    from swinunet.training.network.checkpoint import load_checkpoint
 
     network, spec = load_checkpoint(path)
     if spec is None:
@@ -61,14 +62,14 @@ def checkpoint_predictor(path: Path) -> SlicePredictor:
     def ask(image: np.ndarray, output: Output) -> np.ndarray:
         return predict_slices(network, image, output)
 
-    return SlicePredictor(_identity("checkpoint", path, spec, sha256(path), f"torch {torch.__version__}"), spec, ask)
+    return SlicePredictor(
+        _identity("checkpoint", path, spec, sha256_of_file(path), f"torch {torch.__version__}"), spec, ask
+    )
 
 
 def onnx_predictor(path: Path) -> SlicePredictor:
     """An exported graph, on ONNX Runtime's CPU provider. Raises InputError for a file that is none of ours."""
     import onnxruntime
-
-    from swinunet.training.network.checkpoint import sha256
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -86,7 +87,7 @@ def onnx_predictor(path: Path) -> SlicePredictor:
         return np.asarray(session.run([output], {"image": image})[0])
 
     engine = f"onnxruntime {onnxruntime.__version__}"
-    return SlicePredictor(_identity("onnx", path, spec, sha256(path), engine), spec, ask)
+    return SlicePredictor(_identity("onnx", path, spec, sha256_of_file(path), engine), spec, ask)
 
 
 class SlicePredictor:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +9,12 @@ import numpy as np
 from swinunet.evaluation.plot import plot
 from swinunet.evaluation.result import DEFINITIONS, METRICS, Evaluation, Metric
 from swinunet.evaluation.summary import score_array
-from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
+from swinunet.foundation.tables import Table
 from swinunet.training.metrics.statistics import Estimate
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "evaluation.json", "evaluation.md", "evaluation.png"
 _WORST = 5
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text, for the terminal and for Markdown."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """The table as GitHub writes them; figures to the right."""
-        rule = ("---",) + ("---:",) * (len(self.heads) - 1)
-        return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in (self.heads, rule, *self.rows))
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the folder, and find out before the work whether it can be written. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise OutputError(f"{folder}: cannot write ({reason}); choose another folder") from None
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -132,7 +105,3 @@ def _number(value: float, digits: int) -> str:
 
 def _total(evaluation: Evaluation, key: str) -> int:
     return sum(getattr(each, key) for each in evaluation.classes)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

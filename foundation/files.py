@@ -1,14 +1,16 @@
-"""Results appear whole or not at all: written aside in the same folder, then renamed."""
+"""Files: results appear whole or not at all, written aside in the same folder, then renamed; and what a file holds."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from swinunet.foundation.errors import OutputError
+from swinunet.foundation.errors import InputError, OutputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,3 +43,26 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder, and find out before the work whether it can be written. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
+def unwritable(folder: Path, error: OSError) -> OutputError:
+    """What to say of a folder that cannot be written."""
+    return OutputError(f"{folder}: cannot write here ({os.strerror(error.errno or 0)}); choose another folder")
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises InputError, naming it, if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
-import hashlib
 import json
 import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from swinunet.foundation.files import sha256_of_file
 from swinunet.serving.errors import ServingError
 
 PLAN_FILE = "model.plan"
@@ -74,9 +74,9 @@ def check_plan(folder: Path, host: Host) -> PlanRecord:
     """
     record = read_record(folder)
     plan, graph = folder / PLAN_FILE, folder / record.onnx
-    if not graph.is_file() or sha256(graph) != record.onnx_sha256:
+    if not graph.is_file() or sha256_of_file(graph) != record.onnx_sha256:
         raise ServingError(f"{plan} was built from another {record.onnx} than the one beside it; {REBUILD}")
-    if sha256(plan) != record.plan_sha256:
+    if sha256_of_file(plan) != record.plan_sha256:
         raise ServingError(f"{plan} is not the plan that {SIDECAR_FILE} describes; {REBUILD}")
     if host.compute_capability is None:
         raise ServingError(f"{plan} needs an NVIDIA GPU, and nvidia-smi finds none here; {INSTEAD}")
@@ -120,9 +120,3 @@ def _tensorrt_version(library: str | None) -> str | None:
         return ".".join(str(loaded[f"getInferLib{part}Version"]()) for part in ("Major", "Minor", "Patch", "Build"))
     except (OSError, AttributeError):
         return None
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,8 @@ from typing import Any
 from swinunet.benchmarks.measure.graph import ENGINES, GraphResult, GraphRow
 from swinunet.benchmarks.reports.notes import closing_notes
 from swinunet.benchmarks.reports.report import page, staged_files
-from swinunet.benchmarks.reports.tables import Table, number, spread_text
+from swinunet.benchmarks.reports.tables import number, spread_text
+from swinunet.foundation.tables import Table
 
 SCHEMA_VERSION = 1
 FILES = ("graph.md", "graph.json")

@@ -14,7 +14,8 @@ from swinunet.benchmarks.measure.figures import Spread
 from swinunet.benchmarks.measure.reading import WAYS, ReadingResult, ReadingRow, ReadingSample
 from swinunet.benchmarks.reports.notes import closing_notes
 from swinunet.benchmarks.reports.report import page, staged_files
-from swinunet.benchmarks.reports.tables import NONE, Table, spread_text
+from swinunet.benchmarks.reports.tables import NONE, spread_text
+from swinunet.foundation.tables import Table
 
 SCHEMA_VERSION = 1
 FILES = ("reading.md", "reading.json", "reading.png")

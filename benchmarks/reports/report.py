@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,21 +15,13 @@ from swinunet.benchmarks.measure.machine import Machine
 from swinunet.benchmarks.reports.notes import notes
 from swinunet.benchmarks.reports.plot import plot_chain, plot_engines, plot_triton
 from swinunet.benchmarks.reports.result import CallsRow, EngineRows, Result
-from swinunet.benchmarks.reports.tables import Table, remark, tables
+from swinunet.benchmarks.reports.tables import remark, tables
 from swinunet.benchmarks.reports.verdict import goals
-from swinunet.foundation.errors import OutputError
+from swinunet.foundation.files import unwritable
+from swinunet.foundation.tables import Table
 
 SCHEMA_VERSION = 2
 FILES = ("report.md", "report.json", "engines.png", "triton.png", "chain.png")
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the folder, and find out now whether it can be written. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise unwritable(folder, error) from None
 
 
 def write_report(result: Result, folder: Path) -> list[Path]:
@@ -146,12 +137,7 @@ def page(
 
 def markdown_table(table: Table) -> str:
     """A table under its title."""
-    lines = [table.heads, ("---",) * len(table.heads), *table.rows]
-    return f"## {table.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return f"## {table.title}\n\n{table.markdown(figures_to_the_right=False)}"
 
 
 def _descriptions(result: Result) -> str:
@@ -163,9 +149,3 @@ def _descriptions(result: Result) -> str:
 def markdown_list(lines: list[str]) -> str:
     """One bullet a line."""
     return "\n".join(f"- {line}" for line in lines)
-
-
-def unwritable(folder: Path, error: OSError) -> OutputError:
-    """What to say of a folder that cannot be written."""
-    reason = os.strerror(error.errno or 0)
-    return OutputError(f"{folder}: cannot write the report here ({reason}); choose another folder")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
 from swinunet.benchmarks.measure.chain import STAGES, ChainResult
@@ -14,16 +12,8 @@ from swinunet.benchmarks.measure.subject import STANDARD, spec_name
 from swinunet.benchmarks.reports.result import CallsRow, EngineRows, Result
 from swinunet.benchmarks.reports.verdict import goals
 from swinunet.benchmarks.reports.wording import NONE, number, percent_text, spread_text
+from swinunet.foundation.tables import Table
 from swinunet.serving.canary import MIN_FOREGROUND_AGREEMENT
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, the heads of the columns, and the rows."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def tables(result: Result) -> list[Table]:

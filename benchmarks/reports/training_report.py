@@ -11,9 +11,9 @@ from swinunet.benchmarks.measure.figures import Spread
 from swinunet.benchmarks.measure.training_speed import BASELINE, BATCHES, TrainingResult, TrainingRow
 from swinunet.benchmarks.reports.notes import closing_notes
 from swinunet.benchmarks.reports.report import page, staged_files
-from swinunet.benchmarks.reports.tables import Table
 from swinunet.benchmarks.reports.wording import NONE, percent_text, spread_text
 from swinunet.benchmarks.workers.training_worker import SPEC
+from swinunet.foundation.tables import Table
 from swinunet.training.network.recipes import recipe
 
 SCHEMA_VERSION = 1

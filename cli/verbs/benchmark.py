@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swinunet.benchmarks.measure.machine import Machine
     from swinunet.benchmarks.measure.plan import Plan
     from swinunet.benchmarks.measure.runner import Progress
-    from swinunet.benchmarks.reports.tables import Table
+    from swinunet.foundation.tables import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -136,8 +136,9 @@ def _serving(
     from swinunet.benchmarks.measure.runner import run_benchmark
     from swinunet.benchmarks.measure.subject import find_subject
     from swinunet.benchmarks.reports.notes import notes
-    from swinunet.benchmarks.reports.report import prepare_folder, write_report
+    from swinunet.benchmarks.reports.report import write_report
     from swinunet.benchmarks.reports.tables import tables
+    from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
     from swinunet.training.data.folders import DataFolder
 
@@ -161,8 +162,8 @@ def _serving(
 
 def _training(recipes: str | None, output: Path, seconds: float | None, quick: bool) -> None:
     from swinunet.benchmarks.measure.training_speed import TrainingPlan, parse_recipes, run_training_benchmark
-    from swinunet.benchmarks.reports.report import prepare_folder
     from swinunet.benchmarks.reports.training_report import training_notes, training_table, write_training_report
+    from swinunet.foundation.files import prepare_folder
 
     names = parse_recipes(recipes)
     prepare_folder(output)
@@ -178,7 +179,7 @@ def _training(recipes: str | None, output: Path, seconds: float | None, quick: b
 def _reading(output: Path, quick: bool) -> None:
     from swinunet.benchmarks.measure.reading import ReadingPlan, run_reading_benchmark
     from swinunet.benchmarks.reports.reading_report import reading_notes, reading_table, write_reading_report
-    from swinunet.benchmarks.reports.report import prepare_folder
+    from swinunet.foundation.files import prepare_folder
 
     prepare_folder(output)
     with _stopped_by_sigterm(), _bar() as progress:
@@ -195,8 +196,8 @@ def _graph(
     from swinunet.benchmarks.measure.standard import standard_network
     from swinunet.benchmarks.measure.subject import find_subject, real_slices
     from swinunet.benchmarks.reports.graph_report import graph_notes, graph_table, write_graph_report
-    from swinunet.benchmarks.reports.report import prepare_folder
     from swinunet.export.repository.version_files import CHECKPOINT, read_checkpoint
+    from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
 
     if recipe is not None:

@@ -40,7 +40,6 @@ def convert(
     Example: `swinunet convert STUDY brain.nii.gz`
     """
     from swinunet.cli.verbs.inspect import scan_progress
-
     from swinunet.client.dicom import read_volume, scan_folder, select_series
     from swinunet.imaging import write_nifti
 

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
-    from swinunet.evaluation.report import Table
     from swinunet.evaluation.result import CaseResult
+    from swinunet.foundation.tables import Table
 
 _PIPE_WIDTH = 240  # columns of the table where the output is no terminal: no figure is folded
 
@@ -64,9 +64,10 @@ def _evaluate(
     if output is None:
         raise InputError("no folder for the report was given; add -o FOLDER")
     from swinunet.evaluation.predictors import open_predictor
-    from swinunet.evaluation.report import prepare_folder, summary_table, write_report
+    from swinunet.evaluation.report import summary_table, write_report
     from swinunet.evaluation.run import evaluate
     from swinunet.evaluation.selection import select_cases
+    from swinunet.foundation.files import prepare_folder
 
     names = None if cases is None else [name for name in cases.split(",") if name]
     selection = select_cases(data, split, part.value, names)
@@ -85,9 +86,8 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
     import json
 
     from swinunet.evaluation.compare import compare
-    from swinunet.evaluation.report import prepare_folder
     from swinunet.evaluation.result import read_evaluation
-    from swinunet.foundation.files import written_aside
+    from swinunet.foundation.files import prepare_folder, written_aside
 
     found = compare(read_evaluation(first), read_evaluation(second), seed)
     if output is not None:

@@ -104,10 +104,10 @@ def _roll_back(repository: Path, model: str | None) -> None:
 def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
     """What shows a report, and keeps it in `folder`; that of a version that failed is shown, too."""
     from rich.console import Console
-    from swinunet.cli.verbs.evaluate import show_table
 
-    from swinunet.evaluation.report import prepare_folder
+    from swinunet.cli.verbs.evaluate import show_table
     from swinunet.export.gate.report import GateError
+    from swinunet.foundation.files import prepare_folder
 
     if folder is not None:
         prepare_folder(folder)

@@ -65,7 +65,6 @@ def _segment(
     Many studies, and going on where it stopped: `swinunet segment --tree archive/ -o results --resume`
     """
     from swinunet.cli.segment_summary import finish
-
     from swinunet.client import TritonModel, folders_called, parse_roi, segment_studies
 
     if overwrite and resume:

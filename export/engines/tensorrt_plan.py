@@ -16,8 +16,8 @@ from swinunet.export.engines.contract import expect_file
 from swinunet.export.engines.onnx_runtime import GRAPHS
 from swinunet.export.repository.triton_config import MAX_BATCH_SIZE
 from swinunet.foundation.errors import InputError, MissingExtraError
-from swinunet.foundation.files import write_whole
-from swinunet.serving.plan import INSTEAD, PLAN_FILE, SIDECAR_FILE, Host, PlanRecord, sha256, this_host
+from swinunet.foundation.files import sha256_of_file, write_whole
+from swinunet.serving.plan import INSTEAD, PLAN_FILE, SIDECAR_FILE, Host, PlanRecord, this_host
 
 TIMING_CACHE_FILE = "model.plan.timing"  # what TensorRT measured; makes the next build on this GPU faster
 _OPTIMAL_BATCH = 8
@@ -63,8 +63,8 @@ def write_plan(
         gpu=host.gpu or "",
         compute_capability=host.compute_capability or "",
         onnx=graph.name,
-        onnx_sha256=sha256(graph),
-        plan_sha256=sha256(folder / PLAN_FILE),
+        onnx_sha256=sha256_of_file(graph),
+        plan_sha256=sha256_of_file(folder / PLAN_FILE),
         precision=precision,
         profile=profile,
         command=command,

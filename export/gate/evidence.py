@@ -64,7 +64,7 @@ class Evidence:
 
 
 def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
-    """The evidence in `data`: a labelled folder (see `training/data/folders.py`), images (see `export/sample_slices.py`), or None.
+    """The evidence in `data`: a labelled folder, images (see `sample_slices.py`), or None.
 
     split: split.json of the model's run, where it exists: its validation cases are taken where the folder has any, and
     its training cases never. Raises InputError if nothing is left, or what reading the data raises.

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from swinunet.evaluation.report import Table
 from swinunet.export.gate.clinic import ClinicFigures
 from swinunet.export.gate.rows import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
 from swinunet.export.gate.tensors import BatchFigures
 from swinunet.foundation.errors import ParityError
 from swinunet.foundation.files import write_whole
+from swinunet.foundation.tables import Table
 
 JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all

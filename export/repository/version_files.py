@@ -13,8 +13,9 @@ import torch
 from swinunet.export.repository.model_card import model_card
 from swinunet.export.sample_slices import sample_slices
 from swinunet.foundation.errors import CheckpointError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec
-from swinunet.training.network.checkpoint import load_checkpoint, sha256
+from swinunet.training.network.checkpoint import load_checkpoint
 from swinunet.training.network.swin_unet import SwinUNet
 
 CHECKPOINT, GRAPH, SPLIT, NOTES = "checkpoint.safetensors", "model.onnx", "split.json", "NOTES.md"
@@ -29,7 +30,7 @@ def read_checkpoint(checkpoint: Path, version: int | None) -> tuple[SwinUNet, Mo
     network, spec = load_checkpoint(checkpoint)
     if spec is None:
         raise CheckpointError(f"{checkpoint}: holds no model spec, so nobody could serve it; train it first")
-    provenance = dataclasses.replace(spec.provenance, checkpoint_sha256=sha256(checkpoint))
+    provenance = dataclasses.replace(spec.provenance, checkpoint_sha256=sha256_of_file(checkpoint))
     return network, dataclasses.replace(spec, version=version or spec.version, provenance=provenance)
 
 

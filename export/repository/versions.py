@@ -30,8 +30,8 @@ from pathlib import Path
 from swinunet.export.repository.served_configs import CPU_CONFIG, Configs, make_configs, recorded_choice
 from swinunet.export.repository.version_files import CHECKPOINT, GRAPH, read_checkpoint
 from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec
-from swinunet.training.network.checkpoint import sha256
 
 _ASIDE = re.compile(r"\.\d+\.[\w.]+")  # .<version>.<random> of a version, .<process>.<name> of a config
 _SUFFIX = ".export"
@@ -151,9 +151,9 @@ def find_version(path: Path, repository: Path) -> Path:
         if not (path / CHECKPOINT).is_file() or not (path / GRAPH).is_file():
             raise InputError(f"{path}: no model version; expected a folder with {GRAPH} and {CHECKPOINT} in it")
         return path
-    wanted = sha256(path)
+    wanted = sha256_of_file(path)
     found = [file.parent for file in repository.glob(f"*/*/{CHECKPOINT}") if file.parent.name.isdecimal()]
-    same = [folder for folder in found if sha256(folder / CHECKPOINT) == wanted]
+    same = [folder for folder in found if sha256_of_file(folder / CHECKPOINT) == wanted]
     if not same:
         raise InputError(f"{path}: no version in {repository} was exported from this checkpoint; export it first")
     return max(same, key=lambda folder: int(folder.name))

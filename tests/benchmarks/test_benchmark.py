@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from server_traces import eventually
 from small_model import SMALL_SPEC
 
-from swinunet.benchmarks import stations
+from swinunet.benchmarks.measure import stations
 from swinunet.benchmarks.measure.chain import STAGES
 from swinunet.benchmarks.measure.plan import BASELINE, Calls, Engine, Plan
 from swinunet.benchmarks.measure.runner import run_benchmark

@@ -15,8 +15,9 @@ from dicom_series import PATIENT, make_enhanced, make_series, save
 from small_model import SMALL_SPEC
 
 from swinunet.client.dicom import scan_folder
-from swinunet.client.fingerprint import fingerprint_of_file, fingerprint_of_series
+from swinunet.client.fingerprint import fingerprint_of_series
 from swinunet.client.results.report import Report, read_report, write_report
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import write_nifti
 from swinunet.serving import TritonServer
 
@@ -191,7 +192,7 @@ def test_deidentified_results_are_known_again_by_the_key_alone(case: Path, tmp_p
     status, said, _ = segment(*deidentified, "--resume")
     assert (status, "0 done, 3 skipped, 0 refused" in said) == (0, True)
     assert contents(tmp_path / "out") == before
-    secrets = [uid, fingerprint_of_file(case), "echoes", "case.nii", *PATIENT.values()]
+    secrets = [uid, sha256_of_file(case), "echoes", "case.nii", *PATIENT.values()]
     for report in (tmp_path / "out").rglob("report.json"):
         assert not [secret for secret in secrets if secret in report.read_text()]
     assert not [secret for secret in secrets if secret in said]

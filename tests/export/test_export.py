@@ -19,8 +19,9 @@ from swinunet.export.pipeline import GateOptions, check_version, export_checkpoi
 from swinunet.export.repository.versions import versions
 from swinunet.export.sample_slices import sample_slices
 from swinunet.foundation.errors import CheckpointError, InputError, OutputError, SpecError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec, Volume, write_nifti
-from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint, sha256
+from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet
 
@@ -101,9 +102,9 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases:
         *(f"small/1/{name}" for name in ("model.onnx", "model_fp16.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
         *(f"small/1/{name}" for name in ("checkpoint.safetensors", "split.json", "gate.json", "GATE.md")),
     }
-    assert done.spec.provenance.checkpoint_sha256 == sha256(checkpoint)
+    assert done.spec.provenance.checkpoint_sha256 == sha256_of_file(checkpoint)
     assert read_spec(done.folder / "model.onnx") == done.spec
-    assert sha256(checkpoint) in (done.folder / "MODEL_CARD.md").read_text()
+    assert sha256_of_file(checkpoint) in (done.folder / "MODEL_CARD.md").read_text()
     assert check_version(done.folder, repository, cases, OFF_LINE).passes
     with np.load(done.folder / "canary.npz") as canary:
         network, _ = load_checkpoint(done.folder / "checkpoint.safetensors")

@@ -13,10 +13,10 @@ import torch
 from onnx import numpy_helper
 from small_model import SMALL_SPEC, small_images
 
-from swinunet.export import quantisation
 from swinunet.export.engines import load_engine
 from swinunet.export.engines.artefacts import make_artefacts
 from swinunet.export.gate.rows import choose_rows
+from swinunet.export.graph import quantisation
 from swinunet.export.graph.onnx_graph import export_onnx
 from swinunet.export.graph.quantisation import dice, quantise_onnxruntime, quantise_openvino, split_slices
 from swinunet.export.sample_slices import sample_slices

@@ -19,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from small_model import small_images, write_small_repository
 
 from swinunet import serving
-from swinunet.export import tensorrt_plan
+from swinunet.export.engines import tensorrt_plan
 from swinunet.export.engines.tensorrt_plan import build_plan, write_plan
 from swinunet.export.graph.quantisation import quantise_onnxruntime
 from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.serving import ServingError, TritonServer
 from swinunet.serving.plan import Host, check_plan, check_plans
 
@@ -88,8 +89,8 @@ def write_plan_of_nothing(folder: Path, host: Host) -> None:
         gpu=str(host.gpu),
         compute_capability=str(host.compute_capability),
         onnx="model.onnx",
-        onnx_sha256=serving.plan.sha256(folder / "model.onnx"),
-        plan_sha256=serving.plan.sha256(folder / "model.plan"),
+        onnx_sha256=sha256_of_file(folder / "model.onnx"),
+        plan_sha256=sha256_of_file(folder / "model.plan"),
         precision="fp16",
         profile={"min": [1, 1, 32, 32], "opt": [8, 1, 32, 32], "max": [16, 1, 32, 32]},
         command=COMMAND,

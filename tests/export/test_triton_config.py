@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from small_model import SMALL_SPEC
 from tritonclient.grpc import model_config_pb2
 
-from swinunet.export import triton_config
+from swinunet.export.repository import triton_config
 from swinunet.export.repository.served_configs import make_configs, recorded_choice
 from swinunet.export.repository.triton_config import cpu_config, gpu_config
 from swinunet.imaging import SPEC_KEY, Label, ModelSpec

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from swinunet.export import triton_config
+from swinunet.export.repository import triton_config
 from swinunet.imaging import SPEC_KEY, Code, Label, ModelSpec, ZScore
 
 CODE = Code("5366008", "SCT", "Hippocampus")

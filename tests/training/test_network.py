@@ -13,8 +13,9 @@ from reference_swin_unet import attention_rules, stored_mask
 from safetensors.torch import load_file, save_file
 
 from swinunet.foundation.errors import CheckpointError, InputError, OutputError, SpecError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import Code, Label, ModelSpec, ZScore
-from swinunet.training.network.checkpoint import CONFIG_KEY, load_checkpoint, save_checkpoint, sha256
+from swinunet.training.network.checkpoint import CONFIG_KEY, load_checkpoint, save_checkpoint
 from swinunet.training.network.recipes import RECIPES, gflop, parameters, recipe
 from swinunet.training.network.swin_blocks import (
     DropPath,
@@ -240,7 +241,7 @@ def test_checkpoint_there_and_back(tmp_path: Path, spec: ModelSpec | None) -> No
     with torch.no_grad():
         assert torch.equal(again(image), model(image))
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
-    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sha256_of_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     (tmp_path / "other").touch()
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
@@ -269,8 +270,8 @@ def test_broken_checkpoints_are_refused(tmp_path: Path) -> None:
     for path in (truncated, text):
         with pytest.raises(CheckpointError, match=f"{path.name}: not a complete safetensors file"):
             load_checkpoint(path)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        sha256(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be read"):
+        sha256_of_file(tmp_path / "none")
 
 
 _CONFIG = dataclasses.asdict(TINY)

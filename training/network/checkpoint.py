@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -77,15 +76,6 @@ def start_from(path: Path, network: SwinUNet) -> list[str]:
         )
     network.load_state_dict({name: tensor for name, tensor in weights.items() if name not in other}, strict=False)
     return other
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal. Raises CheckpointError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
