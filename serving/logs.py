@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -64,11 +65,21 @@ def failure_reason(lines: Iterable[str]) -> str:
     return ""
 
 
-class LogPump:
-    """Reads a server's output in a thread, so that it never blocks; hands readable lines on and keeps the last ones."""
+def shown(path: Path) -> str:
+    """A path as text that can be printed, whatever bytes are in it."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
-    def __init__(self, stream: IO[str], sink: LogSink | None, file: Path | None) -> None:
-        self._stream, self._sink, self._file = stream, sink, file
+
+class LogPump:
+    """Reads a server's output in a thread, so that it never blocks; hands readable lines on and keeps the last ones.
+
+    replaced: text in lines, and what to write instead.
+    """
+
+    def __init__(
+        self, stream: IO[str], sink: LogSink | None, file: Path | None, replaced: Mapping[str, str] | None = None
+    ) -> None:
+        self._stream, self._sink, self._file, self._replaced = stream, sink, file, dict(replaced or {})
         self._lines: deque[str] = deque(maxlen=400)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._pump, name="triton-log", daemon=True)
@@ -103,6 +114,8 @@ class LogPump:
             for raw in self._stream:
                 line = readable(raw.rstrip("\n"))
                 if line is not None:
+                    for text, replacement in self._replaced.items():
+                        line = line.replace(text, replacement)
                     self.say(line)
 
 

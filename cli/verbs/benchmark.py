@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from swinunet.foundation.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
     from rich.table import Table as Grid
@@ -144,7 +145,7 @@ def _serving(
 
     if data is not None:
         DataFolder.open(data)  # refuse it now, not in every engine
-    with TemporaryDirectory(prefix="swinunet-benchmark-") as made, _stopped_by_sigterm():
+    with TemporaryDirectory(prefix="swinunet-benchmark-") as made, sigterm_interrupts():
         if recipe is not None:
             from swinunet.benchmarks.measure.standard import standard_subject
 
@@ -169,7 +170,7 @@ def _training(recipes: str | None, output: Path, seconds: float | None, quick: b
     prepare_folder(output)
     rounds, default_s = (2, 0.2) if quick else (5, 2.0)
     plan = TrainingPlan(names, rounds, seconds or default_s, quick)
-    with _stopped_by_sigterm(), _bar() as progress:
+    with sigterm_interrupts(), _bar() as progress:
         result = run_training_benchmark(plan, progress)
     files = write_training_report(result, output)
     _show("Training", result.machine, [training_table(result)], training_notes(result))
@@ -182,7 +183,7 @@ def _reading(output: Path, quick: bool) -> None:
     from swinunet.foundation.files import prepare_folder
 
     prepare_folder(output)
-    with _stopped_by_sigterm(), _bar() as progress:
+    with sigterm_interrupts(), _bar() as progress:
         result = run_reading_benchmark(ReadingPlan.short() if quick else ReadingPlan(), progress)
     files = write_reading_report(result, output)
     _show("Reading", result.machine, [reading_table(result)], reading_notes(result))
@@ -210,23 +211,13 @@ def _graph(
         slices, _ = real_slices(subject)
     prepare_folder(output)
     rounds, default_s = (2, 0.1) if quick else (5, 1.0)
-    with _stopped_by_sigterm(), _bar() as progress:
+    with sigterm_interrupts(), _bar() as progress:
         result = run_graph_benchmark(
             title, network, spec, slices, GraphPlan(rounds, seconds or default_s, quick), progress
         )
     files = write_graph_report(result, output)
     _show(result.title, result.machine, [graph_table(result)], graph_notes(result))
     print(f"{output}: {', '.join(path.name for path in files)}")
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM clean up as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +15,7 @@ import typer
 from swinunet.cli import server_options as server
 from swinunet.cli import study_options as of
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -82,7 +81,7 @@ def _segment(
         resume=resume,
     )  # fmt: skip
     with (
-        _sigterm_interrupts(),
+        sigterm_interrupts(),
         _server(url, repository, options) as (address, options),
         TritonModel(address, model, options) as served,
     ):
@@ -101,20 +100,6 @@ def _server(url: str | None, repository: Path | None, options: ServerOptions) ->
 
     with TritonServer(repository or default_repository()) as ours:
         yield ours.url, dataclasses.replace(options, headers=ours.restricted_headers)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that it cleans up after itself."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _run(

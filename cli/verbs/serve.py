@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from swinunet.foundation.signals import sigterm_interrupts
 
 if TYPE_CHECKING:
     from swinunet.serving import TritonServer
@@ -49,9 +49,8 @@ def serve(
         log=lambda line: typer.echo(line, err=True),
         log_file=log_file,
     )
-    _interrupt_on_signals()
     try:
-        with server:
+        with sigterm_interrupts(once=True), server:
             models = ", ".join(f"{model.name} version {model.version}" for model in server.models)
             http = f", HTTP {server.http_url}" if server.http_url else ""
             typer.echo(f"serving {models}: gRPC {server.url}{http}, metrics {server.metrics_url}; Ctrl-C stops")
@@ -78,15 +77,3 @@ def _watch(server: TritonServer, check_every: float) -> None:
             if failures == 2 or not server.alive():
                 raise
         next_check = time.monotonic() + check_every
-
-
-def _interrupt_on_signals() -> None:
-    """SIGTERM stops like Ctrl-C; a second signal does not disturb the stopping."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
