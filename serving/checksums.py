@@ -30,6 +30,11 @@ def served_version_folders(repository: Path, config_name: str | None) -> Iterato
         yield from (model / number for number in chosen if number in numbers)
 
 
+def sha256_of_served_files(folder: Path) -> dict[str, str]:
+    """What gate.json holds of a version folder: the SHA-256 of each file that can be served, by name."""
+    return {path.name: sha256_of_file(path) for path in sorted(folder.iterdir()) if path.suffix in SERVED_SUFFIXES}
+
+
 def check_files(folder: Path) -> bool:
     """Check every served file of a version folder. Returns False if its gate.json has no checksums, or there is none.
 

@@ -6,8 +6,10 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +26,8 @@ from swinunet.serving.plan import check_plans
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
 
 _POLL_SECONDS = 0.05
+_WATCH_SECONDS = 0.2
+_RESTARTS = 2  # of a server that dies in the middle of a job
 _ATTEMPTS = 3  # a free port that we chose may be taken before Triton binds it
 _RESTRICTED_KEY = "swinunet"
 # Through these a caller could write files or reach into the backend's memory, so only this server's owner may use them.
@@ -82,6 +86,8 @@ class TritonServer:
         self._keeper: subprocess.Popen[Any] | None = None
         self._pump: LogPump | None = None
         self._belongings: Belongings | None = None
+        self._gone: str | None = None
+        self._abandoned = threading.Event()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -164,6 +170,45 @@ class TritonServer:
                         f"WARNING {model.name} version {model.version} has no canary.npz: only ready, not checked"
                     )
         return models
+
+    @contextmanager
+    def started_again_if_it_dies(self) -> Iterator[None]:
+        """While the block runs, start the server again at the same address when its process ends, a few times.
+
+        Clients that try again after an outage need not notice; `why_gone` says when there is no more hope.
+        """
+        self._requested, self._gone = dict(self._ports), None
+        self._abandoned.clear()
+        watch = threading.Thread(target=self._start_again, name="triton-watch", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            self._abandoned.set()
+            watch.join()
+
+    def why_gone(self) -> str | None:
+        """Why the server died and was not started again, in one line; None while it runs or is being started."""
+        return self._gone
+
+    def _start_again(self) -> None:
+        for _ in range(_RESTARTS):
+            while self.alive():
+                if self._abandoned.wait(_WATCH_SECONDS):
+                    return
+            self._say("WARNING Triton ended unexpectedly; it is started again")
+            self._end(signal.SIGQUIT)
+            try:
+                self.start()
+            except ServingError as error:
+                self._gone = f"the Triton that was started here ended, and does not start again: {error}"
+                return
+        while self.alive() and not self._abandoned.wait(_WATCH_SECONDS):
+            pass
+        if not self.alive():
+            self._gone = (
+                f"the Triton that was started here ended {_RESTARTS + 1} times; look for what ends it (memory?)"
+            )
 
     def close(self) -> None:
         """Stop the server: SIGTERM, grace, SIGKILL, and nothing left of it. Does nothing if it is not running."""
@@ -252,6 +297,8 @@ class TritonServer:
         while not all(is_listening(port) for port in self._ports.values()):
             if not self.alive() or self._pump.doomed():
                 raise ServingError(f"Triton did not start{self._because()}")
+            if self._abandoned.is_set():
+                raise ServingError("Triton is no longer wanted")
             if time.monotonic() > deadline:
                 raise ServingError(f"Triton was not ready within {self._start_timeout:g} s{self._because()}")
             time.sleep(_POLL_SECONDS)

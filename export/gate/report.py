@@ -14,6 +14,7 @@ from swinunet.export.gate.tensors import BatchFigures
 from swinunet.foundation.errors import ParityError
 from swinunet.foundation.files import write_whole
 from swinunet.foundation.tables import Table
+from swinunet.serving.checksums import sha256_of_served_files
 
 JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
@@ -87,8 +88,12 @@ class Report:
             raise GateError("; ".join(parts), self)
 
     def write(self, folder: Path) -> None:
-        """Write both files into `folder`, which exists. Raises OutputError."""
-        write_whole(folder / JSON_NAME, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        """Write both files into `folder`, the version's, which is complete by now. Raises OutputError.
+
+        gate.json also has the SHA-256 of every file that can be served, which `serving` checks.
+        """
+        proof = {**asdict(self), "sha256": sha256_of_served_files(folder)}
+        write_whole(folder / JSON_NAME, (json.dumps(proof, indent=1) + "\n").encode())
         write_whole(folder / MARKDOWN_NAME, self.markdown().encode())
 
     def markdown(self) -> str:

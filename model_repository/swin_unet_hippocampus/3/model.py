@@ -14,6 +14,8 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +25,10 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+# Before either engine is imported: neither may report its use to its maker (swinunet/foundation/telemetry.py).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 _USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
 _set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
