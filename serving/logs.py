@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
+
+from swinunet.serving.errors import printable
 
 LogSink = Callable[[str], None]
 
@@ -19,6 +20,7 @@ _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 _NOISE = re.compile(
+    r"Failed to create instance|All log messages before absl|tensorflow\.GraphDef|"  # said again, or of no use here
     r"CUDA driver version is insufficient|CUDA memory pool disabled|CudaDriverHelper has not been initialized"
     r"|Non-graceful termination detected|^TRITONBACKEND_|Collecting CPU metrics|Timeout \d+: Found"
     r"|^\s*$|^[+|]"  # the tables, which repeat what was said or asked
@@ -50,7 +52,7 @@ def readable(line: str) -> str | None:
         return None
     if match and match[2].endswith("_stub.cc") and message.startswith("Failed to"):
         level = "ERROR"  # logged as INFO, but it ends the load
-    return f"{level} {message}".strip()
+    return f"{level} {_one_line(message) if level == 'ERROR' else message}".strip()
 
 
 def failure_reason(lines: Iterable[str]) -> str:
@@ -63,11 +65,6 @@ def failure_reason(lines: Iterable[str]) -> str:
                 detail = _parse_error(lines) if "failed to read text proto" in match[0] else ""
                 return _one_line(match[0]) + detail
     return ""
-
-
-def shown(path: Path) -> str:
-    """A path as text that can be printed, whatever bytes are in it."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class LogPump:
@@ -96,6 +93,7 @@ class LogPump:
 
     def say(self, line: str) -> None:
         """Add a line of our own."""
+        line = printable(line)
         with self._lock:
             self._lines.append(line)
         with contextlib.suppress(Exception):  # a reader gone (a closed terminal) must not stop the pump, nor Triton
@@ -136,5 +134,5 @@ def _parse_error(lines: list[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without the Python traceback that the backend appends."""
-    return " ".join(text.partition("\n\nAt:")[0].split())
+    """Without the Python traceback that the backend appends, nor the names under which it passes an error on."""
+    return " ".join(text.partition("\n\nAt:")[0].replace("Internal: TritonModelException: ", "").split())

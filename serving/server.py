@@ -18,10 +18,10 @@ from swinunet.foundation.python_process import start_script
 from swinunet.serving import keeper
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
 from swinunet.serving.checksums import check_files, served_version_folders
-from swinunet.serving.errors import ServingError
-from swinunet.serving.leftovers import Belongings, remove_leftovers
+from swinunet.serving.errors import ServingError, printable
+from swinunet.serving.leftovers import Belongings, is_launchable, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
-from swinunet.serving.logs import LogPump, LogSink, failure_reason, shown
+from swinunet.serving.logs import LogPump, LogSink, failure_reason
 from swinunet.serving.plan import check_plans
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
 
@@ -258,7 +258,7 @@ class TritonServer:
             start_new_session=True,
         )
         assert self._keeper.stdout is not None
-        as_given = {str(folder / _MODELS): shown(self.repository)}
+        as_given = {str(folder / _MODELS): printable(str(self.repository))}
         self._pump = LogPump(self._keeper.stdout, self._log, self._log_file, as_given)
 
     def _hidden_arguments(self) -> dict[str, str]:
@@ -331,6 +331,12 @@ def _check_repository(repository: Path, config_name: str | None) -> None:
         raise ServingError(f"{repository} is no folder; expected a Triton model repository (swinunet export makes one)")
     if not any(entry.is_dir() for entry in repository.iterdir()):
         raise ServingError(f"{repository} has no model in it; expected <model>/<version>/ (swinunet export makes them)")
+    for model in repository.iterdir():
+        if model.is_dir() and not is_launchable(Path(model.name)):
+            raise ServingError(
+                f"the model folder {model} has a name that Triton cannot start; "
+                "use letters, digits, - and _ in the folder and in its configs"
+            )
     # Triton would fall back to config.pbtxt without a word, and fail for a reason that has nothing to do with it.
     if config_name and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
         known = ", ".join(sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})) or "none"

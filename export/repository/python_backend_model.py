@@ -70,7 +70,11 @@ class TritonPythonModel:
         self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
         name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
         path = _graph(Path(args["model_repository"], args["model_version"]), name, precision)
-        self._run, description = _LOADERS[name](path, precision, int(threads))
+        try:
+            self._run, description = _LOADERS[name](path, precision, int(threads))
+        except Exception as error:  # each engine raises what it likes on a damaged graph
+            reason = " ".join(str(error).split())[-200:]
+            raise pb_utils.TritonModelException(f"{path} cannot be loaded by {name} ({reason})") from None
         self._at_once = max(1, _PIXELS_AT_ONCE // (self._shape[1] * self._shape[2]))
         for batch in {1, min(self._at_once, config["max_batch_size"])}:
             self._run(np.zeros((batch, *self._shape), np.float16))  # a first run allocates; no caller should wait

@@ -40,7 +40,9 @@ def kill_at_once(supervisor: subprocess.Popen[str], leader: int) -> None:
     assert eventually(lambda: session_of(leader) == [], 10)
 
 
-def test_the_next_start_removes_what_processes_killed_at_once_left(tritonserver: object, small_repository: Path) -> None:
+def test_the_next_start_removes_what_processes_killed_at_once_left(
+    tritonserver: object, small_repository: Path
+) -> None:
     before = set(Path("/tmp").glob("python_env_*"))
     command = [sys.executable, "-c", SUPERVISOR, str(small_repository)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
