@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.split import Part, read_split
 
-Part = Literal["training", "validation"]
 _LISTED = 5  # names in a message
 
 
@@ -51,7 +49,8 @@ def select_cases(
     found = {case.name: case for case in folder.cases}
     chosen, words, used = list(found), f"all {len(found)} cases", None
     if split is not None:
-        used, chosen = _read_split(split, part)
+        (chosen,) = read_split(split, (part,))
+        used = Split(str(split), sha256_of_file(split), part)
         words = f"the {len(chosen)} {part} cases of {split}"
         _require(chosen, found, f"{split} names", f"{data} has")
     if names is not None:
@@ -59,19 +58,6 @@ def select_cases(
         chosen = [name for name in chosen if name in set(names)]
         words = f"{len(chosen)} by name of {words}"
     return Selection(folder.name, folder.label_names, tuple(found[name] for name in chosen), words, used)
-
-
-def _read_split(split: Path, part: Part) -> tuple[Split, list[str]]:
-    try:
-        content = split.read_bytes()
-        chosen = json.loads(content)[part]
-        if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
-            raise TypeError(part)
-    except OSError as error:
-        raise InputError(f"{split}: cannot read ({error.strerror}); expected the split.json of a run") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run") from None
-    return Split(str(split), hashlib.sha256(content).hexdigest(), part), chosen
 
 
 def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePaths], who: str, where: str) -> None:

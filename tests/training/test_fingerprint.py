@@ -1,4 +1,4 @@
-"""The look-over: every defect is found and named, the spec follows from the data, and what the user says wins."""
+"""Data examined before a run: every defect is named, the spec follows from the data, and what the user sets wins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blobs import SPEC
 from labelled_folders import SHAPE, Made, make_cases, put, write_index, write_msd, write_plain, write_png
 from typer.testing import CliRunner
 
@@ -72,7 +73,7 @@ def test_every_defect_is_named_and_can_be_skipped(defect: str, tmp_path: Path) -
     prepared.write(tmp_path / "run")
     (skipped,) = json.loads((tmp_path / "run" / "fingerprint.json").read_text())["skipped"]
     assert skipped["name"] == BROKEN
-    assert reopen(root, tmp_path / "run") == prepared.folder
+    assert reopen(root, tmp_path / "run", prepared.spec).folder == prepared.folder
 
 
 def test_figures_are_those_of_the_data(tmp_path: Path) -> None:
@@ -251,11 +252,11 @@ def test_png_says_what_it_does_not_know(tmp_path: Path) -> None:
 def test_a_run_without_its_fingerprint_is_not_reopened(tmp_path: Path) -> None:
     root = write_msd(tmp_path / "data", make_cases())
     with pytest.raises(InputError, match=r"no usable fingerprint\.json"):
-        reopen(root, tmp_path)
+        reopen(root, tmp_path, SPEC)
     prepare(root, SIZE).write(tmp_path)
     (root / "labelsTr" / "case_0.nii.gz").unlink()
     with pytest.raises(InputError, match=r"4 cases were used when .* was begun, 3 of them are there"):
-        reopen(root, tmp_path)
+        reopen(root, tmp_path, SPEC)
 
 
 def test_a_run_goes_on_without_the_broken(tmp_path: Path) -> None:

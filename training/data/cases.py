@@ -1,34 +1,18 @@
-"""Cases as training slices: split by case, read, checked against the spec and preprocessed."""
+"""Cases as training slices: read, checked against the spec and preprocessed."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, StudySlices, Volume, read_labels, read_study
+from swinunet.imaging import ModelSpec, StudySlices, Volume
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
-
-
-def split_cases(
-    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int
-) -> tuple[list[CasePaths], list[CasePaths]]:
-    """Training and validation cases, by case, shuffled with `seed`; each part has one case at least.
-
-    Raises InputError if there are fewer than two cases.
-    """
-    if len(cases) < 2:
-        raise InputError(f"{len(cases)} labelled cases; training needs two at least, one of them to validate on")
-    shuffled = sorted(cases, key=lambda case: case.name)
-    random.Random(seed).shuffle(shuffled)
-    held_out = min(max(1, round(len(cases) * validation_fraction)), len(cases) - 1)
-    return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
-
+from swinunet.training.data.volume_store import CaseVolumes, VolumeStore, read_volumes
 
 PredictSlices = Callable[[np.ndarray, Output], np.ndarray]
 """A network: images float16 [B, C, H, W] and the output wanted, to labels [B, H, W] or probabilities
@@ -62,9 +46,13 @@ class Case:
         return slices.mask()
 
 
-def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
-    """Read and preprocess one case. Raises InputError naming it if image and labels do not belong together."""
-    study, labels = read_study(paths.images), read_labels(paths.labels)
+def load_case(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = None) -> Case:
+    """Preprocess one case. volumes: what its files hold; None reads them.
+
+    Raises InputError naming the case if image and labels do not belong together.
+    """
+    volumes = volumes or read_volumes(paths)
+    study, labels = volumes.study, volumes.labels
     if not labels.same_grid(study[0]):
         raise InputError(
             f"{paths.name}: image grid {study[0].shape} and label grid {labels.shape} differ in size or position"
@@ -87,11 +75,14 @@ def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: Mod
     return Case(name, spec, study, images, network_labels, sagittal, labels)
 
 
-def load_cases(paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None) -> list[Case]:
-    """`load_case` for each, with `tick` called after each."""
+def load_cases(
+    paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None, store: VolumeStore | None = None
+) -> list[Case]:
+    """`load_case` for each, with the volumes that `store` has kept; `tick` is called after each."""
+    store = store or VolumeStore(0)
     cases = []
     for case in paths:
-        cases.append(load_case(case, spec))
+        cases.append(load_case(case, spec, store.take(case)))
         tick()
     return cases
 

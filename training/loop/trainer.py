@@ -25,10 +25,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import ModelSpec, Provenance
-from swinunet.training.data.cases import Case, load_cases, split_cases, with_seen_volumes
-from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.cases import Case, load_cases, with_seen_volumes
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
 from swinunet.training.data.spec_overrides import SpecOverrides
+from swinunet.training.data.volume_store import VolumeStore
 from swinunet.training.loop.batch_loader import Batch, BatchLoader, seed_of
 from swinunet.training.loop.curves import draw_curves, draw_overlays
 from swinunet.training.loop.distributed import ProcessGroup, initialized_process_group, process_group_from_environment
@@ -68,7 +68,7 @@ def train(
     """Train on a folder of labelled images (see training/data/folders.py) and return the path of the best checkpoint.
 
     spec: what the model is to be; None derives it from the data. Its network comes from `settings.recipe`.
-    overrides: what the user decides about either. skip_broken: go on without the cases that cannot be used.
+    overrides: fields of the spec that the user sets. skip_broken: go on without the cases that cannot be used.
     resume: go on from the state in `run`, which was started with this data and these settings; None for the spec
         takes the run's, and the cases that it skipped stay left out.
     Raises InputError for data and settings that cannot be used, OutputError for a run folder that exists or cannot be
@@ -76,55 +76,62 @@ def train(
     """
     group = process_group_from_environment()
     device = choose_device(settings.device, group.local_rank)
-    precision = choose_precision(settings.precision, device)
-    loss_by_name(settings.loss)
-
-    config, overrides = recipe(settings.recipe).build(1, 2), overrides or SpecOverrides()
-    prepared: Prepared | None = None
+    loss_by_name(settings.loss)  # an unknown one is refused before the data is read
+    choose_precision(settings.precision, device)
+    overrides, config = overrides or SpecOverrides(), recipe(settings.recipe).build(1, 2)
     if resume:
         before = read_run_folder(run)
-        folder, spec, options = reopen(data, run), overrides.applied_to(spec or before.spec), before.options
+        prepared = reopen(data, run, overrides.applied_to(spec or before.spec))
+        options = before.options
     else:
         options = _data_options(spec, overrides, skip_broken)
         console = Console() if group.is_rank_zero else None
         prepared = prepare(
-            data, config.input_size, spec=spec, overrides=overrides, skip_broken=skip_broken, console=console
+            data,
+            config.input_size,
+            spec=spec,
+            overrides=overrides,
+            skip_broken=skip_broken,
+            console=console,
+            store=VolumeStore(),
         )
-        folder, spec = prepared.folder, prepared.spec
-    if spec.input_size != config.input_size:
+    if prepared.spec.input_size != config.input_size:
         raise InputError(
-            f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
+            f"the spec's input is {prepared.spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
-    config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
-    settings = _without_wrong_mirrors(settings, spec, group)
-    parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
-    names, held_out = ([case.name for case in part] for part in parts)
-    started = Started(data, spec, settings, options)
-    spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings, options))
+    settings = _without_wrong_mirrors(settings, prepared.spec, group)
+    started = Started(data, prepared.spec, settings, options)
     with initialized_process_group(group, device), _progress(group) as progress:
-        if prepared and group.is_rank_zero:
-            make_run_folder(run, started, prepared, names, held_out)
-        network = _network(run, config, settings, progress)
-        task = progress.add_task("reading", total=len(folder.cases), note="")
-        unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
-        training = load_cases(parts[0], unmirrored, lambda: progress.advance(task))
-        validation = load_cases(parts[1], spec, lambda: progress.advance(task))
-        if not any(case.native_labels.voxels.any() for case in validation):
-            raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
-        loader = BatchLoader(training, settings, device, spec.context_slices, group)
-        identity = Identity.of(config, spec, names, held_out, len(loader))
-        spec = with_seen_volumes(spec, training)
-        del training  # the loader has copied its slices
-        learner = Learner(
-            network,
-            settings,
-            total_steps=settings.epochs * loader.steps,
-            device=device,
-            precision=precision,
-            group=group,
-        )
-        trainer = Trainer(run, spec, learner, loader, validation, identity, device, progress)
-        return trainer.run_to_the_end()
+        return _trainer(run, started, prepared, device, group, progress).run_to_the_end()
+
+
+def _trainer(
+    run: Path, started: Started, prepared: Prepared, device: torch.device, group: ProcessGroup, progress: Progress
+) -> Trainer:
+    """Make the folder of a new run, read the cases, build network and optimiser."""
+    settings, spec = started.settings, started.spec
+    config = dataclasses.replace(
+        recipe(settings.recipe).build(1, 2), in_channels=spec.in_channels, num_classes=spec.num_classes
+    )
+    parts = prepared.split(settings.validation_fraction, settings.seed)
+    names, held_out = ([case.name for case in part] for part in parts)
+    if prepared.fingerprint and group.is_rank_zero:
+        make_run_folder(run, started, prepared, names, held_out)
+    network = _network(run, config, settings, progress)
+    spec = dataclasses.replace(spec, provenance=_provenance(prepared, len(names), len(held_out), started))
+    task = progress.add_task("preprocessing", total=len(names) + len(held_out), note="")
+    unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
+    training = load_cases(parts[0], unmirrored, lambda: progress.advance(task), prepared.store)
+    validation = load_cases(parts[1], spec, lambda: progress.advance(task), prepared.store)
+    prepared.store.clear()
+    if not any(case.native_labels.voxels.any() for case in validation):
+        raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
+    loader = BatchLoader(training, settings, device, spec.context_slices, group)
+    identity = Identity.of(config, spec, names, held_out, len(loader))
+    spec = with_seen_volumes(spec, training)
+    steps, precision = settings.epochs * loader.steps, choose_precision(settings.precision, device)
+    learner = Learner(network, settings, total_steps=steps, device=device, precision=precision, group=group)
+    return Trainer(run, spec, learner, loader, validation, identity, device, progress)
 
 
 class Trainer:
@@ -273,16 +280,16 @@ def _data_options(spec: ModelSpec | None, overrides: SpecOverrides, skip_broken:
     return (*options, "--skip-broken") if skip_broken else options
 
 
-def _provenance(
-    folder: DataFolder,
-    parts: tuple[list[CasePaths], list[CasePaths]],
-    settings: TrainSettings,
-    options: tuple[str, ...],
-) -> Provenance:
-    counts = f"{len(parts[0])} training and {len(parts[1])} validation cases"
-    split = f"{counts}, by case, shuffled with the seed; named in split.json"
-    command = " ".join(["swinunet train", shlex.quote(folder.root.resolve().name), *settings.as_options(), *options])
-    return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
+def _provenance(prepared: Prepared, training: int, validation: int, started: Started) -> Provenance:
+    """training, validation: how many cases."""
+    settings, data = started.settings, shlex.quote(started.data.resolve().name)
+    return dataclasses.replace(
+        prepared.provenance,
+        split=f"{training} training and {validation} validation cases, by case, shuffled with the seed; "
+        "named in split.json",
+        seed=settings.seed,
+        command=" ".join(["swinunet train", data, *settings.as_options(), *started.options]),
+    )
 
 
 def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, epoch: int) -> ModelSpec:
