@@ -9,7 +9,7 @@ from pathlib import Path
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.training.data.folders import CasePaths, DataFolder
-from swinunet.training.data.split import Part, read_split
+from swinunet.training.data.split_file import Part, read_part
 
 _LISTED = 5  # names in a message
 
@@ -49,8 +49,7 @@ def select_cases(
     found = {case.name: case for case in folder.cases}
     chosen, words, used = list(found), f"all {len(found)} cases", None
     if split is not None:
-        (chosen,) = read_split(split, (part,))
-        used = Split(str(split), sha256_of_file(split), part)
+        used, chosen = _read_split(split, part)
         words = f"the {len(chosen)} {part} cases of {split}"
         _require(chosen, found, f"{split} names", f"{data} has")
     if names is not None:
@@ -58,6 +57,13 @@ def select_cases(
         chosen = [name for name in chosen if name in set(names)]
         words = f"{len(chosen)} by name of {words}"
     return Selection(folder.name, folder.label_names, tuple(found[name] for name in chosen), words, used)
+
+
+def _read_split(split: Path, part: Part) -> tuple[Split, list[str]]:
+    chosen = read_part(split, part)
+    if not chosen:
+        raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run")
+    return Split(str(split), sha256_of_file(split), part), chosen
 
 
 def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePaths], who: str, where: str) -> None:

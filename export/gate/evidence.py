@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, Volume
 from swinunet.training.data.cases import Case, load_case, prepare_case
 from swinunet.training.data.folders import INDEX, CasePaths, DataFolder
-from swinunet.training.data.split import read_split
 
 MAX_CASES = 40
 _SLICE_CASES = 4  # whose slices the tensors are compared on
@@ -92,7 +92,13 @@ def unseen_cases(folder: DataFolder, split: Path) -> tuple[list[CasePaths], str]
     cases = list(folder.cases)
     if not split.is_file():
         return cases, f"{len(cases)} labelled cases (no split.json: some may be training cases)"
-    training, validation = map(set, read_split(split))
+    try:
+        said = json.loads(split.read_text())
+        training, validation = set(said["training"]), set(said["validation"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{split}: no lists of training and validation cases; expected the split.json of a run"
+        ) from None
     held_out = [case for case in cases if case.name in validation]
     if held_out:
         return held_out, f"{len(held_out)} validation cases of split.json"

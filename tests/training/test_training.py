@@ -16,9 +16,8 @@ from blobs import SPEC, write_blobs
 from swinunet.foundation.errors import CheckpointError, InputError, OutputError, SwinUNetError
 from swinunet.imaging import Volume, write_nifti
 from swinunet.imaging.components import keep_largest
-from swinunet.training.data.cases import load_case, load_cases
+from swinunet.training.data.cases import load_case, load_cases, split_cases
 from swinunet.training.data.folders import DataFolder
-from swinunet.training.data.split import split_cases
 from swinunet.training.loop.augmentation import Augmentation, augment
 from swinunet.training.loop.batch_loader import BatchLoader
 from swinunet.training.loop.distributed import ProcessGroup

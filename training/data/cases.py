@@ -1,8 +1,9 @@
-"""Cases as training slices: read, checked against the spec and preprocessed."""
+"""Cases as training slices: split by case, read, checked against the spec and preprocessed."""
 
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,22 @@ from swinunet.imaging import ModelSpec, StudySlices, Volume
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
 from swinunet.training.data.volume_store import CaseVolumes, VolumeStore, read_volumes
+
+
+def split_cases(
+    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int
+) -> tuple[list[CasePaths], list[CasePaths]]:
+    """Training and validation cases, by case, shuffled with `seed`; each part has one case at least.
+
+    Raises InputError if there are fewer than two cases.
+    """
+    if len(cases) < 2:
+        raise InputError(f"{len(cases)} labelled cases; training needs two at least, one of them to validate on")
+    shuffled = sorted(cases, key=lambda case: case.name)
+    random.Random(seed).shuffle(shuffled)
+    held_out = min(max(1, round(len(cases) * validation_fraction)), len(cases) - 1)
+    return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
+
 
 PredictSlices = Callable[[np.ndarray, Output], np.ndarray]
 """A network: images float16 [B, C, H, W] and the output wanted, to labels [B, H, W] or probabilities

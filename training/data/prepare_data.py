@@ -18,12 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec, Provenance
+from swinunet.training.data.cases import split_cases
 from swinunet.training.data.data_report import print_data, print_spec
 from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, too_large
 from swinunet.training.data.fingerprint import Fingerprint, examine_folder
 from swinunet.training.data.folders import CasePaths, DataFolder
 from swinunet.training.data.spec_overrides import SpecOverrides
-from swinunet.training.data.split import split_cases
 from swinunet.training.data.volume_store import VolumeStore
 
 

@@ -28,7 +28,7 @@ from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec
 from swinunet.training.data.prepare_data import Prepared
-from swinunet.training.data.split import SPLIT_FILE, write_split
+from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.loop.settings import TrainSettings
 
 BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "log.jsonl"
@@ -58,7 +58,7 @@ def make_run_folder(
     except OSError as error:
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
-    write_split(run / SPLIT_FILE, training, validation)
+    _write_json(run / SPLIT_FILE, {"training": training, "validation": validation})
     origin = {"data": str(started.data.resolve()), "options": started.options}
     _write_json(run / "settings.json", origin | {"settings": dataclasses.asdict(started.settings)})
 
