@@ -11,7 +11,7 @@ from swinunet.training.loop.settings import FREE_ON_RESUME, Augmentation, TrainS
 
 if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
-    from swinunet.training.data.spec_overrides import SpecChoices
+    from swinunet.training.data.spec_overrides import SpecOverrides
 
 _S, _A = TrainSettings(), Augmentation()
 _DATA, _LEARNING, _MACHINE, _AUGMENTATION = (
@@ -115,14 +115,14 @@ def _train(
     augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
 ) -> None:
     from swinunet.foundation.errors import InputError
-    from swinunet.training.data.spec_overrides import SpecChoices
-    from swinunet.training.loop.distributed import one_voice, team_from_environment
+    from swinunet.training.data.spec_overrides import SpecOverrides
+    from swinunet.training.loop.distributed import errors_from_rank_zero_only, process_group_from_environment
 
-    with one_voice():
+    with errors_from_rank_zero_only():
         if check and resume is not None:
             raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
         wanted, asked = _read_spec(spec), _asked(context)
-        choices = SpecChoices.parse(
+        choices = SpecOverrides.parse(
             plane=plane,
             context=context_slices,
             context_step_mm=context_step,
@@ -145,11 +145,11 @@ def _train(
             from swinunet.training.loop.trainer import train
 
             checkpoint = train(data, output, wanted, _S.changed(asked), choices, skip_broken)
-        if team_from_environment().leads:
+        if process_group_from_environment().is_rank_zero:
             print(f"checkpoint: {checkpoint}")
 
 
-def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> None:
+def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecOverrides, skip_broken: bool) -> None:
     """Look the data over and show the spec that follows; InputError if a run would refuse."""
     from rich.console import Console
 
@@ -157,7 +157,7 @@ def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoice
     from swinunet.training.network.recipes import recipe
 
     size = recipe(network).build(1, 2).input_size
-    prepare(data, size, spec=spec, choices=choices, skip_broken=skip_broken, console=Console())
+    prepare(data, size, spec=spec, overrides=choices, skip_broken=skip_broken, console=Console())
 
 
 def _asked(context: typer.Context) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _resume(
     data: Path | None,
     output: Path | None,
     spec: ModelSpec | None,
-    choices: SpecChoices,
+    choices: SpecOverrides,
     asked: dict[str, Any],
 ) -> Path:
     from swinunet.foundation.errors import InputError
