@@ -118,7 +118,7 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
 def _case_progress(cases: int) -> Iterator[Callable[[CaseResult], None]]:
     from swinunet.foundation.progress import work_progress
 
-    with work_progress() as progress:
+    with work_progress(lines=False) as progress:
         task = progress.add_task("evaluating", total=cases)
 
         def tick(case: CaseResult) -> None:
