@@ -15,7 +15,7 @@ from swinunet.training.network.recipe_sizes import RECIPE_SIZES
 
 if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
-    from swinunet.training.data.spec_overrides import SpecChoices
+    from swinunet.training.data.spec_overrides import SpecOverrides
 
 _DEFAULTS = TrainSettings()
 _HELP = """Train a Swin-UNet on a folder of labelled images, which are checked first.
@@ -87,11 +87,11 @@ class DataOptions:
     window: str | None = None
     """Intensity window LOW,HIGH, or zscore."""
 
-    def choices(self) -> SpecChoices:
+    def overrides(self) -> SpecOverrides:
         """What the user decides about the spec. Raises InputError."""
-        from swinunet.training.data.spec_overrides import SpecChoices
+        from swinunet.training.data.spec_overrides import SpecOverrides
 
-        return SpecChoices.parse(
+        return SpecOverrides.parse(
             plane=self.plane,
             context=self.context_slices,
             context_step_mm=self.context_step,
@@ -119,11 +119,11 @@ def train(
 ) -> None:
     """Train, resume, or check the data only. settings, augmentation: what was typed, by option."""
     _refuse_unknown_recipe(typed := settings | augmentation)
-    from swinunet.training.loop.distributed import one_voice, team_from_environment
+    from swinunet.training.loop.distributed import errors_from_rank_zero_only, process_group_from_environment
 
-    with one_voice():
+    with errors_from_rank_zero_only():
         checkpoint = _checkpoint(run, data, typed)
-        if checkpoint and team_from_environment().leads:
+        if checkpoint and process_group_from_environment().is_rank_zero:
             _print_result(checkpoint)
 
 
@@ -142,22 +142,22 @@ def _checkpoint(run: RunOptions, data: DataOptions, typed: dict[str, Any]) -> Pa
 
     if data.check and run.resume is not None:
         raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
-    spec, choices = _read_spec(run.spec), data.choices()
+    spec, overrides = _read_spec(run.spec), data.overrides()
     if run.resume is not None:
-        return _resume(run, run.resume, spec, choices, typed)
+        return _resume(run, run.resume, spec, overrides, typed)
     if run.data is None:
         raise InputError("no data given; name a folder of labelled images, or add --resume RUN")
     if data.check:
-        _check(run.data, typed.get("recipe", _DEFAULTS.recipe), spec, choices, data.skip_broken)
+        _check(run.data, typed.get("recipe", _DEFAULTS.recipe), spec, overrides, data.skip_broken)
         return None
     if run.output is None:
         raise InputError("no run folder given; add --output RUN, or --check to look the data over only")
     from swinunet.training.loop.trainer import train
 
-    return train(run.data, run.output, spec, _DEFAULTS.changed(typed), choices, data.skip_broken)
+    return train(run.data, run.output, spec, _DEFAULTS.changed(typed), overrides, data.skip_broken)
 
 
-def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> None:
+def _check(data: Path, network: str, spec: ModelSpec | None, overrides: SpecOverrides, skip_broken: bool) -> None:
     """Look the data over and show the spec that follows; InputError if a run would refuse."""
     from rich.console import Console
 
@@ -165,11 +165,11 @@ def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoice
     from swinunet.training.network.recipes import recipe
 
     size = recipe(network).build(1, 2).input_size
-    prepare(data, size, spec=spec, choices=choices, skip_broken=skip_broken, console=Console())
+    prepare(data, size, spec=spec, overrides=overrides, skip_broken=skip_broken, console=Console())
 
 
 def _resume(
-    options: RunOptions, run: Path, spec: ModelSpec | None, choices: SpecChoices, typed: dict[str, Any]
+    options: RunOptions, run: Path, spec: ModelSpec | None, overrides: SpecOverrides, typed: dict[str, Any]
 ) -> Path:
     from swinunet.foundation.errors import InputError
     from swinunet.training.loop.run_folder import read_run_folder
@@ -184,7 +184,7 @@ def _resume(
             f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
-    return train(options.data or started.data, run, spec, settings, choices, resume=True)
+    return train(options.data or started.data, run, spec, settings, overrides, resume=True)
 
 
 def _read_spec(path: Path | None) -> ModelSpec | None:

@@ -1,7 +1,7 @@
 """What a folder of labelled images is like, and which of its cases are broken: looked over before anything is trained.
 
     folder = DataFolder.open(Path("Task04_Hippocampus"), keep_broken=True)
-    found = look_over(folder)
+    found = examine_folder(folder)
     found.broken            # each case that cannot be used, and why
     found.spacing_mm()      # and what else the spec follows from, see training/derive_spec.py
 
@@ -60,9 +60,9 @@ class CaseFacts:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON, without the samples."""
-        said = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        del said["samples"]
-        return said | {"empty": self.is_empty}
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        del fields["samples"]
+        return fields | {"empty": self.is_empty}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Fingerprint:
         }
 
 
-def look_over(
+def examine_folder(
     folder: DataFolder,
     label_names: tuple[str, ...] | None = None,
     tick: Callable[[], None] = lambda: None,

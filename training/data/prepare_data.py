@@ -20,9 +20,9 @@ from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec, Provenance
 from swinunet.training.data.data_report import print_data, print_spec
 from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, too_large
-from swinunet.training.data.fingerprint import Fingerprint, look_over
+from swinunet.training.data.fingerprint import Fingerprint, examine_folder
 from swinunet.training.data.folders import DataFolder
-from swinunet.training.data.spec_overrides import SpecChoices
+from swinunet.training.data.spec_overrides import SpecOverrides
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Prepared:
 
         The spec goes without provenance: one that was brought along is that of another model.
         """
-        said = self.fingerprint.as_dict() | {"spec_reasons": self.reasons}
+        found = self.fingerprint.as_dict() | {"spec_reasons": self.reasons}
         spec = json.loads(dataclasses.replace(self.spec, provenance=Provenance()).to_json())
-        for name, content in (("fingerprint.json", said), ("spec.json", spec)):
+        for name, content in (("fingerprint.json", found), ("spec.json", spec)):
             write_whole(run / name, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -50,13 +50,13 @@ def prepare(
     input_size: tuple[int, int],
     *,
     spec: ModelSpec | None = None,
-    choices: SpecChoices | None = None,
+    overrides: SpecOverrides | None = None,
     skip_broken: bool = False,
     console: Console | None = None,
 ) -> Prepared:
     """Look `data` over and derive the spec for a network of `input_size` (H, W).
 
-    spec: what the model is to be; None derives it. choices: what the user decides, over either. skip_broken: go on
+    spec: what the model is to be; None derives it. overrides: what the user decides, over either. skip_broken: go on
     without broken cases. console: where progress and the table go; None prints nothing.
     Raises InputError if the data cannot be trained on, naming the first broken case.
     """
@@ -65,12 +65,12 @@ def prepare(
     if names and folder.indexed_labels is not None and len(names) != len(folder.indexed_labels):
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
     with _progress(console) as progress:
-        task = progress.add_task("looking the data over", total=len(folder.cases))
-        found = look_over(folder, names, lambda: progress.advance(task))
+        task = progress.add_task("examining the data", total=len(folder.cases))
+        found = examine_folder(folder, names, lambda: progress.advance(task))
     if console:
         print_data(found, console)
     _require_whole(found, skip_broken)
-    derived = _derive(found, input_size, spec, choices or SpecChoices())
+    derived = _derive(found, input_size, spec, overrides or SpecOverrides())
     found = found.without(too_large(found, derived.spec))
     _require_whole(found, skip_broken)
     if console:
@@ -89,8 +89,8 @@ def reopen(data: Path, run: Path) -> DataFolder:
     are no longer there.
     """
     try:
-        said = json.loads((run / "fingerprint.json").read_text())
-        used, names = {case["name"] for case in said["cases"]}, [each["name"] for each in said["classes"][1:]]
+        found = json.loads((run / "fingerprint.json").read_text())
+        used, names = {case["name"] for case in found["cases"]}, [each["name"] for each in found["classes"][1:]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: no usable fingerprint.json ({type(error).__name__}); start the run again") from None
     folder = DataFolder.open(data, keep_broken=True)
@@ -100,14 +100,16 @@ def reopen(data: Path, run: Path) -> DataFolder:
     return dataclasses.replace(folder, cases=cases, broken=(), indexed_labels=tuple(names))
 
 
-def _derive(found: Fingerprint, input_size: tuple[int, int], spec: ModelSpec | None, choices: SpecChoices) -> Derived:
+def _derive(
+    found: Fingerprint, input_size: tuple[int, int], spec: ModelSpec | None, overrides: SpecOverrides
+) -> Derived:
     if spec is None:
-        return derive_spec(found, input_size, choices)
+        return derive_spec(found, input_size, overrides)
     if spec.num_modalities != found.modalities:
         raise InputError(f"the spec is of a model of {spec.num_modalities} modalities, the data has {found.modalities}")
     fields = ("modality", "plane", "context", "spacing", "intensity")
-    reasons = dict.fromkeys(fields, "the spec brought along") | dict.fromkeys(choices.said(), "chosen")
-    return Derived(choices.applied(spec), reasons)
+    reasons = dict.fromkeys(fields, "the spec brought along") | dict.fromkeys(overrides.overridden(), "chosen")
+    return Derived(overrides.applied_to(spec), reasons)
 
 
 def _require_whole(found: Fingerprint, skip_broken: bool) -> None:

@@ -1,4 +1,4 @@
-"""The folder of a run, and what it says of the run in words.
+"""The folder of a run: the files in it, and how those in text are written and read.
 
 settings.json            the data's path, the settings and the options of the data; read by `--resume`
 spec.json                the ModelSpec without provenance, as `--spec` reads it
@@ -58,19 +58,19 @@ def make_run_folder(
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
     _write_json(run / "split.json", {"training": training, "validation": validation})
-    said = {"data": str(started.data.resolve()), "options": started.options}
-    _write_json(run / "settings.json", said | {"settings": dataclasses.asdict(started.settings)})
+    origin = {"data": str(started.data.resolve()), "options": started.options}
+    _write_json(run / "settings.json", origin | {"settings": dataclasses.asdict(started.settings)})
 
 
 def read_run_folder(run: Path) -> Started:
     """What `run` was started with. Raises InputError if it is no run folder, SpecError if its spec is broken."""
     path = run / "settings.json"
     try:
-        said = json.loads(path.read_text())
-        settings = TypeAdapter(TrainSettings).validate_python(said["settings"])
+        stored = json.loads(path.read_text())
+        settings = TypeAdapter(TrainSettings).validate_python(stored["settings"])
         spec = ModelSpec.from_json((run / "spec.json").read_text(), str(run / "spec.json"))
-        options = TypeAdapter(tuple[str, ...]).validate_python(tuple(said.get("options", ())))
-        return Started(Path(said["data"]), spec, settings, options)
+        options = TypeAdapter(tuple[str, ...]).validate_python(tuple(stored.get("options", ())))
+        return Started(Path(stored["data"]), spec, settings, options)
     except FileNotFoundError as error:
         raise InputError(f"{run}: no {Path(error.filename).name}; expected the folder of a run to resume") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
@@ -130,5 +130,5 @@ class Journal:
             raise OutputError(f"{self._run / LOG_FILE}: cannot write ({error.strerror}); free some space") from None
 
 
-def _write_json(path: Path, said: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(said, indent=1) + "\n").encode())
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
