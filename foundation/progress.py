@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from swinunet.foundation.terminal import printable
 
@@ -23,7 +31,15 @@ def say_nothing(step: str) -> None:
 
 
 class _Bars(Progress):
-    """Bars whose descriptions and notes are plain text, never markup."""
+    """Bars whose descriptions, notes and lines are plain text, never markup."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console, **options: bool) -> None:
+        super().__init__(*columns, console=console, **options)  # type: ignore[arg-type]
+        self.print = self._print  # type: ignore[method-assign]  # Rich makes it an attribute, too
+
+    def _print(self, *objects: Any, **_style: Any) -> None:
+        line = " ".join(map(printable, objects))
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def add_task(self, description: str, *arguments: Any, **fields: Any) -> TaskID:
         """As Rich's; `note` is shown behind the bar."""
@@ -37,8 +53,8 @@ class _Bars(Progress):
 class _Lines(_Bars):
     """Progress for a log: a line when a task begins, at each tenth of it, and at its end."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options, disable=True)
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        super().__init__(*columns, console=console, disable=True)
         self._told: dict[TaskID, int] = {}
 
     def update(self, task_id: TaskID, **fields: Any) -> None:
@@ -51,10 +67,6 @@ class _Lines(_Bars):
         super().advance(task_id, advance)
         self._tell(task_id)
 
-    def print(self, *objects: Any, **_style: Any) -> None:
-        """A line of its own."""
-        print(*map(printable, objects), file=sys.stderr, flush=True)
-
     def _tell(self, task_id: TaskID) -> None:
         task: Task = self._tasks[task_id]
         if not task.total:
@@ -63,7 +75,7 @@ class _Lines(_Bars):
         if tenth > self._told.get(task_id, 0):
             self._told[task_id] = tenth
             note = f", {task.fields['note']}" if task.fields["note"] else ""
-            self.print(f"{task.description} {task.completed:g}/{task.total:g}{note}")
+            self._print(f"{task.description} {task.completed:g}/{task.total:g}{note}")
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -51,13 +52,13 @@ def one_line(message: str) -> str:
     return printable(" ".join(message.split()))
 
 
-def show_table(table: Table, *, figures_to_the_right: bool = True) -> None:
-    """Print a table on standard output, no word of it cut.
+def show_table(table: Table, *, figures_to_the_right: bool = True, console: Console | None = None) -> None:
+    """Print a table on standard output, or on `console`, no word of it cut.
 
     Where it is too wide, intervals go on a line of their own; then text folds between words; then each row becomes
     a block of lines. figures_to_the_right: all columns but the first are figures.
     """
-    console = _console()
+    console = console or _console()
     cells = [[printable(cell) for cell in row] for row in table.rows]
     folded = [[_INTERVAL.sub("\n", cell) for cell in row] for row in cells]
     for rows in (cells, folded):
@@ -67,8 +68,8 @@ def show_table(table: Table, *, figures_to_the_right: bool = True) -> None:
     if sum(words := _column_widths(table.heads, folded, None)) <= (room := _room(console, table)):
         console.print(_grid(table, folded, _shared(words, natural, room), figures_to_the_right))
         return
-    for line in (table.title, *_blocks(table.heads, cells)):
-        print(line)
+    for line in (printable(table.title), *_blocks(table.heads, cells, console.width)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _console() -> Console:
@@ -107,18 +108,23 @@ def _grid(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int], fi
     from rich.table import Table as Grid
     from rich.text import Text
 
-    grid = Grid(title=Text(table.title, style="table.title"))
+    grid = Grid(title=Text(printable(table.title), style="table.title"))
     for at, (head, width) in enumerate(zip(table.heads, widths, strict=True)):
-        grid.add_column(Text(head), width=width, justify="right" if at and figures_to_the_right else "left")
+        grid.add_column(Text(printable(head)), width=width, justify="right" if at and figures_to_the_right else "left")
     for row in rows:
         grid.add_row(*map(Text, row))
     return grid
 
 
-def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Each row as its first cell, and below it a line for each further cell that says something."""
+def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Each row as a line for each cell that says something, the first not indented; folded between words only."""
     lines = []
     for row in rows:
-        lines.append(row[0] or "-")
-        lines += [f"  {head}: {cell}" for head, cell in zip(heads[1:], row[1:], strict=True) if cell]
+        for at, (head, cell) in enumerate(zip(heads, row, strict=True)):
+            indent = "  " if at else ""
+            text = f"{indent}{printable(head)}: {cell}" if head else f"{indent}{cell}"
+            if cell or not at:
+                lines += textwrap.wrap(
+                    text, width, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+                )
     return lines
