@@ -121,9 +121,8 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str:
-    from swinunet.serving import ServingError
-
-    if isinstance(error, SwinUNetError | ServingError):
+    serving = sys.modules.get("swinunet.serving.errors")  # not imported: then the error is none of its own
+    if isinstance(error, (SwinUNetError, *([serving.ServingError] if serving else []))):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRA_OF:
         extra = _EXTRA_OF[str(error.name).split(".")[0]]

@@ -90,10 +90,12 @@ def _refuse_engines(names: Sequence[str], making: bool) -> None:
     """Raise InputError for an unknown engine, or a plan that cannot be built here, before PyTorch is imported."""
     from swinunet.export.gate.rows import choose_rows
     from swinunet.foundation.errors import InputError
+
+    if not any(row.loader == "tensorrt" for row in choose_rows(names)) or not making:
+        return
     from swinunet.serving.plan import INSTEAD, this_host
 
-    chosen = choose_rows(names)
-    if making and any(row.loader == "tensorrt" for row in chosen) and this_host().gpu is None:
+    if this_host().gpu is None:
         raise InputError(
             f"a TensorRT plan is built on the GPU that serves it, and nvidia-smi finds none here; {INSTEAD}"
         )
