@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_model import SMALL_SPEC
 
@@ -118,6 +118,8 @@ def test_a_step_edge_moves_by_half_a_network_pixel_at_most(
     step_mm = network_mm if abs(network_mm / native_mm - 1) >= 1e-3 else native_mm
     first_mm = first_mm_of((native_mm, n_in, step_mm, n_out))
     assert mapped.fits
+    left_over = (n_out - n_in * native_mm / step_mm) / 2
+    assume(abs(left_over - round(left_over)) > 1e-9)  # where the last bit decides which way padding is rounded
     edge_mm = (n_in - 1) * native_mm * 0.6
     labels = (first_mm + np.arange(n_out) * step_mm < edge_mm).astype(np.uint8)
     native_at_mm = np.arange(n_in) * native_mm

@@ -62,7 +62,7 @@ def test_the_closest_axes_of_a_slight_turn_are_nibabels(seed: int, spacing: tupl
 
 
 def test_the_assignment_with_the_greatest_sum_wins_where_axes_compete() -> None:
-    """About 45 degrees in the plane of L and P: whichever assignment has the greater sum of cosines, the first in a tie."""
+    """About 45 degrees in the plane of L and P; in a tie the first assignment."""
     affine = np.eye(4)
     affine[:3, :3] = np.array([[0.72, 0.69, 0.0], [0.69, -0.72, 0.0], [0.0, 0.0, 1.0]])
     assert closest_lps(affine) == ((0, 1, 2), (False, True, False))
