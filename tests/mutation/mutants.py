@@ -82,7 +82,10 @@ def draw_mutants(path: str, most: int, seed: str) -> tuple[list[Mutant], int]:
             continue
         if operator == "core/ReplaceTrueWithFalse" and before.count("strict=True") > after.count("strict=True"):
             continue
-        lines = min((each for each in statements if line in each), key=len, default=range(line, line + 1))
+        lines = min((each for each in statements if line in each), key=len, default=None)
+        if lines is None:  # a decorator goes with the empty lines before it
+            lines = min((each for each in statements if each.start > line), key=lambda each: each.start)
+            before = source.splitlines()[lines.start - 1].strip()
         found.append(Mutant(path, operator, occurrence, line, lines, before, after, code, digest))
     return sorted(found, key=lambda each: (each.line, each.name)), len(changes)
 
@@ -143,4 +146,5 @@ def _statements(tree: ast.Module) -> Iterator[range]:
         if isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
             last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
-            yield range(node.lineno, max(last, node.lineno) + 1)
+            first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+            yield range(first, max(last, node.lineno) + 1)

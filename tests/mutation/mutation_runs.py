@@ -72,7 +72,7 @@ def measure_baseline(target: Target) -> Baseline:
 
         def body() -> int:
             sys.settrace(tracer)
-            code = pytest.main([*_PYTEST, *target.tests, *_base()], plugins=[tracer])
+            code = pytest.main([*_PYTEST, *target.tests, *_base()], plugins=[_Fast(), tracer])
             sys.settrace(None)
             Path(file.name).write_bytes(pickle.dumps((tracer.seconds, dict(tracer.reached))))
             return int(code)
@@ -115,6 +115,15 @@ class _Chosen:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted((item for item in items if item.nodeid in self._rank), key=lambda i: self._rank[i.nodeid])
+
+
+class _Fast:
+    """Leaves out tests that start a server or measure memory: minutes, and other tests notice the same."""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        slow = {"triton", "tritonserver", "small_triton", "nothing_left"}
+        items[:] = [item for item in items if not slow & set(getattr(item, "fixturenames", ()))]
+        items[:] = [item for item in items if "memory" not in item.nodeid and "matplotlib_state" not in item.nodeid]
 
 
 class _Tracer:

@@ -38,13 +38,21 @@ def _python_files(names: tuple[str, ...]) -> list[Path]:
     return found + [path for name in names if not name.endswith(".py") for path in sorted(Path(name).glob("*.py"))]
 
 
+_FROZEN = "tests/project/test_values_are_frozen.py"
 TARGETS = (
-    Target("imaging", ("imaging",), ("tests/imaging",)),
-    Target("geometry", ("client/dicom/geometry.py",), ("tests/client/dicom/test_geometry_rules.py",), _DICOM),
+    Target("imaging", ("imaging",), ("tests/imaging", _FROZEN)),
+    Target(
+        "geometry",
+        ("client/dicom/geometry.py",),
+        ("tests/client/dicom/test_geometry_rules.py", "tests/client/dicom/test_dicom_refusals.py"),
+        _DICOM,
+    ),
+    Target("results", ("client/results",), ("tests/client/results", _FROZEN), _DICOM),
     Target(
         "metrics",
         ("training/metrics",),
-        ("tests/training/test_metrics.py", "tests/training/test_metric_rules.py"),
+        ("tests/training/test_metrics.py", "tests/training/test_metric_rules.py", _FROZEN),
         (*_COMMON, "surface_distance"),
     ),
+    Target("gate", ("export/gate",), ("tests/export/test_gate_rules.py", _FROZEN), (*_COMMON, "torch", "onnxruntime")),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -216,3 +217,16 @@ def test_a_structure_at_the_rim_scores_as_one_in_the_middle(axis: int, at: int) 
     assert (found.dice, found.hd95_mm) == (0.0, 1.0)
     same = score_case(reference, Volume(reference, np.eye(4)), 2)[0]
     assert (same.dice, same.hd95_mm, same.nsd) == (1.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("at", [0, 8])
+def test_one_slice_at_the_rim_scores_as_one_slice_in_the_middle(axis: int, at: int) -> None:
+    """Of the same noise: neither is taken for a flat image, whose contours would weigh otherwise."""
+    ours, theirs = np.random.default_rng(1).random((2, 9, 9)) < 0.4
+    scores = []
+    for place in (at, 4):
+        predicted, reference = np.zeros((2, 9, 9, 9), np.uint8)
+        np.moveaxis(predicted, axis, 0)[place], np.moveaxis(reference, axis, 0)[place] = ours, theirs
+        scores.append(score_case(predicted, Volume(reference, np.diag([1.0, 2.0, 3.0, 1.0])), 2)[0])
+    assert dataclasses.astuple(scores[0]) == pytest.approx(dataclasses.astuple(scores[1]))

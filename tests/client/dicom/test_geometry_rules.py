@@ -130,6 +130,17 @@ def test_the_affine_is_simpleitks(seed: int, mm: float, count: int) -> None:
         np.testing.assert_allclose(affine @ [*index, 1], [*expected, 1], atol=1e-9)
 
 
+def test_where_frames_differ_the_first_says_how_they_lie() -> None:
+    """Cosines of a series may differ by header rounding, and would by far in a stack that is refused elsewhere."""
+    other = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    first, second = frame((0, 0, 5)), frame((-9, 0, 0), other, pixel_spacing_mm=(7.0, 7.0))
+    assert order_along_normal([first, second]) == (second, first)
+    assert order_along_normal([second, first]) == (first, second)
+    np.testing.assert_array_equal(affine_of([first, second])[:, :2], [[0.5, 0], [0, 2], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(affine_of([first, second])[:3, 2], [-9, 0, -5])
+    np.testing.assert_array_equal(affine_of([first, second])[:3, 3], [0, 0, 5])
+
+
 def test_a_tilt_stays_in_the_affine_and_the_step_is_the_mean() -> None:
     frames = [frame((0, 0, 0)), frame((0, 1, 3)), frame((0, 1, 5)), frame((0, 3, 9))]
     np.testing.assert_allclose(affine_of(frames)[:, 2], [0, 1, 3, 0])
