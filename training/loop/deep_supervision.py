@@ -22,7 +22,7 @@ class DeeplySupervised(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.dim(stage), config.num_classes) for stage in stages)
 
     def forward(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
-        """image: float32 [B, C, H, W]. Returns logits [B, classes, H, W]: of the network, then of its stages, finest first."""
+        """image: float32 [B, C, H, W]. Returns logits [B, classes, H, W]: the last stage's first, then coarser ones."""
         stages = self.network.decoded(image, recompute)
         resolutions = [self.network.config.resolution(stage) for stage in reversed(range(len(self.heads)))]
         aside = [

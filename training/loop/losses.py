@@ -101,7 +101,8 @@ def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
     """Distance of each pixel to the boundary of each foreground class, in pixels, slice by slice.
 
     Returns float32 [B, classes - 1, H, W] on the CPU: positive outside, 0 on the first pixels inside, negative further
-    in. A class that a slice lacks, or that fills it, has no boundary there and is 0 everywhere (as in the authors' code).
+    in. A class that a slice lacks, or that fills it, has no boundary there and is 0 everywhere (as in the authors'
+    code).
     """
     found = labels.cpu().numpy()
     distances = np.zeros((found.shape[0], num_classes - 1, *found.shape[1:]), np.float32)

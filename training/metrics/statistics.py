@@ -25,7 +25,8 @@ def estimate_means(values: np.ndarray, seed: int, resamples: int = RESAMPLES) ->
     """Means over cases of each column, and over columns of those, with percentile bootstrap intervals over cases.
 
     values: float64 [cases, columns, metrics], NaN left out. Returns mean, low and high: float64
-    [columns, metrics, 3] and [metrics, 3] (Efron and Tibshirani 1993, chapter 13). The same `seed` draws the same cases.
+    [columns, metrics, 3] and [metrics, 3] (Efron and Tibshirani 1993, chapter 13). The same `seed` draws the
+    same cases.
     """
     count, columns, metrics = values.shape
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
