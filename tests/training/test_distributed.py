@@ -79,7 +79,8 @@ def gradients(
 
 def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": f"{here.parent / 'support'}:{here.parents[1]}", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(map(str, (here, here.parent / "support", here.parents[1])))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
+from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
 from swinunet.training.data.cases import split_cases
 from swinunet.training.data.data_report import print_data, print_spec
@@ -82,7 +82,7 @@ def prepare(
     names = tuple(label.name for label in spec.labels) if spec else None
     if names and folder.indexed_labels is not None and len(names) != len(folder.indexed_labels):
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
-    with _progress(console) as progress:
+    with work_progress(shown=console is not None) as progress:
         task = progress.add_task("examining the data", total=len(folder.cases))
         found = examine_folder(folder, names, lambda: progress.advance(task), store=store)
     if console:
@@ -140,8 +140,3 @@ def _require_whole(found: Fingerprint, skip_broken: bool) -> None:
         f"{found.folder.root}: {count} of {total} cases {'is' if count == 1 else 'are'} broken, "
         f"{'' if count == 1 else 'the first '}{first}; repair, or go on without with --skip-broken"
     )
-
-
-def _progress(console: Console | None) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=console is None, transient=True)

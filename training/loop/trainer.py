@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
 from swinunet.training.data.cases import Case, load_cases, with_seen_volumes
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
@@ -101,7 +102,7 @@ def train(
         )
     settings = _without_wrong_mirrors(settings, prepared.spec, group)
     started = Started(data, prepared.spec, settings, options)
-    with initialized_process_group(group, device), _progress(group) as progress:
+    with initialized_process_group(group, device), work_progress(shown=group.is_rank_zero) as progress:
         return _trainer(run, started, prepared, device, group, progress).run_to_the_end()
 
 
@@ -299,8 +300,3 @@ def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, e
             metrics[f"validation_dice_{label.name}"] = value
     metrics = {name: round(value, 4) for name, value in (metrics | {"epoch": float(epoch)}).items()}
     return dataclasses.replace(spec, provenance=dataclasses.replace(spec.provenance, metrics=metrics))
-
-
-def _progress(group: ProcessGroup) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), disable=not group.is_rank_zero)
