@@ -56,7 +56,7 @@ def cpu_config(
     max_batch_size: int = MAX_BATCH_SIZE,
     max_queue_delay_us: int = 0,
 ) -> str:
-    """The text of `configs/cpu.pbtxt`: `model.py` (export/python_backend_model.py) in the Python backend.
+    """The text of `configs/cpu.pbtxt`: `model.py` (export/repository/python_backend_model.py) in the Python backend.
 
     engine, precision, threads: read by model.py, whose GRAPHS says which go together; 0 threads is every core.
     max_queue_delay_us: how long the first request waits for company. None by default: what has come meanwhile is
