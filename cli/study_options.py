@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swinunet.client.results.formats import outputs_help
 from swinunet.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _STDIN = Path("-")
 
-# As swinunet.client.results.outputs has them: importing that would load Matplotlib for `swinunet --help`.
+# As swinunet.client.results.options has them: importing that would load Matplotlib for `swinunet --help`.
 _SegType = Literal["binary", "labelmap"]
 _Output = Literal["labels", "probabilities"]
 
@@ -41,7 +42,7 @@ Allow = Annotated[
 Repository = Annotated[
     Path | None, typer.Option(help="model repository to start Triton on [default: model_repository/]")
 ]
-Outputs = Annotated[str | None, typer.Option(help="some of nifti,seg,sr,png,json [default: all that the input allows]")]
+Outputs = Annotated[str | None, typer.Option(help=outputs_help())]
 SegTypeChoice = Annotated[_SegType, typer.Option(help="how the DICOM SEG stores its segments")]
 Restore = Annotated[
     _Output, typer.Option(help="to the native grid by nearest label (fast), or by interpolated probability (smooth)")
@@ -60,19 +61,19 @@ def output_options(outputs: str | None, seg_type: _SegType, restore: _Output, de
     """OutputOptions from the command line; makes the key if it is absent. Raises InputError."""
     from swinunet.client import OutputOptions
     from swinunet.client.results.deidentify import Pseudonyms
-    from swinunet.client.results.outputs import parse_outputs
+    from swinunet.client.results.formats import parse_outputs
 
-    kinds = None if outputs is None else parse_outputs(outputs)
-    return OutputOptions(kinds, seg_type, restore, Pseudonyms.from_file(deidentify) if deidentify else None)
+    formats = None if outputs is None else parse_outputs(outputs)
+    return OutputOptions(formats, seg_type, restore, Pseudonyms.from_file(deidentify) if deidentify else None)
 
 
 def require_report(results: OutputOptions, output: Path, tree: Path | None, resume: bool) -> None:
     """Raise InputError where results are told by their JSON report and there would be none."""
-    if results.kinds is None or "json" in results.kinds:
+    if results.formats is None or "json" in results.formats:
         return
     if resume:
         raise InputError("--resume goes by the JSON report of each result; add json to --outputs")
-    if tree and "nifti" in results.kinds and output.resolve().is_relative_to(tree.resolve()):
+    if tree and "nifti" in results.formats and output.resolve().is_relative_to(tree.resolve()):
         raise InputError(
             f"{output}: lies in the tree, where the next run would take masks without a JSON report for images; add "
             "json to --outputs, or give an output folder elsewhere"

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.image import imread
 from result_samples import LABELS, SEGMENTS, SPEC, affine_of, blobs, classic_series
 
-from swinunet.client.results import overlay
-from swinunet.client.results.overlay import write_overlay
+from swinunet.client.results import report as report_module
+from swinunet.client.results.overlay_writer import write_overlay
 from swinunet.client.results.quality import judge_quality
 from swinunet.client.results.report import (
     Box,
@@ -25,7 +25,7 @@ from swinunet.client.results.report import (
     report_schema,
     write_report,
 )
-from swinunet.client.results.segments import make_segments, mask_values, measure
+from swinunet.client.segments import make_segments, mask_values, measure
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import Volume
 
@@ -96,7 +96,7 @@ def test_overlay_of_a_constant_image(tmp_path: Path) -> None:
 
 
 def test_overlay_leaves_matplotlib_state_alone() -> None:
-    check = "import sys, swinunet.client.results.overlay; sys.exit('matplotlib.pyplot' in sys.modules)"
+    check = "import sys, swinunet.client.results.overlay_writer; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[3]).returncode == 0
 
 
@@ -130,7 +130,7 @@ def test_report_round_trip(tmp_path: Path) -> None:
 
 
 def test_the_published_schema_is_the_reports() -> None:
-    published = Path(overlay.__file__).with_name("report.schema.json")
+    published = Path(report_module.__file__).with_name("report.schema.json")
     assert published.read_text() == report_schema()
 
 

@@ -31,11 +31,12 @@ from result_samples import (
     mask_by_position,
 )
 
-from swinunet.client.results.seg import SegType, write_seg
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.results.dicom_seg_writer import write_seg
+from swinunet.client.results.options import SegType
 from swinunet.client.results.seg_frames import MaskFrames
 from swinunet.client.results.seg_readback import verify_seg
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import make_segments
+from swinunet.client.segments import make_segments
 from swinunet.foundation.errors import OutputError
 
 SEG_TYPES = ("binary", "labelmap")

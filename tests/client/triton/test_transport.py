@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from swinunet.client import (
     JobControl,
-    Loaded,
+    LoadedInput,
     Segmentation,
     ServerOptions,
     Timeouts,
@@ -138,7 +138,7 @@ def test_a_killed_server_ends_the_job_with_one_line_and_no_result(slow_repositor
     with TritonServer(slow_repository) as server:
         hasty = replace(by_shared_memory(server), timeouts=Timeouts(connect=2, request=2, outage=1))
         with TritonModel(server.url, options=hasty) as model:
-            loaded = Loaded(tmp_path / "study.nii.gz", (small_study(),), None, 0.0)
+            loaded = LoadedInput(tmp_path / "study.nii.gz", (small_study(),), None, 0.0)
             kill = Mischief(lambda: signal_server(server, signal.SIGKILL))
             with pytest.raises(ServerError, match="no Triton answers at"):
                 run_job(loaded, tmp_path / "out", model, tick=kill)
