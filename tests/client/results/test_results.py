@@ -88,11 +88,28 @@ def test_overlay_of_a_crop_and_of_nothing(tmp_path: Path, filled: bool) -> None:
     assert shown.any() == filled
 
 
-def test_overlay_of_a_constant_image(tmp_path: Path) -> None:
-    volume = Volume(np.zeros((9, 9, 9), np.float32), np.eye(4))
-    mask = np.zeros((9, 9, 9), np.uint8)
-    write_overlay(tmp_path / "overlay.png", volume, mask, measure(mask, SEGMENTS, 1.0), title="")
-    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
+CORNER = np.zeros((9, 9, 9), np.float32)
+CORNER[:4, :4, :4] = 7.0
+
+
+@pytest.mark.parametrize(
+    ("voxels", "window"),
+    [
+        (np.zeros((9, 9, 9), np.float32), (0.0, 1.0)),
+        (np.full((9, 9, 9), np.nan, np.float32), (0.0, 1.0)),
+        (np.full((9, 9, 9), 0.5, np.float32), (0.0, 1.0)),
+        (CORNER, (7.0, 7.000001)),
+    ],
+)
+def test_overlay_of_a_constant_image(tmp_path: Path, voxels: np.ndarray, window: tuple[float, float]) -> None:
+    """An image, or its foreground, of one value has no percentiles to show: its window has a width all the same."""
+    volume, mask = Volume(voxels, np.eye(4)), np.zeros((9, 9, 9), np.uint8)
+    measurements = measure(mask, SEGMENTS, 1.0)
+    write_overlay(tmp_path / "chosen.png", volume, mask, measurements, title="")
+    write_overlay(tmp_path / "given.png", volume, mask, measurements, title="", window=window)
+    write_overlay(tmp_path / "other.png", volume, mask, measurements, title="", window=(-1.0, 2.0))
+    assert (tmp_path / "chosen.png").read_bytes() == (tmp_path / "given.png").read_bytes()
+    assert (tmp_path / "chosen.png").read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
 def test_overlay_leaves_matplotlib_state_alone() -> None:

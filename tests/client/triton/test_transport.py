@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 from breakable_triton import add_version, client_regions, signal_server, slow_down, small_study
+from misrouting_proxy import misrouting_proxy
 from server_traces import eventually
 from small_model import SMALL_SPEC, small_images, small_labels, write_small_repository
 from tritonclient.utils import InferenceServerException
@@ -221,6 +222,20 @@ def test_another_model_under_the_same_version_is_found_out(slow_repository: Path
                 segment(first, chosen, Mischief(swap), small_study())
         finally:
             second.close()
+
+
+@pytest.mark.parametrize("answering", ["1", "2"])
+def test_the_version_that_answers_must_be_the_one_that_was_asked(steady: TritonServer, answering: str) -> None:
+    """Something between client and server may send a request to another version than it names."""
+    with (
+        misrouting_proxy(steady.url, answering) as url,
+        TritonModel(url, options=ServerOptions(timeouts=QUICK, shared_memory="off")) as model,
+    ):
+        if answering == "1":
+            np.testing.assert_array_equal(segment_volume(small_study(4), model).mask, expected_mask(small_study(4)))
+        else:
+            with pytest.raises(ServerError, match="version 1 of small was asked, version 2 answered"):
+                segment_volume(small_study(4), model)
 
 
 def executions(server: TritonServer) -> int:
