@@ -90,6 +90,8 @@ def test_overlay_of_a_crop_and_of_nothing(tmp_path: Path, filled: bool) -> None:
 
 CORNER = np.zeros((9, 9, 9), np.float32)
 CORNER[:4, :4, :4] = 7.0
+HOLED = CORNER.copy()
+HOLED[8, 8, 8] = np.nan
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ CORNER[:4, :4, :4] = 7.0
         (np.full((9, 9, 9), np.nan, np.float32), (0.0, 1.0)),
         (np.full((9, 9, 9), 0.5, np.float32), (0.0, 1.0)),
         (CORNER, (7.0, 7.000001)),
+        (HOLED, (7.0, 7.000001)),
     ],
 )
 def test_overlay_of_a_constant_image(tmp_path: Path, voxels: np.ndarray, window: tuple[float, float]) -> None:
