@@ -54,6 +54,11 @@ def parse_outputs(text: str) -> tuple[str, ...]:
 
 def outputs_help() -> str:
     """What the command line's help says of `--outputs`."""
+    return f"Results to write, some of {','.join(FORMATS_BY_NAME)}."
+
+
+def outputs_default() -> str:
+    """What the command line's help says is written where `--outputs` is not given."""
     defaults = [each.name for each in OUTPUT_FORMATS if each.default]
     listed = "" if len(defaults) == len(OUTPUT_FORMATS) else f" of {','.join(defaults)}"
-    return f"some of {','.join(FORMATS_BY_NAME)} [default: all{listed} that the input allows]"
+    return f"all{listed} that the input allows"

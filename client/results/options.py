@@ -8,7 +8,7 @@ from typing import Literal
 from swinunet.client.results.deidentify import Pseudonyms
 from swinunet.client.results.formats import FORMATS_BY_NAME, OUTPUT_FORMATS
 from swinunet.foundation.errors import InputError
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 SegType = Literal["binary", "labelmap"]
 
@@ -18,7 +18,7 @@ class OutputOptions:
     """What the user decides about results.
 
     formats: names of output formats, None for the default ones that the input allows. seg_type: how a DICOM SEG stores
-    its segments. restore: `StudySampler`'s. pseudonyms: with which results are de-identified.
+    its segments. restore: `StudySlices`'s. pseudonyms: with which results are de-identified.
     """
 
     formats: tuple[str, ...] | None = None

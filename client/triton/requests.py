@@ -18,7 +18,7 @@ from swinunet.client.triton.failures import can_heal, retrying
 from swinunet.client.triton.shared_memory import SharedSlots
 from swinunet.foundation.errors import ServerError
 from swinunet.foundation.triton_channel import IMAGE_INPUT, IMAGE_TYPE
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 Answer = Future[tuple[grpcclient.InferResult, float]]  # what came, and when (time.monotonic)
 
