@@ -14,6 +14,7 @@ from tritonclient.utils import shared_memory
 
 from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.figures import Tally
+from swinunet.foundation.triton_channel import channel_options
 
 _TIMEOUT_S = 120.0
 
@@ -28,8 +29,7 @@ class CallerWorker:
 
         headers: gRPC metadata that opens the server's shared-memory protocol. region: a name for this caller's own.
         """
-        # Without an http_proxy from the environment, which would catch loopback too.
-        self._client = grpcclient.InferenceServerClient(url, channel_args=[("grpc.enable_http_proxy", 0)])
+        self._client = grpcclient.InferenceServerClient(url, channel_args=channel_options())
         self._model, self._version = model, version
         self._slices = np.load(slices)
         self._labels_shape = (1, *self._slices.shape[2:])

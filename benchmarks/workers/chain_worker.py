@@ -13,7 +13,8 @@ import numpy as np
 from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
 from swinunet.client.dicom import read_volume, scan_folder, select_series
-from swinunet.client.job import Loaded, run_job
+from swinunet.client.inputs import LoadedInput
+from swinunet.client.job import run_job
 from swinunet.client.rois import parse_roi
 from swinunet.client.triton.model import ServedBatch, TritonModel
 
@@ -75,7 +76,7 @@ class ChainWorker:
                 chosen = select_series(scan_folder(Path(series)), modality=served.spec.modality)
             with _timed(seconds, "decode"):
                 dicom = read_volume(chosen)
-            loaded = Loaded(Path(series), (dicom.volume,), dicom, seconds["read"] + seconds["decode"])
+            loaded = LoadedInput(Path(series), (dicom.volume,), dicom, seconds["read"] + seconds["decode"])
             done = run_job(loaded, Path(out), served, tuple(map(parse_roi, rois)))
         wall_s = time.perf_counter() - began
         later = {stage: spent for stage, spent in done.report.timings_s.items() if stage != "read"}

@@ -9,7 +9,6 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import highdicom as hd
 import numpy as np
@@ -19,19 +18,30 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from swinunet.client.dicom.quiet import quiet
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.concepts import concept, modifiers
 from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
+from swinunet.client.results.options import SegType
 from swinunet.client.results.plain_errors import plain_reason
+from swinunet.client.results.result import Result
 from swinunet.client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
 from swinunet.client.results.seg_readback import verify_seg
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import Segment
+from swinunet.client.results.stand_ins import reference_of, stand_ins
+from swinunet.client.segments import Segment
 from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
 
-SegType = Literal["binary", "labelmap"]
-
 SERIES_NUMBER_OFFSET = 1000  # a result's Series Number: its source's, moved out of the scanner's range
+
+
+def write(result: Result, path: Path) -> Segmentation:
+    """Write the segmentation of a result of a DICOM input, and return it as `write_seg` does."""
+    assert result.source
+    found, spec = result.found, result.found.spec
+    return write_seg(
+        path, found.mask, found.segments, result.source, result.identity,
+        series_description=f"{spec.name} {spec.version} segmentation", seg_type=result.options.seg_type,
+    )  # fmt: skip
 
 
 def write_seg(
@@ -83,8 +93,8 @@ def _build(
     """The whole object but for its pixels. highdicom makes it of the outline of the mask, which has the same frames."""
     segments, outline = frames.segments, frames.outline()
     content = (seg_type, series_description, *(segment.text for segment in segments))
-    spec, stand_ins = identity.spec, source.stand_ins()
-    for stand_in in stand_ins:
+    spec, headers = identity.spec, stand_ins(source)
+    for stand_in in headers:
         stand_in.Rows, stand_in.Columns = outline.shape[1:]
     middle = None
     if not outline.any():
@@ -92,7 +102,7 @@ def _build(
         middle = [hd.PlanePositionSequence("PATIENT", source.positions_mm[k])]
         outline = outline[k : k + 1]
     seg = Segmentation(
-        source_images=stand_ins,
+        source_images=headers,
         pixel_array=outline,
         segmentation_type=seg_type.upper(),
         segment_descriptions=[_describe(segment, identity) for segment in segments],
@@ -113,7 +123,7 @@ def _build(
     seg.Rows, seg.Columns = frames.shape
     _refer_to_source(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
-    date_from_source(seg, stand_ins[0])
+    date_from_source(seg, headers[0])
     return seg
 
 
@@ -158,13 +168,13 @@ def _refer_to_source(seg: Segmentation, source: SourceImages) -> None:
     """Replace references to stand-ins by references to the source's instances and frames."""
     instances: dict[str, Dataset] = {}
     for item in {id(item): item for item in source_items(seg)}.values():  # segments share the item of a slice
-        item.ReferencedSOPClassUID, reference = source.reference_of(item.ReferencedSOPInstanceUID)
+        item.ReferencedSOPClassUID, reference = reference_of(source, item.ReferencedSOPInstanceUID)
         item.ReferencedSOPInstanceUID, frame = reference
         if frame is not None:
             item.ReferencedFrameNumber = frame
     for item in seg.SourceImageSequence:
-        item.ReferencedSOPClassUID, (item.ReferencedSOPInstanceUID, _) = source.reference_of(
-            item.ReferencedSOPInstanceUID
+        item.ReferencedSOPClassUID, (item.ReferencedSOPInstanceUID, _) = reference_of(
+            source, item.ReferencedSOPInstanceUID
         )
         instances.setdefault(item.ReferencedSOPInstanceUID, item)
     seg.SourceImageSequence = list(instances.values())

@@ -16,6 +16,7 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
 from swinunet.client.dicom.quiet import quiet
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.concepts import (
     CHECKS,
     CONFIDENCE,
@@ -28,12 +29,13 @@ from swinunet.client.results.concepts import (
     concept,
     intensity,
 )
+from swinunet.client.results.dicom_seg_writer import tracking
 from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
 from swinunet.client.results.plain_errors import plain_reason
 from swinunet.client.results.quality import Quality
-from swinunet.client.results.seg import tracking
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import Measurement
+from swinunet.client.results.result import Result
+from swinunet.client.results.stand_ins import evidence
+from swinunet.client.segments import Measurement
 from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
 
@@ -42,6 +44,17 @@ _ENGLISH = CodedConcept("en", "RFC5646", "English")
 _DECIMALS = 4
 Values = list[tuple[str, str, float]]  # tracking UID, code of what was measured, value
 _Value = tuple[CodedConcept, float, CodedConcept, CodedConcept | None]  # what, value, unit, derivation
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the measurements of a result of a DICOM input, of which the SEG was written before."""
+    seg, spec = result.objects["seg"], result.found.spec
+    assert result.source
+    assert isinstance(seg, Segmentation)
+    write_sr(
+        path, result.found.measurements, result.qualities, seg, result.source, result.identity,
+        series_description=f"{spec.name} {spec.version} measurements",
+    )  # fmt: skip
 
 
 def write_sr(
@@ -117,14 +130,14 @@ def _build(
         title=codes.DCM.ImagingMeasurementReport,
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(_ENGLISH),
     )
-    evidence = source.evidence()
-    said = hashlib.sha256(repr((measurements, qualities)).encode()).hexdigest()
+    instances = evidence(source)
+    content_sha256 = hashlib.sha256(repr((measurements, qualities)).encode()).hexdigest()
     report = hd.sr.ComprehensiveSR(
-        evidence=[*evidence, seg],
+        evidence=[*instances, seg],
         content=content[0],
         series_instance_uid=identity.uid("sr series"),
         series_number=int(seg.SeriesNumber) + 1,
-        sop_instance_uid=identity.uid("sr instance", seg.SOPInstanceUID, said, series_description),
+        sop_instance_uid=identity.uid("sr instance", seg.SOPInstanceUID, content_sha256, series_description),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
@@ -138,7 +151,7 @@ def _build(
             )
         ],
     )
-    date_from_source(report, evidence[0])
+    date_from_source(report, instances[0])
     return report
 
 

@@ -15,14 +15,29 @@ from matplotlib.figure import Figure
 
 from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
 from swinunet.client.results.overlay_scene import PLANES, Scene, find_foci, overview_of
-from swinunet.client.results.segments import Measurement
+from swinunet.client.results.result import Result
+from swinunet.client.segments import Measurement
+from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
-from swinunet.imaging import Volume
+from swinunet.imaging import Volume, Window
 
 _PANEL_INCHES, _LEGEND_INCHES, _DPI = 3.6, 3.0, 100
 _LINE_INCHES = 0.16  # of the caption
 _BACKGROUND = "#101214"
 _ALIGNED = 0.996  # cosine of 5 degrees: the angle up to which an axis counts as the patient's
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the overlay of a result. Raises OutputError where a de-identified one would show burnt-in text."""
+    found, dicom, spec = result.found, result.loaded.dicom, result.found.spec
+    if result.options.pseudonyms and dicom and dicom.source.headers[0].get("BurnedInAnnotation") == "YES":
+        raise OutputError("the source says that text is burnt into its pixels; a de-identified result shows none")
+    rule = spec.intensity
+    flags = [f"{m.segment.text}: {flag.detail}" for m, q in result.judged() for flag in q.flags]
+    write_overlay(
+        path, found.volume, found.mask, found.measurements, title=f"{spec.name}, version {spec.version}",
+        caption="\n".join(flags), window=(rule.low, rule.high) if isinstance(rule, Window) else None,
+    )  # fmt: skip
 
 
 def write_overlay(

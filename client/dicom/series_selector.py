@@ -134,13 +134,13 @@ def _preferences(spec: ModelSpec) -> tuple[_Preference, ...]:
 
 
 def _is_described(series: Series, words: Collection[str]) -> bool:
-    said = series.description.lower()
-    return not words or any(word.lower() in said for word in words)
+    description = series.description.lower()
+    return not words or any(word.lower() in description for word in words)
 
 
 def _is_no_scout(series: Series) -> bool:
-    said = series.description.lower()
-    return not any(word in said for word in _SCOUTS) and "LOCALIZER" not in series.files[0].image_type
+    description = series.description.lower()
+    return not any(word in description for word in _SCOUTS) and "LOCALIZER" not in series.files[0].image_type
 
 
 def _nothing_left(scan: Scan, uid: str | None, modality: str | None) -> InputError:
