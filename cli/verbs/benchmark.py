@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +14,10 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table as Grid
 
+    from swinunet.benchmarks.inference.settings import BenchmarkSettings
     from swinunet.benchmarks.measure.machine import Machine
-    from swinunet.benchmarks.measure.plan import Plan
-    from swinunet.benchmarks.measure.runner import Progress
+    from swinunet.benchmarks.measure.rounds import Progress
+    from swinunet.benchmarks.reports.report import Report
     from swinunet.foundation.tables import Table
 
 
@@ -63,7 +64,7 @@ def _benchmark(
         float | None, typer.Option(help="time for each row in each round", show_default="0.5, or 0.1 with --quick")
     ] = None,
     perf_analyzer: Annotated[
-        bool, typer.Option("--perf-analyzer", help="fetch NVIDIA's load generator if it is not there (14 MB)")
+        bool, typer.Option("--perf-analyzer", help="fetch NVIDIA's load generator if it is not there (13 MiB)")
     ] = False,
     recipes: Annotated[
         str | None, typer.Option(help="training: recipes to measure, as small,tiny", show_default="all")
@@ -112,32 +113,37 @@ def _benchmark(
     elif what == "graph":
         _graph(repository, model, recipe, output, seconds, quick)
     else:
-        _serving(_plan(engines, batches, seconds, perf_analyzer, quick), repository, model, recipe, output, data)
+        _serving(_settings(engines, batches, seconds, perf_analyzer, quick), repository, model, recipe, output, data)
 
 
-def _plan(engines: str | None, batches: str | None, seconds: float | None, perf_analyzer: bool, quick: bool) -> Plan:
+def _settings(
+    engines: str | None, batches: str | None, seconds: float | None, perf_analyzer: bool, quick: bool
+) -> BenchmarkSettings:
     from dataclasses import replace
 
-    from swinunet.benchmarks.measure.plan import Plan, choose_engines, choose_sizes
+    from swinunet.benchmarks.inference.settings import BenchmarkSettings, choose_engines, choose_sizes
 
-    plan = Plan.short() if quick else Plan()
+    settings = BenchmarkSettings.short() if quick else BenchmarkSettings()
     if engines is not None:
-        plan = replace(plan, engines=choose_engines(engines))
+        settings = replace(settings, engines=choose_engines(engines))
     if batches is not None:
-        plan = replace(plan, batches=choose_sizes(batches, "--batches"))
-    return replace(plan, seconds=seconds or plan.seconds, perf_analyzer=perf_analyzer)
+        settings = replace(settings, batches=choose_sizes(batches, "--batches"))
+    return replace(settings, seconds=seconds or settings.seconds, perf_analyzer=perf_analyzer)
 
 
 def _serving(
-    plan: Plan, repository: Path | None, model: str | None, recipe: str | None, output: Path, data: Path | None
+    settings: BenchmarkSettings,
+    repository: Path | None,
+    model: str | None,
+    recipe: str | None,
+    output: Path,
+    data: Path | None,
 ) -> None:
     from tempfile import TemporaryDirectory
 
-    from swinunet.benchmarks.measure.runner import run_benchmark
-    from swinunet.benchmarks.measure.subject import find_subject
-    from swinunet.benchmarks.reports.notes import notes
-    from swinunet.benchmarks.reports.report import write_report
-    from swinunet.benchmarks.reports.tables import tables
+    from swinunet.benchmarks.inference.benchmark import run_benchmark
+    from swinunet.benchmarks.inference.model_version import find_version
+    from swinunet.benchmarks.inference.report import benchmark_report
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
     from swinunet.training.data.folders import DataFolder
@@ -146,77 +152,65 @@ def _serving(
         DataFolder.open(data)  # refuse it now, not in every engine
     with TemporaryDirectory(prefix="swinunet-benchmark-") as made, _stopped_by_sigterm():
         if recipe is not None:
-            from swinunet.benchmarks.measure.standard import standard_subject
+            from swinunet.benchmarks.inference.untrained import export_untrained
 
-            subject = standard_subject(recipe, Path(made), () if plan.quick else plan.engines)
+            version = export_untrained(recipe, Path(made), () if settings.quick else settings.engines)
         else:
-            subject = find_subject(repository or default_repository(), model)
+            version = find_version(repository or default_repository(), model)
         prepare_folder(output)
-        print(f"{subject.title}: {plan.summary}", flush=True)
+        print(f"{version.title}: {settings.summary}", flush=True)
         with _bar() as progress:
-            result = run_benchmark(subject, plan, progress, data=data, trained=recipe is None)
-    files = write_report(result, output)
-    _show(result.subject.title, result.machine, tables(result), notes(result))
-    print(f"{output}: {', '.join(path.name for path in files)}")
+            result = run_benchmark(version, settings, progress, data=data, trained=recipe is None)
+    _publish(benchmark_report(result), output)
 
 
 def _training(recipes: str | None, output: Path, seconds: float | None, quick: bool) -> None:
-    from swinunet.benchmarks.measure.training_speed import TrainingPlan, parse_recipes, run_training_benchmark
-    from swinunet.benchmarks.reports.training_report import training_notes, training_table, write_training_report
+    from swinunet.benchmarks.training import TrainingSettings, parse_recipes, run_training_benchmark, training_report
     from swinunet.foundation.files import prepare_folder
 
     names = parse_recipes(recipes)
     prepare_folder(output)
     rounds, default_s = (2, 0.2) if quick else (5, 2.0)
-    plan = TrainingPlan(names, rounds, seconds or default_s, quick)
+    settings = TrainingSettings(names, rounds, seconds or default_s, quick)
     with _stopped_by_sigterm(), _bar() as progress:
-        result = run_training_benchmark(plan, progress)
-    files = write_training_report(result, output)
-    _show("Training", result.machine, [training_table(result)], training_notes(result))
-    print(f"{output}: {', '.join(path.name for path in files)}")
+        result = run_training_benchmark(settings, progress)
+    _publish(training_report(result), output)
 
 
 def _reading(output: Path, quick: bool) -> None:
-    from swinunet.benchmarks.measure.reading import ReadingPlan, run_reading_benchmark
-    from swinunet.benchmarks.reports.reading_report import reading_notes, reading_table, write_reading_report
+    from swinunet.benchmarks.reading import ReadingSettings, reading_report, run_reading_benchmark
     from swinunet.foundation.files import prepare_folder
 
     prepare_folder(output)
     with _stopped_by_sigterm(), _bar() as progress:
-        result = run_reading_benchmark(ReadingPlan.short() if quick else ReadingPlan(), progress)
-    files = write_reading_report(result, output)
-    _show("Reading", result.machine, [reading_table(result)], reading_notes(result))
-    print(f"{output}: {', '.join(path.name for path in files)}")
+        result = run_reading_benchmark(ReadingSettings.short() if quick else ReadingSettings(), progress)
+    _publish(reading_report(result), output)
 
 
 def _graph(
     repository: Path | None, model: str | None, recipe: str | None, output: Path, seconds: float | None, quick: bool
 ) -> None:
-    from swinunet.benchmarks.measure.graph import GraphPlan, run_graph_benchmark
-    from swinunet.benchmarks.measure.standard import standard_network
-    from swinunet.benchmarks.measure.subject import find_subject, real_slices
-    from swinunet.benchmarks.reports.graph_report import graph_notes, graph_table, write_graph_report
+    from swinunet.benchmarks.graph import GraphSettings, graph_report, run_graph_benchmark
+    from swinunet.benchmarks.inference.model_version import find_version, real_slices
+    from swinunet.benchmarks.inference.untrained import untrained_network
     from swinunet.export.repository.version_files import CHECKPOINT, read_checkpoint
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
 
     if recipe is not None:
         title = f"{recipe}, untrained"
-        network, spec, slices = standard_network(recipe)
+        network, spec, slices = untrained_network(recipe)
     else:
-        subject = find_subject(repository or default_repository(), model)
-        title = subject.title
-        network, spec = read_checkpoint(subject.folder / CHECKPOINT, None)
-        slices, _ = real_slices(subject)
+        version = find_version(repository or default_repository(), model)
+        title = version.title
+        network, spec = read_checkpoint(version.folder / CHECKPOINT, None)
+        slices, _ = real_slices(version)
     prepare_folder(output)
     rounds, default_s = (2, 0.1) if quick else (5, 1.0)
+    settings = GraphSettings(rounds, seconds or default_s, quick)
     with _stopped_by_sigterm(), _bar() as progress:
-        result = run_graph_benchmark(
-            title, network, spec, slices, GraphPlan(rounds, seconds or default_s, quick), progress
-        )
-    files = write_graph_report(result, output)
-    _show(result.title, result.machine, [graph_table(result)], graph_notes(result))
-    print(f"{output}: {', '.join(path.name for path in files)}")
+        result = run_graph_benchmark(title, network, spec, slices, settings, progress)
+    _publish(graph_report(result), output)
 
 
 @contextmanager
@@ -258,7 +252,14 @@ def _stage_printer() -> Progress:
     return progress
 
 
-def _show(title: str, machine: Machine, tables: list[Table], notes: list[str]) -> None:
+def _publish(report: Report, output: Path) -> None:
+    """Write the files, show the tables."""
+    files = report.write(output)
+    _show(report.title, report.run.machine, report.tables, report.notes)
+    print(f"{output}: {', '.join(path.name for path in files)}")
+
+
+def _show(title: str, machine: Machine, tables: Sequence[Table], notes: Sequence[str]) -> None:
     import re
 
     from rich.console import Console
