@@ -72,7 +72,7 @@ def test_remarks_are_a_column_only_where_there_are_some() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (0.0, "0.00"), (0.01234, "0.0123"), (9.876, "9.88"), (12345.6, "12346")]
+    ("value", "text"), [(None, "-"), (0.0, "0"), (0.01234, "0.0123"), (9.876, "9.88"), (12345.6, "12346")]
 )
 def test_numbers_have_three_digits_and_no_exponent(value: float | None, text: str) -> None:
     assert number(value) == text
