@@ -31,8 +31,8 @@ from swinunet.export.repository.served_configs import Configs
 from swinunet.foundation.errors import InputError, MissingExtraError
 from swinunet.foundation.progress import Say, say_nothing
 from swinunet.imaging import ModelSpec
-from swinunet.imaging.study_sampler import Output
-from swinunet.training.data.cases import Ask
+from swinunet.imaging.study_slices import Output
+from swinunet.training.data.cases import PredictSlices
 from swinunet.training.loop.validation import predict_slices
 from swinunet.training.network.checkpoint import load_checkpoint
 from swinunet.training.network.swin_unet import SwinUNet
@@ -222,7 +222,7 @@ class _Subject:
         return _Opened(WireRunner(SERVED, lambda image: infer(image)._asdict()), infer, lambda: said)
 
 
-def _ask(infer: Infer) -> Ask:
+def _ask(infer: Infer) -> PredictSlices:
     return lambda image, output: np.asarray(getattr(infer(image), output))
 
 
