@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.files import sha256_of_file
 from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.split_file import Part, read_part
 
-Part = Literal["training", "validation"]
 _LISTED = 5  # names in a message
 
 
@@ -62,16 +60,10 @@ def select_cases(
 
 
 def _read_split(split: Path, part: Part) -> tuple[Split, list[str]]:
-    try:
-        content = split.read_bytes()
-        chosen = json.loads(content)[part]
-        if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
-            raise TypeError(part)
-    except OSError as error:
-        raise InputError(f"{split}: cannot read ({error.strerror}); expected the split.json of a run") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run") from None
-    return Split(str(split), hashlib.sha256(content).hexdigest(), part), chosen
+    chosen = read_part(split, part)
+    if not chosen:
+        raise InputError(f"{split}: no list of {part} cases in it; expected the split.json of a run")
+    return Split(str(split), sha256_of_file(split), part), chosen
 
 
 def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePaths], who: str, where: str) -> None:

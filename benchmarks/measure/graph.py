@@ -15,11 +15,12 @@ import numpy as np
 
 from swinunet.benchmarks.measure.figures import Spread
 from swinunet.benchmarks.measure.machine import CpuWatch, Machine, describe_machine, physical_cores
-from swinunet.export.engines import Loaded, engine, load_engine
+from swinunet.export.engines.loaded_engine import LoadedEngine
+from swinunet.export.engines.registry import load_engine
+from swinunet.export.file_names import GRAPH_FILE
 from swinunet.export.graph.folding import CHANGES
 from swinunet.export.graph.onnx_graph import export_onnx
-from swinunet.export.graph.operator_counts import Census, census
-from swinunet.export.repository.version_files import GRAPH
+from swinunet.export.graph.operator_counts import OperatorCounts, count_operators
 from swinunet.imaging import ModelSpec
 from swinunet.training.network.swin_unet import SwinUNet
 
@@ -44,7 +45,7 @@ class GraphRow:
     """A graph. title: what was changed last. p50_ms: of a slice, one for each round, by engine."""
 
     title: str
-    census: Census
+    census: OperatorCounts
     p50_ms: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in ENGINES})
 
     def spread(self, name: str) -> Spread:
@@ -80,18 +81,17 @@ def run_graph_benchmark(
     """Export `network` after none, one, ... all of CHANGES, and measure as planned. slices: float16 [N, C, H, W]."""
     began, watch = time.monotonic(), CpuWatch()
     result = GraphResult(title, plan, describe_machine(), physical_cores())
-    loaded: list[tuple[GraphRow, str, Loaded]] = []
+    loaded: list[tuple[GraphRow, str, LoadedEngine]] = []
     total = (1 + len(CHANGES)) * (1 + plan.rounds)
     with tempfile.TemporaryDirectory(prefix="swinunet-benchmark-") as made:
         for count, words in enumerate((AS_TRAINED, *CHANGES)):
             progress(count, total, f"exporting: {words}")
             folder = Path(made) / str(count)
             folder.mkdir()
-            export_onnx(network, spec, folder / GRAPH, list(CHANGES.values())[:count])
-            result.rows.append(GraphRow(words, census(folder / GRAPH)))
+            export_onnx(network, spec, folder / GRAPH_FILE, list(CHANGES.values())[:count])
+            result.rows.append(GraphRow(words, count_operators(folder / GRAPH_FILE)))
             for name in ENGINES:
-                loader, precision = engine(name)
-                loaded.append((result.rows[-1], name, load_engine(loader, folder, precision, result.threads)))
+                loaded.append((result.rows[-1], name, load_engine(name, folder, result.threads)))
     for _, _, each in loaded:
         each.run(slices[:1])  # the first run allocates
     for number in range(1, plan.rounds + 1):
@@ -105,7 +105,7 @@ def run_graph_benchmark(
     return result
 
 
-def _p50_ms(loaded: Loaded, slices: np.ndarray, seconds: float) -> float:
+def _p50_ms(loaded: LoadedEngine, slices: np.ndarray, seconds: float) -> float:
     """Median latency of a slice, over as many runs as fit."""
     latencies: list[float] = []
     while not latencies or sum(latencies) < seconds:

@@ -196,7 +196,8 @@ def _graph(
     from swinunet.benchmarks.measure.standard import standard_network
     from swinunet.benchmarks.measure.subject import find_subject, real_slices
     from swinunet.benchmarks.reports.graph_report import graph_notes, graph_table, write_graph_report
-    from swinunet.export.repository.version_files import CHECKPOINT, read_checkpoint
+    from swinunet.export.file_names import CHECKPOINT_FILE
+    from swinunet.export.repository.version_files import read_checkpoint
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
 
@@ -206,7 +207,7 @@ def _graph(
     else:
         subject = find_subject(repository or default_repository(), model)
         title = subject.title
-        network, spec = read_checkpoint(subject.folder / CHECKPOINT, None)
+        network, spec = read_checkpoint(subject.folder / CHECKPOINT_FILE, None)
         slices, _ = real_slices(subject)
     prepare_folder(output)
     rounds, default_s = (2, 0.1) if quick else (5, 1.0)

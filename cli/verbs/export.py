@@ -76,7 +76,7 @@ def _export(
     elif checkpoint is None:
         raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
     else:
-        from swinunet.export.gate.rows import DEFAULT_SERVED
+        from swinunet.export.engines.registry import DEFAULT_SERVED
         from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
 
         with _reporting(report) as show:

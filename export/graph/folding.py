@@ -2,7 +2,7 @@
 
 What depends on weights alone is computed here, once: attention scale, relative position bias and shift mask, and the
 scale and shift of layer normalisations. Tokens reach their windows by one gather. The network itself keeps its
-parameters as they are trained; `export.parity` proves that both compute the same.
+parameters as they are trained; the gate judges that both compute the same (`export/gate`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CHANGES: dict[str, Change] = {
 
 
 @torch.no_grad()
-def lean(network: SwinUNet, changes: Iterable[Change] = tuple(CHANGES.values())) -> SwinUNet:
+def fold(network: SwinUNet, changes: Iterable[Change] = tuple(CHANGES.values())) -> SwinUNet:
     """A copy of `network`, for inference only, that computes the same after `changes`, the first few of CHANGES."""
     folded = copy.deepcopy(network).eval()
     for change in changes:

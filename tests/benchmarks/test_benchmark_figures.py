@@ -10,7 +10,7 @@ from small_model import SMALL_SPEC
 
 from swinunet.benchmarks.measure.figures import Row, Sample, Spread, Tally
 from swinunet.benchmarks.measure.machine import Machine
-from swinunet.benchmarks.measure.plan import BASELINE, ENGINES, Plan
+from swinunet.benchmarks.measure.plan import BASELINE, Plan, engines
 from swinunet.benchmarks.measure.subject import Subject
 from swinunet.benchmarks.measure.triton_station import window_s
 from swinunet.benchmarks.reports.result import CallsRow, EngineRows, Result
@@ -61,7 +61,7 @@ def a_row(title: str, speed: float, peak_mib: float, agreement: float = 1.0) -> 
 
 def a_result(fast: Row) -> Result:
     machine = Machine("cpu", 2, 2, (), 1.0, "Linux", "3", {}, "now", 0.0)
-    openvino = next(engine for engine in ENGINES if engine.key == "openvino-f32")
+    openvino = next(engine for engine in engines() if engine.key == "openvino-f32")
     rows = [EngineRows(BASELINE, [a_row("PyTorch", 10, 800)]), EngineRows(openvino, [fast])]
     subject = Subject(Path(), Path("1"), SMALL_SPEC)
     result = Result(subject, Plan(), machine, 2, "slices", rows, [], gflop=2.0)

@@ -19,7 +19,7 @@ from swinunet.benchmarks.measure.chain import STAGES, job_of, read_trace, union,
 from swinunet.benchmarks.measure.children import Child, ChildError
 from swinunet.benchmarks.measure.gpu import Gpu, GpuResult, GpuRow, take_in
 from swinunet.benchmarks.measure.perf_analyzer import PerfAnalyzerError, find_perf_analyzer
-from swinunet.benchmarks.measure.plan import BASELINE, ENGINES, choose_engines, choose_sizes
+from swinunet.benchmarks.measure.plan import BASELINE, choose_engines, choose_sizes, engines
 from swinunet.benchmarks.measure.standard import standard_network, standard_subject
 from swinunet.benchmarks.measure.subject import SLICES, Subject, find_subject, real_slices
 from swinunet.client.dicom import read_volume, scan_folder, select_series
@@ -150,7 +150,7 @@ def test_a_version_folder_names_a_model(standard: Subject) -> None:
 
 
 def test_choices() -> None:
-    assert choose_engines("openvino-bf16") == (BASELINE, *(e for e in ENGINES if e.key == "openvino-bf16"))
+    assert choose_engines("openvino-bf16") == (BASELINE, *(e for e in engines() if e.key == "openvino-bf16"))
     assert choose_sizes("8,1,8", "--batches") == (1, 8)
     for wrong in ("", "a", "1.5", "65", "-1"):
         with pytest.raises(InputError, match="--batches"):

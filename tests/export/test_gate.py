@@ -11,9 +11,9 @@ import tiny_version
 from tiny_version import SPEC, Sabotage, rewrite, tiny_cases, tiny_checkpoint, tree
 
 from swinunet.export import pipeline
-from swinunet.export.gate.evidence import gather
+from swinunet.export.engines.registry import choose_judged
+from swinunet.export.gate.evidence import gather_evidence
 from swinunet.export.gate.report import GateError
-from swinunet.export.gate.rows import choose_rows
 from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec
@@ -186,21 +186,21 @@ def test_engines_that_do_not_exist_are_refused_by_name(checkpoint: Path, reposit
         check_version(checkpoint, repository, cases, GateOptions(engines=("tensorrt",), serve=False))
     with pytest.raises(InputError, match="the CPU config cannot serve 'tensorrt-fp16'"):
         export_checkpoint(checkpoint, repository, 2, cases, OFF_LINE, "tensorrt-fp16")
-    assert {row.name for row in choose_rows(["openvino"])} >= {"openvino-f32", "openvino-bf16"}
+    assert {row.name for row in choose_judged(["openvino"])} >= {"openvino-f32", "openvino-bf16"}
 
 
 def test_cases_that_were_trained_on_are_never_judged(tmp_path: Path) -> None:
     data, split = tiny_cases(tmp_path / "blob", 4), tmp_path / "split.json"
     names = [f"case_{index}" for index in range(4)]
     split.write_text(json.dumps({"training": names[:3], "validation": names[3:]}))
-    evidence = gather(SPEC, data, split)
+    evidence = gather_evidence(SPEC, data, split)
     assert [case.name for case in evidence.cases()] == ["case_3"]
-    assert "1 validation cases of split.json" in evidence.words
+    assert "1 validation cases of split.json" in evidence.description
     split.write_text(json.dumps({"training": names[:2], "validation": ["elsewhere"]}))
-    assert [case.name for case in gather(SPEC, data, split).cases()] == ["case_2", "case_3"]
+    assert [case.name for case in gather_evidence(SPEC, data, split).cases()] == ["case_2", "case_3"]
     split.write_text(json.dumps({"training": names, "validation": ["elsewhere"]}))
     with pytest.raises(InputError, match="all its cases were trained on"):
-        gather(SPEC, data, split)
+        gather_evidence(SPEC, data, split)
     split.write_text("{}")
-    with pytest.raises(InputError, match="no lists of training and validation cases"):
-        gather(SPEC, data, split)
+    with pytest.raises(InputError, match=r"no list of training cases in it; expected the split\.json of a run"):
+        gather_evidence(SPEC, data, split)
