@@ -24,7 +24,7 @@ from swinunet.foundation.errors import InputError, MissingExtraError
 from swinunet.serving.canary import CANARY_FILE
 from swinunet.serving.plan import PLAN_FILE
 from swinunet.training.loop.run_folder import BEST_FILE
-from swinunet.training.network.checkpoint import save_checkpoint
+from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet
 
@@ -60,28 +60,45 @@ def test_it_computes_what_the_checkpoint_computes(folder: Path, name: str) -> No
     assert name.split("-")[0] in loaded.describe().lower().replace("torch ", "pytorch torchscript ")
 
 
-class MatrixProducts(TorchDispatchMode):
-    """Records the element types of the operands of every matrix product and convolution."""
+class OperandTypes(TorchDispatchMode):
+    """Records the element types of what goes into matrix products and convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.types: set[torch.dtype] = set()
+        self.found: dict[str, set[torch.dtype]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
-        if function.overloadpacket.__name__ in ("mm", "addmm", "bmm", "baddbmm", "convolution"):
-            self.types |= {each.dtype for each in arguments if isinstance(each, torch.Tensor)}
+        dtypes = {each.dtype for each in arguments if isinstance(each, torch.Tensor)}
+        self.found.setdefault(function.overloadpacket.__name__, set()).update(dtypes)
         return function(*arguments, **(options or {}))
 
 
-@pytest.mark.parametrize("library", ["pytorch", "torchscript"])
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_every_matrix_product_is_in_the_precision_that_was_asked_for(
-    folder: Path, library: str, precision: str, expected: torch.dtype
-) -> None:
-    loaded = load_engine(f"{library}-{precision}", folder, 1)
-    with MatrixProducts() as products:
+def test_matrix_products_are_in_the_precision_asked_for(folder: Path, precision: str, expected: torch.dtype) -> None:
+    loaded = load_engine(f"pytorch-{precision}", folder, 1)
+    with OperandTypes() as operands:
         loaded.run(small_images(2))
-    assert products.types == {expected}
+    products = {name: operands.found[name] for name in ("linear", "matmul", "conv2d")}
+    assert products["linear"] == products["matmul"] == {expected}
+    assert expected in products["conv2d"] | products["linear"]
+
+
+@pytest.mark.parametrize("library", ["pytorch", "torchscript"])
+def test_bf16_errs_as_eight_bits_do(folder: Path, library: str) -> None:
+    """Its error is that of the network under autocast, within a factor of 3: float16 would err an eighth as much."""
+    image = small_images(2)
+    network, _ = load_checkpoint(folder / "checkpoint.safetensors")
+    network.eval()
+    with torch.inference_mode():
+        exact = network(torch.from_numpy(image).float()).softmax(dim=1)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(torch.from_numpy(image).float()).float().softmax(dim=1)
+    wanted = float((rounded - exact).abs().mean())
+    found = load_engine(f"{library}-bf16", folder, 1).run(image).probabilities
+    error = float(np.abs(found.astype(np.float32) - exact.numpy()).mean())
+    assert wanted / 3 < error < wanted * 3
+    same = load_engine(f"{library}-fp32", folder, 1).run(image).probabilities
+    assert np.abs(same.astype(np.float32) - exact.numpy()).mean() < wanted / 3
 
 
 def test_openvino_maps_its_weights_and_lets_them_go(folder: Path, tmp_path: Path, monkeypatch) -> None:
