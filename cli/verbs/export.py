@@ -21,6 +21,13 @@ def register(app: typer.Typer) -> None:
     app.command("export", no_args_is_help=True)(_export)
 
 
+def _engines() -> str:
+    """Those that the gate judges."""
+    from swinunet.export.engines.registry import judged_engines
+
+    return ", ".join(engine.name for engine in judged_engines())
+
+
 def _export(
     checkpoint: Annotated[
         str | None,
@@ -36,7 +43,7 @@ def _export(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help="an engine that must pass; may be repeated [default: all that are there are judged]"),
+        typer.Option(help=f"an engine that must pass; repeatable: {_engines()} [default: judge all there are]"),
     ] = None,
     serve_with: Annotated[
         str | None, typer.Option(help="engine and precision of the CPU config [default: openvino-f32]")

@@ -100,9 +100,19 @@ class GatheredWindows(nn.Module):
 class FoldedAttention(nn.Module):
     """As `WindowAttention`, on the tokens of `GatheredWindows`.
 
-    Query, key and value have a matrix each, [C, C], and nothing is split at run time. A bias of the keys adds the same
-    to every logit of a query, which softmax takes out again; one of the values comes out as it went in, as attention
-    sums to 1: the first is dropped, the second is part of the projection's.
+    Of the N tokens X of a window, [N, C], `WindowAttention` computes, for each head of d channels (equation 4 of
+    2103.14030, with B the relative position bias and M the shift mask, [N, N]),
+
+        A = softmax((X Wq + bq) (X Wk + bk)^T / sqrt(d) + B + M)
+        Y = concat(A (X Wv + bv)) Wo + bo
+
+    and this module, with S = B + M, Wq' = Wq / sqrt(d), bq' = bq / sqrt(d) and bo' = bv Wo + bo as constants,
+
+        A = softmax((X Wq' + bq') (X Wk)^T + S)
+        Y = concat(A (X Wv)) Wo + bo'
+
+    bk adds the same to every logit of a query, which softmax takes out again; bv comes out of A as it went in, since
+    the rows of A sum to 1. Query, key and value have a matrix each, [C, C], so nothing is split at run time.
     """
 
     bias: Tensor
