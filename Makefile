@@ -12,7 +12,7 @@ CHECKPOINT ?= model_repository/swin_unet_hippocampus/3/checkpoint.safetensors
 REPOSITORY ?= model_repository
 include containers/versions.env
 
-.PHONY: help demo test fuzz lint debian benchmark engine triton-image gpu clean
+.PHONY: help demo test fuzz mutation lint debian benchmark engine triton-image gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test: $(VENV)/dev.stamp ## run every test, against a real Triton
 
 fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE=NAME again
 	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_reading.py $(if $(CASE),--case $(CASE),--seconds $(or $(SECONDS),300))
+
+mutation: $(VENV)/dev.stamp ## break lines on purpose, 40 a file, and count those no test notices; ONLY=imaging, PER_FILE=40, SECONDS=3000
+	$(BIN)/python tests/mutation/mutation.py $(if $(ONLY),--only $(ONLY)) --per-file $(or $(PER_FILE),40) $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
@@ -77,4 +80,4 @@ gpu: $(VENV)/dev.stamp ## on a GPU host: TensorRT and onnxruntime-gpu into the e
 	$(PIP) --editable '.[gpu]' tensorrt==$(TENSORRT_VERSION)
 
 clean: ## remove the environment and everything made by the other targets
-	rm -rf $(VENV) demo_output benchmark_output
+	rm -rf $(VENV) demo_output benchmark_output mutation_output

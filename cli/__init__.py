@@ -1,33 +1,25 @@
-"""The `swinunet` command: one module per verb. Verbs import what they need when they run, so help costs nothing."""
+"""The `swinunet` command: one module of `cli/verbs/` per verb.
+
+A verb's module is imported when the verb is asked for, and imports what it needs when it runs: so help, and a wrong
+option, cost nothing. docs/how-to-add-a-verb.md says what such a module holds.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from swinunet.cli import verbs
 from swinunet.foundation.errors import MissingExtraError, SwinUNetError
-
-app = typer.Typer(
-    help="Swin-UNet segmentation: train, export, serve on NVIDIA Triton, segment DICOM and NIfTI.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep verbs verbs, however few there are."""
-
-
-for _verb in pkgutil.iter_modules(verbs.__path__):
-    importlib.import_module(f"{verbs.__name__}.{_verb.name}").register(app)
+from swinunet.foundation.terminal import one_line
 
 _EXTRA_OF = {
     "torch": "training",
@@ -50,8 +42,70 @@ _EXTRA_OF = {
 }
 
 
+class _Verbs(TyperGroup):
+    """The modules of `cli/verbs/`, each imported when its verb is asked for. `import_` is the verb `import`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        modules = sorted(each.name for each in pkgutil.iter_modules(verbs.__path__))
+        self._module_of = {name.rstrip("_"): f"{verbs.__name__}.{name}" for name in modules}
+        self._listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs, whether they are loaded or not."""
+        return list(self._module_of)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb of this name, for a list of verbs without its options; None if there is none."""
+        if cmd_name not in self._module_of:
+            self.commands = dict.fromkeys(self._module_of, TyperCommand("verb"))  # Typer suggests one of these names
+            return None
+        alone = typer.Typer(rich_markup_mode="markdown", add_completion=False)
+        importlib.import_module(self._module_of[cmd_name]).register(alone)
+        if not self._listing:
+            return typer.main.get_command(alone)
+        (info,) = alone.registered_commands
+        return TyperCommand(cmd_name, help=info.help or inspect.getdoc(info.callback))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Help, with a line on each verb."""
+        self._listing = True
+        super().format_help(ctx, formatter)
+        self._listing = False
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    help="Swin-UNet segmentation: train, export, serve on NVIDIA Triton, segment DICOM and NIfTI.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"swinunet {version('swinunet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
 def main() -> None:
     """Run the command line; every error a user can act on is one line on standard error and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a test's own stream
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
     except KeyboardInterrupt:
@@ -67,9 +121,8 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str:
-    from swinunet.serving import ServingError
-
-    if isinstance(error, SwinUNetError | ServingError):
+    serving = sys.modules.get("swinunet.serving.errors")  # not imported: then the error is none of its own
+    if isinstance(error, (SwinUNetError, *([serving.ServingError] if serving else []))):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRA_OF:
         extra = _EXTRA_OF[str(error.name).split(".")[0]]
@@ -80,5 +133,5 @@ def _message(error: Exception) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"swinunet: {' '.join(message.split())}", file=sys.stderr)
+    print(f"swinunet: {one_line(message)}", file=sys.stderr)
     return status

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from swinunet.foundation.errors import SwinUNetError
+from swinunet.foundation.tables import Table
+from swinunet.foundation.terminal import print_line, show_table
 
 if TYPE_CHECKING:
     from swinunet.client import Outcome
@@ -27,22 +25,21 @@ _NOT_JUDGED = {
 
 def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None:
     """Show what became of the studies; raise unless all are segmented."""
-    console = Console()
     refused = [outcome for outcome in outcomes if outcome.error]
     if studies > 1:
         if outcomes:
-            console.print(_summary(outcomes))
+            show_table(_summary(outcomes), figures_to_the_right=False)
         count = Counter(outcome.status for outcome in outcomes)
-        console.print(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
+        print_line(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
     elif outcomes and outcomes[0].report:
-        _show_study(console, outcomes[0].report)
+        _show_study(outcomes[0].report)
         files = ", ".join(sorted(outcomes[0].report.outputs.values()))
-        console.print(f"{outcomes[0].folder}: {files}", markup=False, soft_wrap=True)
+        print_line(f"{outcomes[0].folder}: {files}")
     elif outcomes and outcomes[0].status == "skipped":
-        console.print(f"{outcomes[0].folder}: skipped, {outcomes[0].reason}", markup=False, soft_wrap=True)
+        print_line(f"{outcomes[0].folder}: skipped, {outcomes[0].reason}")
     if interrupted:
         left = studies - len(outcomes) + len(refused)
-        print(f"swinunet: interrupted with {left} of {studies} inputs to do; go on with --resume", file=sys.stderr)
+        print_line(f"swinunet: interrupted with {left} of {studies} inputs to do; go on with --resume", error=True)
         raise typer.Exit(_INTERRUPTED)
     if studies == 1 and refused and refused[0].error:
         raise refused[0].error
@@ -50,40 +47,35 @@ def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None
         raise SwinUNetError(f"{len(refused)} of {studies} inputs were not wholly segmented; the reasons are above")
 
 
-def _show_study(console: Console, report: Report) -> None:
+def _show_study(report: Report) -> None:
     """What was found in one study, and what of it should be looked at."""
     flagged = any(structure.flags for structure in report.structures)
-    table = Table("input", "structure", "volume (ml)", "voxels", "seconds", title="Segmentation")
-    if flagged:
-        table.add_column("look at")
+    heads = ("input", "structure", "volume (ml)", "voxels", "seconds", *(("look at",) if flagged else ()))
+    rows = []
     for row, structure in enumerate(report.structures):
-        name, seconds = (escape(report.input.name), _seconds(report)) if row == 0 else ("", "")
+        name, seconds = (report.input.name, _seconds(report)) if row == 0 else ("", "")
         look_at = ", ".join(flag.kind.replace("_", " ") for flag in structure.flags)
         cells = (name, structure.name, f"{structure.volume_ml:.2f}", str(structure.voxels), seconds)
-        table.add_row(*cells, *([look_at] if flagged else []))
-    console.print(table)
+        rows.append((*cells, look_at) if flagged else cells)
+    show_table(Table("Segmentation", heads, rows), figures_to_the_right=False)
     for structure in report.structures:
         for flag in structure.flags:
-            console.print(f"Look at {structure.name}: {flag.detail}", markup=False, soft_wrap=True)
+            print_line(f"Look at {structure.name}: {flag.detail}")
     if report.input.verdict:
-        console.print(f"Look at the series: {report.input.verdict}", markup=False, soft_wrap=True)
+        print_line(f"Look at the series: {report.input.verdict}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
-        console.print(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}", soft_wrap=True)
+        print_line(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}")
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:
     """What became of many studies, called as their folders of results are: a pseudonym if they are de-identified."""
-    table = Table(title="Segmentation")
-    table.add_column("input", overflow="fold", ratio=2)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=3)
+    rows = []
     for outcome in outcomes:
         seconds = _seconds(outcome.report) if outcome.report else ""
         what_is_wrong, _, _ = outcome.reason.partition("; ")  # what to do about it was said when it was refused
         why = what_is_wrong or (_flags(outcome.report) if outcome.report else "")
-        table.add_row(escape(outcome.folder.name), outcome.status, seconds, escape(why))
-    return table
+        rows.append((outcome.folder.name, outcome.status, seconds, why))
+    return Table("Segmentation", ("input", "outcome", "seconds", "why"), rows)
 
 
 def _flags(report: Report) -> str:

@@ -19,8 +19,8 @@ from swinunet.client.results.segments import Measurement, Segment, make_segments
 from swinunet.client.rois import Roi, require_apart
 from swinunet.client.triton import Exchange, JobControl, TritonModel
 from swinunet.foundation.errors import JobCancelledError
-from swinunet.imaging import StudySampler, Volume, plane_view
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging import StudySlices, Volume, plane_view
+from swinunet.imaging.study_slices import Output
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ def segment_volume(
 
     study: one volume, or one for each of the model's modalities, all on one grid; results are on the first one's.
     tick: called with the number of slices done. restore: how answers come back to the native grid, see
-    `imaging.StudySampler`. control: to cancel the job from another thread, and to name it.
+    `imaging.StudySlices`. control: to cancel the job from another thread, and to name it.
     Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap or reach outside, or slices larger than the model's field of view;
     ServerError if the server fails or is too slow, JobCancelledError if the job was cancelled.
@@ -127,12 +127,12 @@ def _segment_part(
     restore: Output,
     control: JobControl,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The mask of a study, or a box of it, on its grid, uint8 [I, J, K], and `StudySampler.confidence`.
+    """The mask of a study, or a box of it, on its grid, uint8 [I, J, K], and `StudySlices.confidence`.
 
     values: of the mask, by network label. Adds each stage to `seconds`.
     """
     began = time.perf_counter()
-    sampler = StudySampler(study, model.spec, restore)
+    sampler = StudySlices(study, model.spec, restore)
     seconds["preprocess"] += time.perf_counter() - began
     batches = _batches(sampler, model.batch_size(sampler.output), seconds)
     began = time.perf_counter()
@@ -156,7 +156,7 @@ def _segment_part(
     return mask, sampler.confidence
 
 
-def _batches(sampler: StudySampler, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:
+def _batches(sampler: StudySlices, size: int, seconds: dict[str, float]) -> Iterator[tuple[int, np.ndarray]]:
     batches = sampler.batches(size)
     while True:
         began = time.perf_counter()

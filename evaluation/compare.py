@@ -56,7 +56,7 @@ class Comparison:
     seed: int
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as a JSON object; `real` said of each row."""
+        """Everything, as a JSON object; with `real` in each row."""
         rows = [{**asdict(row), "real": row.real} for row in self.rows]
         return {"format": "swinunet-comparison", "schema_version": 1, **asdict(self), "rows": rows}
 

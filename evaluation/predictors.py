@@ -14,8 +14,8 @@ from swinunet.evaluation.predictions import FolderPredictor, Kind, ModelIdentity
 from swinunet.foundation.errors import CheckpointError, InputError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import SPEC_KEY, ModelSpec, Volume, read_study
-from swinunet.imaging.study_sampler import Output
-from swinunet.training.data.cases import Ask, CasePaths, load_case
+from swinunet.imaging.study_slices import Output
+from swinunet.training.data.cases import CasePaths, PredictSlices, load_case
 
 if TYPE_CHECKING:
     from swinunet.client import TritonModel
@@ -93,7 +93,7 @@ def onnx_predictor(path: Path) -> SlicePredictor:
 class SlicePredictor:
     """A network that this process runs, on slices as its spec wants them."""
 
-    def __init__(self, identity: ModelIdentity, spec: ModelSpec, ask: Ask) -> None:
+    def __init__(self, identity: ModelIdentity, spec: ModelSpec, ask: PredictSlices) -> None:
         self.identity = identity
         self.class_names: tuple[str, ...] | None = tuple(label.name for label in spec.labels)
         self._spec, self._ask = spec, ask

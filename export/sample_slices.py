@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, SliceSampler, Volume, plane_spacing_mm, read_study
+from swinunet.imaging import ModelSpec, PlaneSlices, Volume, plane_spacing_mm, read_study
 from swinunet.imaging.study import group_channels, is_image
 from swinunet.samples.mni152 import read_mni152
 
@@ -16,7 +16,7 @@ MAX_VOLUMES = 4
 
 def sample_slices(spec: ModelSpec, data: Path | None) -> np.ndarray:
     """Preprocessed slices of `sample_studies`: float16 [N, C, H, W]."""
-    samplers = [SliceSampler(study, spec) for study in sample_studies(spec, data)]
+    samplers = [PlaneSlices(study, spec) for study in sample_studies(spec, data)]
     return np.concatenate([sampler.batch(0, len(sampler)) for sampler in samplers])
 
 

@@ -56,7 +56,7 @@ def prepare_folder(folder: Path) -> None:
 
 def unwritable(folder: Path, error: OSError) -> OutputError:
     """What to say of a folder that cannot be written."""
-    return OutputError(f"{folder}: cannot write here ({os.strerror(error.errno or 0)}); choose another folder")
+    return OutputError(f"{folder}: cannot write ({os.strerror(error.errno or 0)}); choose another folder")
 
 
 def sha256_of_file(path: Path) -> str:

@@ -6,17 +6,17 @@ What brings nibabel or SciPy with it (65 MiB) is imported when it is first asked
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from swinunet.imaging.slices import SliceSampler, plane_axes, plane_spacing_mm, plane_view
+from swinunet.imaging.slices import PlaneSlices, plane_axes, plane_spacing_mm, plane_view
 from swinunet.imaging.spec import SPEC_KEY, Code, Label, ModelSpec, Provenance, Window, ZScore
 from swinunet.imaging.volume import Volume
 
 if TYPE_CHECKING:
     from swinunet.imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
     from swinunet.imaging.study import read_labels, read_study
-    from swinunet.imaging.study_sampler import StudySampler
+    from swinunet.imaging.study_slices import StudySlices
 
 _LATER = {
-    "StudySampler": "study_sampler",
+    "StudySlices": "study_slices",
     "read_labels": "study",
     "read_nifti": "nifti",
     "read_nifti_labels": "nifti",
@@ -30,9 +30,9 @@ __all__ = [
     "Code",
     "Label",
     "ModelSpec",
+    "PlaneSlices",
     "Provenance",
-    "SliceSampler",
-    "StudySampler",
+    "StudySlices",
     "Volume",
     "Window",
     "ZScore",

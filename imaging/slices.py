@@ -1,4 +1,8 @@
-"""The slices of a study along one plane, as the network wants them, and the way back to the study's grid."""
+"""Preprocessing: the slices of a study along one plane as the network wants them, and the way back to its grid.
+
+In this order: the intensity rule (`_normalisation`), context slices at their step in mm, resampling within the slice,
+padding to the input size. Training and client preprocess with this code alone.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +53,12 @@ def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]
 _Normalisation = tuple[float, float, float, float]  # scale, shift, low, high
 
 
-class SliceSampler:
-    """The slices of one study as the network wants them, made when asked for, and the way back.
+class PlaneSlices:
+    """The slices of one study along one plane, preprocessed when asked for, and the way back to the study's grid.
 
     study: one volume, or one for each of the spec's modalities, all on one grid. Any orientation; the array axes
     nearest to the plane are used, voxels are not rotated.
-    plane: None takes the spec's first. mirrored: read the patient in a mirror, left for right.
+    plane: None takes the spec's first. mirrored: a mirror image of the patient, left for right.
     like: another reading of the same study, whose normalisation need not be worked out again.
     Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
     modalities are not as many as the spec's or intensities are unusable.
@@ -66,7 +70,7 @@ class SliceSampler:
         spec: ModelSpec,
         plane: Plane | None = None,
         mirrored: bool = False,
-        like: SliceSampler | None = None,
+        like: PlaneSlices | None = None,
     ) -> None:
         volumes = (study,) if isinstance(study, Volume) else tuple(study)
         _require_modalities(volumes, spec)
@@ -113,7 +117,7 @@ class SliceSampler:
         steps = steps[::-1] if self._neighbours_reversed else steps
         at = np.clip(index + steps, 0, len(self) - 1)
         planes = [channel.plane(position) for channel in self._channels for position in at]
-        return self._looked_at(np.stack([self._rows_linear @ plane @ self._columns_linear.T for plane in planes]))
+        return self._mirrored(np.stack([self._rows_linear @ plane @ self._columns_linear.T for plane in planes]))
 
     def batch(self, start: int, stop: int) -> np.ndarray:
         """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
@@ -124,20 +128,20 @@ class SliceSampler:
         native = plane_view(labels, self._affine, self.plane)[index]
         mapped = native[self.rows.nearest()][:, self.columns.nearest()]
         found = np.where(np.outer(self.rows.inside(), self.columns.inside()), mapped, 0).astype(np.uint8)
-        return self._looked_at(found)
+        return self._mirrored(found)
 
     def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
         target = plane_view(out, self._affine, self.plane)
-        target[index] = self._looked_at(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        target[index] = self._mirrored(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
-        seen = self._looked_at(probabilities.astype(np.float32))
+        seen = self._mirrored(probabilities.astype(np.float32))
         return self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
 
-    def _looked_at(self, image: np.ndarray) -> np.ndarray:
-        """[..., H, W] as the mirror shows it, or back."""
+    def _mirrored(self, image: np.ndarray) -> np.ndarray:
+        """[..., H, W] mirrored along the rows where the patient is read so; twice is the image itself."""
         return image[..., ::-1] if self._rows_reversed else image
 
 

@@ -34,7 +34,7 @@ class Code:
 class Label:
     """One foreground class. `index` is its value in `labels`; 0 is background and has no Label.
 
-    volume_ml: lowest and highest volume among the training cases that hold the structure; None where nobody said.
+    volume_ml: lowest and highest volume among the training cases that hold the structure; None where it is not known.
     """
 
     index: Annotated[int, Field(ge=1, le=255)]
@@ -171,9 +171,9 @@ class ModelSpec:
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
         newer = ("modalities", "further_planes", "mirrored", "descriptions", "min_slices")
-        unsaid: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
-        unsaid["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
-        return _ADAPTER.dump_json(self, exclude=unsaid).decode()
+        left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
+        left_out["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
+        return _ADAPTER.dump_json(self, exclude=left_out).decode()
 
     @staticmethod
     def from_json(text: str, origin: str) -> ModelSpec:

@@ -16,7 +16,7 @@ from swinunet.export.engines.loaded_engine import LoadedEngine
 from swinunet.export.engines.registry import load_engine
 
 if TYPE_CHECKING:
-    from swinunet.imaging.study_sampler import Output
+    from swinunet.imaging.study_slices import Output
 
 _DICE_CASES = 10  # labelled cases at most, the first by name
 _DICE_BATCH = 8  # slices

@@ -19,9 +19,9 @@ from torch import Tensor
 from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
 from swinunet.imaging import Code, Label, ModelSpec, Volume, ZScore
-from swinunet.training.data.batches import Batch, Feed
 from swinunet.training.data.cases import prepare_case
-from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.batch_loader import Batch, BatchLoader
+from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.hardware import choose_precision
 from swinunet.training.loop.losses import dice_ce
 from swinunet.training.loop.optimisation import Learner
@@ -108,7 +108,7 @@ def plain_step(network: SwinUNet) -> Step:
     return step
 
 
-def feed(config: SwinUNetConfig, batch: int) -> Feed:
+def feed(config: SwinUNetConfig, batch: int) -> BatchLoader:
     """The product's feed, augmentation included, on a volume of noise with a bright ball that is labelled."""
     shape = (_EPOCH * batch, *config.input_size)  # sagittal slices are the first axis
     spec = replace(SPEC, input_size=config.input_size)
@@ -119,10 +119,10 @@ def feed(config: SwinUNetConfig, batch: int) -> Feed:
     affine = np.eye(4)
     case = prepare_case("ball", (Volume(noise + 30 * labels, affine),), Volume(labels, affine), spec)
     settings = TrainSettings(batch_size=batch, empty_share=0)
-    return Feed([case], settings, _CPU, spec.context_slices, Team())
+    return BatchLoader([case], settings, _CPU, spec.context_slices, ProcessGroup())
 
 
-def endless(source: Feed) -> Iterator[Batch]:
+def endless(source: BatchLoader) -> Iterator[Batch]:
     """Epoch after epoch."""
     for epoch in count(1):
         yield from source.epoch(epoch)

@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from swinunet.cli.options import with_options
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Which series, and the file it becomes."""
+
+    folder: Annotated[Path, typer.Argument(metavar="DIR")]
+    """Folder with DICOM files, searched recursively; or a DICOMDIR, ZIP or single file."""
+    output: Annotated[Path, typer.Argument(metavar="OUT.nii.gz")]
+    """File to write (.nii or .nii.gz)."""
+    series: Annotated[str | None, typer.Option(metavar="UID")] = None
+    """SeriesInstanceUID, if there are several; UID#NUMBER for one of its volumes."""
+    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    """Accept a series in spite of its verdict: tilted (sheared grid) or gap (even steps); repeatable."""
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False
+    """Replace a file that exists."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("convert")(convert)
+    app.command("convert")(with_options(convert))
 
 
-def convert(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Folder with DICOM files, searched to its depth; or a DICOMDIR, ZIP or file."
-        ),
-    ],
-    output: Annotated[Path, typer.Argument(metavar="OUT.nii.gz", help="File to write (.nii or .nii.gz).")],
-    series: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UID", help="SeriesInstanceUID where there are several; UID#NUMBER for one of its volumes."
-        ),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VERDICT", help="Overrule a verdict: tilted (sheared grid) or gap (even steps); repeatable."
-        ),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
-) -> None:
+def convert(options: ConvertOptions) -> None:
     """Write one DICOM series as NIfTI: real values, on the scanner's own grid. The file appears whole or not at all.
 
     Example: `swinunet convert STUDY brain.nii.gz`
     """
-    from swinunet.cli.verbs.inspect import scan_progress
+    from swinunet.cli.dicom_progress import scan_progress
     from swinunet.client.dicom import read_volume, scan_folder, select_series
+    from swinunet.foundation.terminal import print_line
     from swinunet.imaging import write_nifti
 
-    _check_output(output, overwrite)
+    _check_output(options.output, options.overwrite)
     with scan_progress() as tick:
-        scan = scan_folder(folder, tick)
-    chosen = select_series(scan, uid=series, allow=allow or ())
-    volume = read_volume(chosen, allow or ()).volume
-    write_nifti(volume, output)
+        scan = scan_folder(options.folder, tick)
+    chosen = select_series(scan, uid=options.series, allow=options.allow or ())
+    volume = read_volume(chosen, options.allow or ()).volume
+    write_nifti(volume, options.output)
     size = " x ".join(map(str, volume.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
-    typer.echo(f"{output}: {size} voxels of {spacing} mm, {volume.voxels.dtype}")
+    print_line(f"{options.output}: {size} voxels of {spacing} mm, {volume.voxels.dtype}")
     if not chosen.verdict.usable:
-        typer.echo(f"{chosen.verdict.kind}: {chosen.verdict.sentence}")
+        print_line(f"{chosen.verdict.kind}: {chosen.verdict.sentence}")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swinunet.cli.options import with_options
+
 if TYPE_CHECKING:
-    from rich.table import Table as Grid
-
     from swinunet.evaluation.result import CaseResult
-    from swinunet.foundation.tables import Table
-
-_PIPE_WIDTH = 240  # columns of the table where the output is no terminal: no figure is folded
 
 
 class _Part(StrEnum):
@@ -24,26 +22,34 @@ class _Part(StrEnum):
     validation = "validation"
 
 
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """A model and labelled volumes, or two results to compare."""
+
+    model: Annotated[str, typer.Argument()]
+    """Checkpoint (.safetensors), .onnx, HOST:PORT[/model] of a Triton, or folder of predictions."""
+    data: Annotated[Path, typer.Argument()]
+    """Labelled folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/."""
+    output: Annotated[Path | None, typer.Option("--output", "-o")] = None
+    """Folder for the report."""
+    split: Path | None = None
+    """split.json of a run: evaluate only the cases of --part."""
+    part: _Part = _Part.validation
+    """Part of the split to evaluate."""
+    cases: str | None = None
+    """Evaluate only these cases: NAME,NAME,..."""
+    seed: Annotated[int, typer.Option(min=0)] = 0
+    """Seed of the bootstrap."""
+    compare: Annotated[bool, typer.Option("--compare")] = False
+    """Compare two evaluation.json, A and B, given instead of MODEL and DATA."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("evaluate", no_args_is_help=True)(_evaluate)
+    app.command("evaluate", no_args_is_help=True)(with_options(evaluate))
 
 
-def _evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(help="checkpoint (.safetensors), .onnx, HOST:PORT[/model] of Triton, or folder of predictions"),
-    ],
-    data: Annotated[Path, typer.Argument(help="labelled folder in the Medical Segmentation Decathlon layout")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the report")] = None,
-    split: Annotated[Path | None, typer.Option(help="split.json of a run: judge only the cases of --part")] = None,
-    part: Annotated[_Part, typer.Option(help="of the split")] = _Part.validation,
-    cases: Annotated[str | None, typer.Option(help="judge only these cases: NAME,NAME,...")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap")] = 0,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="compare two evaluation.json, A and B, given in place of MODEL and DATA")
-    ] = False,
-) -> None:
+def evaluate(options: EvaluateOptions) -> None:
     """Measure Dice, HD95 and NSD (mm) and volume error (ml) per case and class, on the native grid.
 
     Writes evaluation.json, evaluation.md and evaluation.png.
@@ -56,30 +62,35 @@ def _evaluate(
     """
     from swinunet.foundation.errors import InputError
 
-    if compare:
-        if split is not None or cases is not None:
+    if options.compare:
+        if options.split is not None or options.cases is not None:
             raise InputError("--compare takes two evaluation.json; --split and --cases belong to evaluating a model")
-        _compare(Path(model), data, output, seed)
-        return
-    if output is None:
+        _compare(Path(options.model), options.data, options.output, options.seed)
+    elif options.output is None:
         raise InputError("no folder for the report was given; add -o FOLDER")
+    else:
+        _evaluate(options, options.output)
+
+
+def _evaluate(options: EvaluateOptions, output: Path) -> None:
     from swinunet.evaluation.predictors import open_predictor
     from swinunet.evaluation.report import summary_table, write_report
     from swinunet.evaluation.run import evaluate
     from swinunet.evaluation.selection import select_cases
     from swinunet.foundation.files import prepare_folder
+    from swinunet.foundation.terminal import print_line, show_table
 
-    names = None if cases is None else [name for name in cases.split(",") if name]
-    selection = select_cases(data, split, part.value, names)
+    names = None if options.cases is None else [name for name in options.cases.split(",") if name]
+    selection = select_cases(options.data, options.split, options.part.value, names)
     prepare_folder(output)
-    with open_predictor(model, selection.cases) as predictor, _bar(len(selection.cases)) as tick:
-        evaluation = evaluate(predictor, selection, seed, tick=tick)
+    with open_predictor(options.model, selection.cases) as predictor, _case_progress(len(selection.cases)) as tick:
+        evaluation = evaluate(predictor, selection, options.seed, tick=tick)
     files = write_report(evaluation, output)
-    print(f"{evaluation.model.title} on {evaluation.data}, {evaluation.selection}")
+    print_line(f"{evaluation.model.title} on {evaluation.data}, {evaluation.selection}")
     show_table(summary_table(evaluation))
     for note in evaluation.notes:
-        print(f"- {note}")
-    print(f"{output}: {', '.join(path.name for path in files)}")
+        print_line(f"- {note}")
+    print_line(f"{output}: {', '.join(path.name for path in files)}")
 
 
 def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
@@ -88,6 +99,7 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
     from swinunet.evaluation.compare import compare
     from swinunet.evaluation.result import read_evaluation
     from swinunet.foundation.files import prepare_folder, written_aside
+    from swinunet.foundation.terminal import print_line, show_table
 
     found = compare(read_evaluation(first), read_evaluation(second), seed)
     if output is not None:
@@ -99,48 +111,18 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
             with written_aside(output / name) as aside:
                 aside.write_text(text)
     show_table(found.table())
-    print(found.sentence)
+    print_line(found.sentence)
 
 
 @contextmanager
-def _bar(cases: int) -> Iterator[Callable[[CaseResult], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _case_progress(cases: int) -> Iterator[Callable[[CaseResult], None]]:
+    from swinunet.foundation.progress import work_progress
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=cases)
+    with work_progress(lines=False) as progress:
+        task = progress.add_task("evaluating", total=cases)
 
         def tick(case: CaseResult) -> None:
             dice = [f"{score.dice:.3f}" for score in case.classes if score.dice is not None]
-            progress.update(task, advance=1, description=f"{case.case}: Dice {' '.join(dice) or '-'}")
+            progress.update(task, advance=1, note=f"{case.case}: Dice {' '.join(dice) or '-'}")
 
         yield tick
-
-
-def show_table(table: Table) -> None:
-    """Print a table; where the terminal is narrow, intervals go on a line of their own."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.measure import Measurement
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    rows = [[escape(cell) for cell in row] for row in table.rows]
-    if Measurement.get(console, console.options.update(max_width=1000), _grid(table, rows)).maximum > console.width:
-        rows = [[cell.replace(" (", "\n(") for cell in row] for row in rows]
-    console.print(_grid(table, rows))
-
-
-def _grid(table: Table, rows: list[list[str]]) -> Grid:
-    """For the terminal; a narrow one folds cells rather than cut figures off."""
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    grid = Grid(title=Text(table.title, style="table.title"))
-    for at, head in enumerate(table.heads):
-        grid.add_column(head, overflow="fold", justify="right" if at else "left")
-    for row in rows:
-        grid.add_row(*row)
-    return grid

@@ -2,109 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swinunet.cli.options import with_options
+
 if TYPE_CHECKING:
     from swinunet.export.gate.report import Report
+    from swinunet.export.pipeline import Exported
     from swinunet.foundation.progress import Say
 
-_WIDTH = 160  # columns; below, the report's tables cannot be read
+_REPORT_WIDTH = 160  # columns; on a narrower terminal the report's tables cannot be read
+
+
+def _engine_help() -> str:
+    from swinunet.export.engines.registry import judged_engines
+
+    names = ", ".join(engine.name for engine in judged_engines())
+    return f"Engine that must pass; repeatable. One of {names}."
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """A checkpoint, how it is proven, and where it goes."""
+
+    checkpoint: Annotated[str | None, typer.Argument()] = None
+    """Checkpoint (.safetensors); with --check also a version folder; with --rollback the name of a model."""
+    repository: Annotated[Path | None, typer.Option(show_default="model_repository/")] = None
+    """Triton model repository."""
+    version: Annotated[int | None, typer.Option(min=1, show_default="the spec's")] = None
+    """Model version."""
+    data: Annotated[Path | None, typer.Option(show_default="the MNI152 brain, without labels")] = None
+    """Labelled folder, or images, to judge the engines on."""
+    engine: Annotated[
+        list[str] | None, typer.Option(help=_engine_help(), show_default="all that are installed are judged")
+    ] = None
+    """Engine that must pass; repeatable."""
+    serve_with: Annotated[str | None, typer.Option(show_default="openvino-f32")] = None
+    """Engine and precision of the CPU config."""
+    serve: Annotated[bool, typer.Option("--serve/--no-serve")] = True
+    """Judge the version in a real Triton as well."""
+    bisect: Annotated[bool, typer.Option("--bisect")] = False
+    """Name the first layer that differs in a graph that fails."""
+    check: Annotated[bool, typer.Option("--check")] = False
+    """Only repeat the proof; nothing is written."""
+    rollback: Annotated[bool, typer.Option("--rollback")] = False
+    """Take the last version of a model out of service."""
+    report: Path | None = None
+    """Folder for gate.json and GATE.md, whether the version passed or not."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("export", no_args_is_help=True)(_export)
+    app.command("export", no_args_is_help=True)(with_options(export))
 
 
-def _engines() -> str:
-    """Those that the gate judges."""
-    from swinunet.export.engines.registry import judged_engines
-
-    return ", ".join(engine.name for engine in judged_engines())
-
-
-def _export(
-    checkpoint: Annotated[
-        str | None,
-        typer.Argument(help="checkpoint (.safetensors); with --check also a version folder; with --rollback a model"),
-    ] = None,
-    repository: Annotated[
-        Path | None, typer.Option(help="Triton model repository [default: model_repository/]")
-    ] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="model version [default: the spec's]")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="labelled folder, or images, to judge on [default: the MNI152 brain, without labels]"),
-    ] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(help=f"an engine that must pass; repeatable: {_engines()} [default: judge all there are]"),
-    ] = None,
-    serve_with: Annotated[
-        str | None, typer.Option(help="engine and precision of the CPU config [default: openvino-f32]")
-    ] = None,
-    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="judge the version in a real Triton, too")] = True,
-    bisect: Annotated[bool, typer.Option("--bisect", help="name the first layer that drifts in a graph that fails")] = (
-        False
-    ),
-    check: Annotated[bool, typer.Option("--check", help="only repeat the proof; writes nothing")] = False,
-    rollback: Annotated[bool, typer.Option("--rollback", help="take the last version of a model out")] = False,
-    report: Annotated[Path | None, typer.Option(help="folder for gate.json and GATE.md, whatever they say")] = None,
-) -> None:
+def export(options: ExportOptions) -> None:
     """Export a checkpoint to ONNX, prove that every engine computes the same, and put it where Triton serves it.
 
-    Each engine, and the version in a real Triton, is compared with PyTorch float32: outputs at several batches, then
-    whole masks. A version that fails is not promoted, and the one before it keeps serving. The proof is kept beside
-    the version as gate.json and GATE.md.
+    Each engine, and the version in a real Triton, is compared with PyTorch float32: outputs at several batch sizes,
+    then whole masks. A version that fails is not promoted, and the one before it keeps serving. The proof is kept
+    beside the version as gate.json and GATE.md.
 
     Example: `swinunet export runs/hippocampus/checkpoint.safetensors --data Task04_Hippocampus`
 
     Repeat the proof: `swinunet export model_repository/swin_unet_hippocampus/1 --check`
 
-    Which layer is wrong? `swinunet export model_repository/swin_unet_hippocampus/1 --check --bisect`
+    Find the layer that is wrong: `swinunet export model_repository/swin_unet_hippocampus/1 --check --bisect`
 
-    Back to the version before: `swinunet export --rollback swin_unet_hippocampus`
+    Return to the version before: `swinunet export --rollback swin_unet_hippocampus`
     """
     from swinunet.foundation.errors import InputError
     from swinunet.foundation.paths import default_repository
 
-    if check and rollback:
+    making = not (options.check or options.rollback)
+    if options.check and options.rollback:
         raise InputError("--check and --rollback are two jobs; give one of them")
-    if (check or rollback) and (version is not None or serve_with is not None):
+    if not making and (options.version is not None or options.serve_with is not None):
         raise InputError("--version and --serve-with are of a new version; leave them out with --check and --rollback")
-    place = repository or default_repository()
-    if rollback:
-        _roll_back(place, checkpoint)
-    elif checkpoint is None:
+    repository = options.repository or default_repository()
+    if options.rollback:
+        _roll_back(repository, options.checkpoint)
+    elif options.checkpoint is None:
         raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
     else:
-        from swinunet.export.engines.registry import DEFAULT_SERVED
-        from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
+        _refuse_engines(options.engine or (), making)
+        _prove(Path(options.checkpoint), repository, options)
 
-        with _reporting(report) as show:
-            with _status() as say:
-                options = GateOptions(tuple(engine or ()), serve, bisect, say)
-                if check:
-                    done, judged = None, check_version(Path(checkpoint), place, data, options)
-                else:
-                    serving = serve_with or DEFAULT_SERVED
-                    done = export_checkpoint(Path(checkpoint), place, version, data, options, serving)
-                    judged = done.report
-            show(judged)
-        if done:
-            print(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+
+def _refuse_engines(names: Sequence[str], making: bool) -> None:
+    """Raise InputError for an unknown engine, or a plan that cannot be built here, before PyTorch is imported."""
+    from swinunet.export.engines.registry import choose_judged
+    from swinunet.foundation.errors import InputError
+
+    if not any(engine.library.name == "tensorrt" for engine in choose_judged(names)) or not making:
+        return
+    from swinunet.serving.plan import INSTEAD, this_host
+
+    if this_host().gpu is None:
+        raise InputError(
+            f"a TensorRT plan is built on the GPU that serves it, and nvidia-smi finds none here; {INSTEAD}"
+        )
+
+
+def _prove(checkpoint: Path, repository: Path, options: ExportOptions) -> None:
+    """Export the checkpoint, or repeat the proof of what it became, and show the report."""
+    from swinunet.foundation.progress import step_progress
+    from swinunet.foundation.terminal import print_line
+
+    with _reporting(options.report) as show:
+        with step_progress("reading the checkpoint") as say:
+            done, judged = _judged(checkpoint, repository, options, say)
+        show(judged)
+    if done:
+        print_line(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+
+
+def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[Exported | None, Report]:
+    from swinunet.export.engines.registry import DEFAULT_SERVED
+    from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
+
+    gate = GateOptions(tuple(options.engine or ()), options.serve, options.bisect, say)
+    if options.check:
+        return None, check_version(checkpoint, repository, options.data, gate)
+    serve_with = options.serve_with or DEFAULT_SERVED
+    done = export_checkpoint(checkpoint, repository, options.version, options.data, gate, serve_with)
+    return done, done.report
 
 
 def _roll_back(repository: Path, model: str | None) -> None:
     from swinunet.export.repository.versions import roll_back
+    from swinunet.foundation.terminal import print_line
 
     done = roll_back(repository, model)
-    print(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
+    print_line(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
 
 
 @contextmanager
@@ -112,9 +148,9 @@ def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
     """What shows a report, and keeps it in `folder`; that of a version that failed is shown, too."""
     from rich.console import Console
 
-    from swinunet.cli.verbs.evaluate import show_table
     from swinunet.export.gate.report import GateError
     from swinunet.foundation.files import prepare_folder
+    from swinunet.foundation.terminal import print_line, show_table
 
     if folder is not None:
         prepare_folder(folder)
@@ -123,23 +159,14 @@ def _reporting(folder: Path | None) -> Iterator[Callable[[Report], None]]:
         if folder is not None:
             report.write(folder)
         console = Console()
-        narrow = console.is_terminal and console.width < _WIDTH
+        narrow = console.is_terminal and console.width < _REPORT_WIDTH
         for table in (report.overview(),) if narrow else report.tables():
             show_table(table)
         for line in report.summary():
-            print(f"- {line}")
+            print_line(f"- {line}")
 
     try:
         yield show
     except GateError as error:
         show(error.report)
         raise
-
-
-@contextmanager
-def _status() -> Iterator[Say]:
-    """A line that says what goes on, on a terminal."""
-    from rich.console import Console
-
-    with Console(stderr=True).status("reading") as status:
-        yield lambda step: status.update(step)

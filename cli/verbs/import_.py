@@ -2,78 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from swinunet.cli.options import with_options
 
+if TYPE_CHECKING:
+    from swinunet.foundation.tables import Table
     from swinunet.training.network.pretrained import Imported
 
-_HELP = """Turn published Swin-Unet or ImageNet Swin Transformer weights into a checkpoint.
 
-Understood are the original key names: of HuCaoFighting/Swin-Unet, whose network the result then computes, and of
-microsoft/Swin-Transformer, whose blocks go into the encoder and, mirrored, into the decoder. Sizes follow from the
-file. Nothing in it is executed.
+@dataclass(frozen=True)
+class ImportOptions:
+    """The published file, and the network it becomes."""
 
-Example: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
-"""
+    weights: Annotated[Path, typer.Argument()]
+    """Published weights (.pth)."""
+    output: Annotated[Path, typer.Option("--output", "-o")]
+    """Checkpoint to write (.safetensors); it must not exist."""
+    in_channels: Annotated[int | None, typer.Option(min=1, show_default="the file's")] = None
+    """Input channels."""
+    classes: Annotated[int | None, typer.Option(min=1, show_default="those of a Swin-Unet file")] = None
+    """Classes, the background included."""
+    depths: Annotated[str | None, typer.Option(show_default="all")] = None
+    """Blocks to keep of each Swin Transformer stage, as 2,2,2,2."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("import", help=_HELP, no_args_is_help=True)(_import)
+    app.command("import", no_args_is_help=True)(with_options(import_weights))
 
 
-def _import(
-    weights: Annotated[Path, typer.Argument(help="published weights (.pth)")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="checkpoint to write (.safetensors); must not exist")],
-    in_channels: Annotated[int | None, typer.Option(min=1, help="input channels; by default the file's")] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="classes with the background; by default those of a Swin-Unet file")
-    ] = None,
-    depths: Annotated[
-        str | None, typer.Option(help="blocks to keep of each Swin Transformer stage, as 2,2,2,2; by default all")
-    ] = None,
-) -> None:
-    from rich.console import Console
+def import_weights(options: ImportOptions) -> None:
+    """Turn published Swin-Unet or ImageNet Swin Transformer weights into a checkpoint.
 
+    The original key names are understood: those of HuCaoFighting/Swin-Unet, whose network the result then computes,
+    and of microsoft/Swin-Transformer, whose blocks go into the encoder and, mirrored, into the decoder. Sizes follow
+    from the file. Nothing in it is executed.
+
+    Example: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
+    """
     from swinunet.foundation.errors import InputError, OutputError
+    from swinunet.foundation.terminal import print_line, show_table
+    from swinunet.training.network import pretrained
     from swinunet.training.network.checkpoint import save_checkpoint
-    from swinunet.training.network.pretrained import import_weights
 
-    if output.exists():
-        raise OutputError(f"{output}: exists already and is not overwritten; choose another name")
+    if options.output.exists():
+        raise OutputError(f"{options.output}: exists already and is not overwritten; choose another name")
     try:
-        kept = tuple(int(part) for part in depths.split(",")) if depths else None
+        kept = tuple(int(part) for part in options.depths.split(",")) if options.depths else None
     except ValueError:
-        raise InputError(f"--depths {depths}: expected numbers with commas between them, as 2,2,2,2") from None
-    imported = import_weights(weights, in_channels=in_channels, num_classes=classes, depths=kept)
-    save_checkpoint(output, imported.model, None)
-    console = Console()
-    console.print(_table(imported))
-    console.print(
-        "\n".join([*_notes(imported), f"checkpoint: {output}"]), markup=False, highlight=False, soft_wrap=True
+        raise InputError(f"--depths {options.depths}: expected numbers with commas between them, as 2,2,2,2") from None
+    imported = pretrained.import_weights(
+        options.weights, in_channels=options.in_channels, num_classes=options.classes, depths=kept
     )
+    save_checkpoint(options.output, imported.model, None)
+    show_table(_table(imported))
+    for line in (*_notes(imported), f"checkpoint: {options.output}"):
+        print_line(line)
 
 
 def _table(imported: Imported) -> Table:
     """One line per part of the network: how many of its tensors were loaded, adapted and left fresh."""
-    from rich.table import Table
+    from swinunet.foundation.tables import Table
 
-    table = Table("part", title=f"{imported.kind} weights, in tensors")
-    for heading in ("loaded", "adapted", "left fresh"):
-        table.add_column(heading, justify="right")
     accounts = (imported.loaded, list(imported.adapted), imported.fresh)
-    parts = dict.fromkeys(_part(name) for name in imported.model.state_dict())
-    for part in parts:
+    rows = []
+    for part in dict.fromkeys(_part(name) for name in imported.model.state_dict()):
         counts = [sum(_part(name) == part for name in account) for account in accounts]
-        table.add_row(part, *(str(count) if count else "" for count in counts))
-    table.add_section()
-    table.add_row("all", *(str(len(account)) for account in accounts))
-    return table
+        rows.append((part, *(str(count) if count else "" for count in counts)))
+    rows.append(("all", *(str(len(account)) for account in accounts)))
+    return Table(f"{imported.kind} weights, in tensors", ("part", "loaded", "adapted", "left fresh"), rows)
 
 
 def _part(name: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from swinunet.cli.options import with_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,47 +18,52 @@ if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
 
 
+@dataclass(frozen=True)
+class InspectOptions:
+    """What to look at, and by whose rules."""
+
+    folder: Annotated[Path, typer.Argument(metavar="DIR")]
+    """Folder with DICOM files, searched recursively; or a DICOMDIR, ZIP or single file."""
+    as_json: Annotated[bool, typer.Option("--json")] = False
+    """Print JSON instead of text."""
+    series: Annotated[str | None, typer.Option(metavar="UID")] = None
+    """SeriesInstanceUID of the series that is meant; UID#NUMBER for one of its volumes."""
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the shipped model's")] = None
+    """Spec of a model (JSON) by whose rules to choose."""
+    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    """Accept a series in spite of its verdict: tilted or gap; repeatable."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("inspect")(inspect)
+    app.command("inspect")(with_options(inspect))
 
 
-def inspect(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="Folder with DICOM files, searched to its depth; or a DICOMDIR, ZIP or file."
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    series: Annotated[
-        str | None, typer.Option(metavar="UID", help="The series that is meant; UID#NUMBER for one of its volumes.")
-    ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A model's spec (JSON): choose by its rules [default: the shipped model's]"),
-    ] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option(metavar="VERDICT", help="Overrule a verdict: tilted or gap; repeatable.")
-    ] = None,
-) -> None:
-    """Show the DICOM volumes in a folder: what each is, whether a model would take it, and why, or why not.
+def inspect(options: InspectOptions) -> None:
+    """Show the DICOM volumes in a folder: what each is, whether a model would take it, and why or why not.
 
-    Exit status 1 if the folder is empty or holds no DICOM image.
+    Exit status 1 if the folder is empty or contains no DICOM image.
 
     Example: `swinunet inspect STUDY --json`
     """
+    from swinunet.cli.dicom_progress import scan_progress
     from swinunet.client.dicom import choose, require_images, scan_folder
 
     with scan_progress() as tick:
-        scan = scan_folder(folder, tick)
+        scan = scan_folder(options.folder, tick)
     require_images(scan)
-    model = _read_spec(spec) if spec else _shipped_spec()
-    choice = choose(scan, series, spec=model, allow=allow or ())
-    if as_json:
-        typer.echo(json.dumps({"model": _model_report(model)} | _report(scan, choice), indent=2))
-        return
+    model = _read_spec(options.spec) if options.spec else _shipped_spec()
+    choice = choose(scan, options.series, spec=model, allow=options.allow or ())
+    if options.as_json:
+        print(json.dumps({"model": _model_report(model)} | _report(scan, choice), indent=2))
+    else:
+        _show_all(scan, choice, model)
+
+
+def _show_all(scan: Scan, choice: Choice, model: ModelSpec | None) -> None:
     from rich.console import Console
+
+    from swinunet.foundation.terminal import print_line
 
     console = Console()
     for one, reason in zip(scan.series, choice.reasons, strict=True):
@@ -72,18 +78,7 @@ def inspect(
     summary += [f"no images: {count} x {name}" for name, count in sorted(scan.objects.items())]
     summary += [f"unreadable, of no known series: {file.name}: {file.fault}" for file in scan.unreadable]
     for line in summary:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def scan_progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, for `scan_folder`; it is gone when the block ends."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task("reading headers", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        print_line(line)
 
 
 def _read_spec(path: Path) -> ModelSpec:
@@ -125,6 +120,8 @@ def _show(console: Console, series: Series, reason: str, taken: bool) -> None:
     """One volume in four lines that any terminal's width leaves readable, and its UID whole."""
     from rich.text import Text
 
+    from swinunet.foundation.terminal import printable
+
     verdict = series.verdict
     description = f'"{series.description}"' if series.description else ""
     what = [series.modality or "no modality", series.body_part, description, series.name]
@@ -133,12 +130,12 @@ def _show(console: Console, series: Series, reason: str, taken: bool) -> None:
         spacing = " x ".join(f"{mm:.3g}" for mm in series.spacing_mm)
         size = f"{' x '.join(map(str, series.shape))} voxels of {spacing} mm"
     lines = (
-        Text(series.selector, style="bold"),
-        Text(f"  {', '.join(filter(None, what))}: {size}"),
+        Text(printable(series.selector), style="bold"),
+        Text(printable(f"  {', '.join(filter(None, what))}: {size}")),
         Text(f"  {verdict.kind}", style="green" if verdict.usable else "bold red").append(
-            f": {verdict.sentence}", style="default not bold"
+            printable(f": {verdict.sentence}"), style="default not bold"
         ),
-        Text(f"  {reason}", style="green" if taken else ""),
+        Text(printable(f"  {reason}"), style="green" if taken else ""),
     )
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swinunet.cli import server_options as server
-from swinunet.cli import study_options as of
+from swinunet.cli.options import OptionGroup, with_options
+from swinunet.cli.result_options import ResultOptions, result_names
+from swinunet.cli.server_options import ConnectionOptions, ModelOptions
+from swinunet.cli.signals import interrupted_by_sigterm
+from swinunet.cli.study_options import StudyOptions
 from swinunet.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,67 +27,46 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("segment", no_args_is_help=True)(_segment)
+    app.command("segment", no_args_is_help=True)(with_options(segment))
 
 
-def _segment(
-    output: of.Results,
-    inputs: of.Inputs = None,
-    tree: of.Tree = None,
-    list_: of.StudyList = None,
-    model: of.Model = None,
-    roi: of.Rois = None,
-    series: of.SeriesUid = None,
-    allow: of.Allow = None,
-    repository: of.Repository = None,
-    outputs: of.Outputs = None,
-    seg_type: of.SegTypeChoice = "binary",
-    restore: of.Restore = "labels",
-    deidentify: of.Deidentify = None,
-    overwrite: of.Overwrite = False,
-    resume: of.Resume = False,
-    url: server.Url = None,
-    timeout: server.Timeout = None,
-    header: server.Header = None,
-    tls: server.TlsFlag = False,
-    tls_ca: server.TlsCa = None,
-    tls_cert: server.TlsCert = None,
-    tls_key: server.TlsKey = None,
-    shared_memory: server.SharedMemoryChoice = "auto",
-    budget: server.Budget = 64,
-    max_message: server.MaxMessage = 2047,
+def segment(
+    results: ResultOptions,
+    study: StudyOptions,
+    chosen: ModelOptions,
+    server: Annotated[ConnectionOptions, OptionGroup("The server, with --url")],
 ) -> None:
     """Segment DICOM folders or NIfTI files through Triton: DICOM SEG and SR, NIfTI, JSON report and overlay PNG.
 
     Example: `swinunet segment study/ case.nii.gz -o results --url triton.hospital:8001`
 
-    A box: `swinunet segment study/ -o results --roi left=7,43,-2,47,-31,8`
+    Only in a box: `swinunet segment study/ -o results --roi left=7,43,-2,47,-31,8`
 
-    Many studies, and going on where it stopped: `swinunet segment --tree archive/ -o results --resume`
+    Many studies, continuing where an earlier run stopped: `swinunet segment --tree archive/ -o results --resume`
     """
     from swinunet.cli.segment_summary import finish
     from swinunet.client import TritonModel, folders_called, parse_roi, segment_studies
 
-    if overwrite and resume:
+    if results.overwrite and results.resume:
         raise InputError("--overwrite replaces results that exist and --resume keeps them; give one of the two")
-    tls_files = (tls_ca, tls_cert, tls_key)
-    options = server.server_options(url, timeout, header, tls, tls_files, shared_memory, budget, max_message)
-    rois = tuple(parse_roi(text) for text in roi or [])
-    results = of.output_options(outputs, seg_type, restore, deidentify)
-    of.require_report(results, output, tree, resume)
+    options = server.server_options()
+    rois = tuple(parse_roi(text) for text in study.roi or [])
+    outputs = results.output_options()
+    results.require_report(outputs, study.tree)
     warnings.simplefilter("ignore")  # in every thread: pydicom's quote values, which may be the patient's
-    studies = of.chosen_studies(inputs or [], tree, list_, series)
-    folders = folders_called(of.result_names(studies, results.pseudonyms), output, overwrite or resume)
-    segment = functools.partial(
-        segment_studies, studies, folders, rois=rois, options=results, allow=allow or (), overwrite=overwrite,
-        resume=resume,
+    studies = study.studies()
+    names = result_names(studies, outputs.pseudonyms)
+    folders = folders_called(names, results.output, results.overwrite or results.resume)
+    job = functools.partial(
+        segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
+        overwrite=results.overwrite, resume=results.resume,
     )  # fmt: skip
     with (
-        _sigterm_interrupts(),
-        _server(url, repository, options) as (address, options),
-        TritonModel(address, model, options) as served,
+        interrupted_by_sigterm(),
+        _server(server.url, chosen.repository, options) as (address, options),
+        TritonModel(address, chosen.model, options) as model,
     ):
-        outcomes, interrupted = _run(studies, functools.partial(segment, model=served))
+        outcomes, interrupted = _run(studies, functools.partial(job, model=model))
     finish(outcomes, len(studies), interrupted)
 
 
@@ -103,20 +83,6 @@ def _server(url: str | None, repository: Path | None, options: ServerOptions) ->
         yield ours.url, dataclasses.replace(options, headers=ours.restricted_headers)
 
 
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that it cleans up after itself."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _run(
     studies: Sequence[Study], segment: Callable[..., Generator[Outcome, None, None]]
 ) -> tuple[list[Outcome], bool]:
@@ -124,14 +90,12 @@ def _run(
 
     segment: `segment_studies`, but for its `progress`.
     """
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
+    from swinunet.foundation.progress import work_progress
+    from swinunet.foundation.terminal import printable
 
     outcomes: list[Outcome] = []
     interrupted = False
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with work_progress(lines=False) as bars:
         overall = bars.add_task("studies", total=len(studies), visible=len(studies) > 1)
         bar_of: dict[Study, TaskID] = {}
 
@@ -149,9 +113,9 @@ def _run(
                     if outcome.study in bar_of:
                         bars.remove_task(bar_of.pop(outcome.study))
                     if outcome.error and len(studies) > 1:
-                        line = f"swinunet: {outcome.study.path}: {outcome.reason}"
-                        console.print(line, markup=False, highlight=False, soft_wrap=True)
+                        line = printable(f"swinunet: {outcome.study.path}: {outcome.reason}")
+                        bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             interrupted = True
-    place = {study: number for number, study in enumerate(studies)}
-    return sorted(outcomes, key=lambda outcome: place[outcome.study]), interrupted
+    position = {study: number for number, study in enumerate(studies)}
+    return sorted(outcomes, key=lambda outcome: position[outcome.study]), interrupted

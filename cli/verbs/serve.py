@@ -2,62 +2,75 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from swinunet.cli.options import with_options
 
 if TYPE_CHECKING:
     from swinunet.serving import TritonServer
 
 
+@dataclass(frozen=True)
+class ServeOptions:
+    """What is served, and where."""
+
+    repository: Annotated[Path | None, typer.Option(show_default="model_repository/ of the checkout")] = None
+    """Model repository."""
+    config: str = "cpu"
+    """Model config: cpu, or gpu for the one with TensorRT."""
+    port: Annotated[int | None, typer.Option(show_default="a free one")] = None
+    """gRPC port."""
+    http_port: Annotated[int | None, typer.Option(show_default="no HTTP")] = None
+    """HTTP port."""
+    metrics_port: Annotated[int | None, typer.Option(show_default="a free one")] = None
+    """Port of the Prometheus metrics."""
+    log_file: Path | None = None
+    """Append Triton's log to this file as well."""
+    check_every: Annotated[float, typer.Option(min=0)] = 60.0
+    """Seconds between canary requests; 0 switches them off."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("serve")(serve)
+    app.command("serve")(with_options(serve))
 
 
-def serve(
-    repository: Annotated[
-        Path | None, typer.Option(help="Model repository.", show_default="model_repository/ of the checkout")
-    ] = None,
-    config: Annotated[str, typer.Option(help="Model config: cpu, or gpu for the TensorRT one.")] = "cpu",
-    port: Annotated[int | None, typer.Option(help="gRPC port.", show_default="a free one")] = None,
-    http_port: Annotated[int | None, typer.Option(help="HTTP port.", show_default="no HTTP")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Prometheus port.", show_default="a free one")] = None,
-    log_file: Annotated[Path | None, typer.Option(help="Append Triton's log to this file, too.")] = None,
-    check_every: Annotated[float, typer.Option(help="Seconds between canary requests; 0 is never.", min=0)] = 60.0,
-) -> None:
-    """Serve a model repository with Triton on 127.0.0.1, until Ctrl-C.
+def serve(options: ServeOptions) -> None:
+    """Serve a model repository with Triton on 127.0.0.1 until Ctrl-C.
 
-    Up means that each model has answered a request whose answer is known; the same request is repeated while it
-    serves, and two wrong or missing answers in a row end it with exit status 1.
+    Serving begins when each model has answered a request whose answer is known. The same request is repeated
+    while it serves, and two wrong or missing answers in a row end it with exit status 1.
 
     Example: `swinunet serve --port 8001`, then `swinunet segment STUDY -o OUT --url 127.0.0.1:8001`
     """
+    from swinunet.cli.signals import interrupt_once_on_signals
     from swinunet.foundation.paths import default_repository
+    from swinunet.foundation.terminal import print_line
     from swinunet.serving import TritonServer
 
     server = TritonServer(
-        repository or default_repository(),
-        config_name=None if config == "gpu" else config,
-        grpc_port=port,
-        http_port=http_port,
-        metrics_port=metrics_port,
-        log=lambda line: typer.echo(line, err=True),
-        log_file=log_file,
+        options.repository or default_repository(),
+        config_name=None if options.config == "gpu" else options.config,
+        grpc_port=options.port,
+        http_port=options.http_port,
+        metrics_port=options.metrics_port,
+        log=lambda line: print_line(line, error=True),
+        log_file=options.log_file,
     )
-    _interrupt_on_signals()
+    interrupt_once_on_signals()
     try:
         with server:
             models = ", ".join(f"{model.name} version {model.version}" for model in server.models)
             http = f", HTTP {server.http_url}" if server.http_url else ""
-            typer.echo(f"serving {models}: gRPC {server.url}{http}, metrics {server.metrics_url}; Ctrl-C stops")
-            _watch(server, check_every)
+            print(f"serving {models}: gRPC {server.url}{http}, metrics {server.metrics_url}; Ctrl-C stops", flush=True)
+            _watch(server, options.check_every)
     except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+        print_line("stopped", error=True)
 
 
 def _watch(server: TritonServer, check_every: float) -> None:
@@ -78,15 +91,3 @@ def _watch(server: TritonServer, check_every: float) -> None:
             if failures == 2 or not server.alive():
                 raise
         next_check = time.monotonic() + check_every
-
-
-def _interrupt_on_signals() -> None:
-    """SIGTERM stops like Ctrl-C; a second signal does not disturb the stopping."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)

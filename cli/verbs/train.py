@@ -2,154 +2,162 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swinunet.cli.options import OptionGroup, with_options
 from swinunet.training.loop.settings import FREE_ON_RESUME, Augmentation, TrainSettings
+from swinunet.training.network.recipe_sizes import RECIPE_SIZES
 
 if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
-    from swinunet.training.data.spec_overrides import SpecChoices
+    from swinunet.training.data.spec_overrides import SpecOverrides
 
-_S, _A = TrainSettings(), Augmentation()
-_DATA, _LEARNING, _MACHINE, _AUGMENTATION = (
-    "Data, and what follows from it unless said",
-    "Learning",
-    "Machine",
-    "Augmentation",
-)
+_DEFAULTS = TrainSettings()
+_HELP = """Train a Swin-UNet on a folder of labelled images, which are checked first.
+
+Example: `swinunet train Task04_Hippocampus -o runs/hippocampus --spec training/specs/hippocampus.json`
+
+Continue a run that was interrupted: `swinunet train --resume runs/hippocampus`
+
+On several GPUs or machines, `torchrun --nproc-per-node 4 -m swinunet train` replaces `swinunet train`.
+
+Recipes (at 1 input channel and 9 classes):
+"""
+_PANELS = {
+    "Learning": (
+        "loss", "boundary_weight", "deep_supervision", "batch_size", "learning_rate", "weight_decay",
+        "warmup_fraction", "gradient_clip", "ema_decay", "empty_share",
+    ),
+    "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every"),
+}  # fmt: skip
+_COUNTS = ("epochs", "validate_every", "batch_size", "accumulate")
+_NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every")
+_SHARES = (
+    "validation_fraction", "warmup_fraction", "ema_decay", "empty_share",
+    "probability", "mirror_probability", "flip_probability",
+)  # fmt: skip
+_LIMITS: dict[str, dict[str, float]] = {
+    **{name: {"min": 1} for name in _COUNTS},
+    **{name: {"min": 0} for name in _NOT_NEGATIVE},
+    **{name: {"min": 0, "max": 1} for name in _SHARES},
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to train on, and where the run is kept."""
+
+    data: Annotated[Path | None, typer.Argument()] = None
+    """Folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/; NIfTI or PNG."""
+    output: Annotated[Path | None, typer.Option("--output", "-o")] = None
+    """Run folder to write; it must be empty or new."""
+    resume: Path | None = None
+    """Run folder to continue. Its data, spec and settings need not be given again."""
+    spec: Path | None = None
+    """Model spec (JSON), such as training/specs/hippocampus.json."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data are checked, and what of the spec is set instead of derived from them."""
+
+    check: bool = False
+    """Check the data and stop; exit status 1 if a case is broken."""
+    skip_broken: bool = False
+    """Train without the broken cases; fingerprint.json lists them."""
+    plane: str | None = None
+    """Slice plane: sagittal, coronal or axial. For several, separated by commas, the answers are averaged."""
+    context_slices: Annotated[int | None, typer.Option("--context")] = None
+    """Number of neighbouring slices that are the input channels; odd."""
+    context_step: float | None = None
+    """Distance between these slices in mm."""
+    spacing: str | None = None
+    """Pixel spacing in mm: MM, or ROW,COLUMN, or stretch."""
+    modality: str | None = None
+    """DICOM modality: MR, CT, ..."""
+    body_part: str | None = None
+    """DICOM body part: BRAIN, ABDOMEN, ..."""
+    name: str | None = None
+    """Name under which Triton serves the model."""
+    window: str | None = None
+    """Intensity window LOW,HIGH, or zscore."""
+
+    def overrides(self) -> SpecOverrides:
+        """What the user decides about the spec. Raises InputError."""
+        from swinunet.training.data.spec_overrides import SpecOverrides
+
+        return SpecOverrides.parse(
+            plane=self.plane,
+            context=self.context_slices,
+            context_step_mm=self.context_step,
+            spacing=self.spacing,
+            modality=self.modality,
+            body_part=self.body_part,
+            name=self.name,
+            window=self.window,
+        )
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb, with the recipes' table in its help where PyTorch is installed."""
-    app.command("train", help=_help(), no_args_is_help=True)(_train)
+    """Add the verb."""
+    sizes = [f"- `{name}`: {size}" for name, size in RECIPE_SIZES.items()]
+    app.command("train", help="\n".join([_HELP, *sizes]), no_args_is_help=True)(with_options(train))
 
 
-def _option(text: str, panel: str, *flags: str, **rules: Any) -> Any:
-    return typer.Option(*flags, help=text, rich_help_panel=panel, **rules)
-
-
-def _train(
-    context: typer.Context,
-    data: Annotated[
-        Path | None, typer.Argument(help="dataset.json (MSD, nnU-Net), or images/ and labels/; NIfTI or PNG")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="run folder; must not hold anything yet")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="run folder to go on with; its data, spec and settings need not be said again")
-    ] = None,
-    recipe: Annotated[str, typer.Option(help="network, see the table above")] = _S.recipe,
-    spec: Annotated[Path | None, typer.Option(help="model spec (JSON), as in training/specs/")] = None,
-    weights: Annotated[str, typer.Option(help="checkpoint to start from (fine-tuning), as of `swinunet import`")] = "",
-    epochs: Annotated[int, typer.Option(min=1, help="at most; the learning rate falls over all of them")] = _S.epochs,
-    patience: Annotated[
-        int, typer.Option(min=0, help="epochs without a better validation Dice before it stops; 0: never")
-    ] = _S.patience,
-    seed: Annotated[int, typer.Option(help="of the split by case, the weights and the augmentation")] = _S.seed,
-    validation_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="of the cases, held out")
-    ] = _S.validation_fraction,
-    validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
-    check: Annotated[bool, _option("look the data over and stop; exit status 1 if a case is broken", _DATA)] = False,
-    skip_broken: Annotated[bool, _option("go on without broken cases; fingerprint.json lists them", _DATA)] = False,
-    plane: Annotated[
-        str | None, _option("sagittal, coronal or axial; several with commas: their answers are averaged", _DATA)
-    ] = None,
-    context_slices: Annotated[int | None, _option("neighbouring slices as channels, odd", _DATA, "--context")] = None,
-    context_step: Annotated[float | None, _option("mm between these", _DATA)] = None,
-    spacing: Annotated[str | None, _option("pixels in mm: MM, or ROW,COLUMN, or stretch", _DATA)] = None,
-    modality: Annotated[str | None, _option("as DICOM calls it: MR, CT, ...", _DATA)] = None,
-    body_part: Annotated[str | None, _option("as DICOM calls it: BRAIN, ABDOMEN, ...", _DATA)] = None,
-    name: Annotated[str | None, _option("of the model, as Triton will know it", _DATA)] = None,
-    window: Annotated[str | None, _option("intensities: LOW,HIGH, or zscore", _DATA)] = None,
-    loss: Annotated[
-        str, _option("dice-ce, dice-bce or dice-focal; each with +boundary after it if wanted", _LEARNING)
-    ] = _S.loss,
-    boundary_weight: Annotated[float, _option("of the boundary term", _LEARNING, min=0)] = _S.boundary_weight,
-    deep_supervision: Annotated[bool, _option("a loss on every decoder stage", _LEARNING)] = _S.deep_supervision,
-    batch_size: Annotated[int, _option("slices of a step, over all processes", _LEARNING, min=1)] = _S.batch_size,
-    learning_rate: Annotated[float, _option("of AdamW, after the warm-up", _LEARNING, min=0)] = _S.learning_rate,
-    weight_decay: Annotated[float, _option("of AdamW, for matrices", _LEARNING, min=0)] = _S.weight_decay,
-    warmup_fraction: Annotated[float, _option("of the steps", _LEARNING, min=0, max=1)] = _S.warmup_fraction,
-    gradient_clip: Annotated[float, _option("largest norm of the gradient", _LEARNING)] = _S.gradient_clip,
-    ema_decay: Annotated[float, _option("of the average of the weights", _LEARNING, min=0, max=1)] = _S.ema_decay,
-    empty_share: Annotated[
-        float, _option("of the slices without any label, drawn in an epoch", _LEARNING, min=0, max=1)
-    ] = _S.empty_share,
-    device: Annotated[str, _option("cpu, cuda, cuda:N or auto", _MACHINE)] = _S.device,
-    precision: Annotated[
-        str, _option("fp32, bf16, fp16 (GPU only) or auto: the fastest that is native", _MACHINE)
-    ] = _S.precision,
-    accumulate: Annotated[
-        int, _option("parts a batch is computed in, for small cards (fixed for a run)", _MACHINE, min=1)
-    ] = _S.accumulate,
-    recompute: Annotated[
-        bool, _option("compute activations twice instead of keeping them (gradient checkpointing)", _MACHINE)
-    ] = _S.recompute,
-    compile: Annotated[bool, _option("torch.compile", _MACHINE)] = _S.compile,
-    workers: Annotated[
-        int | None, _option("threads that gather batches ahead; 4 on a GPU, 0 on a CPU if not said", _MACHINE, min=0)
-    ] = _S.workers,
-    save_every: Annotated[
-        int, _option("steps between saves of the state within an epoch; 0: at its end only", _MACHINE, min=0)
-    ] = _S.save_every,
-    augment_probability: Annotated[
-        float, _option("of rotation, scale, shift and each change of intensity", _AUGMENTATION, min=0, max=1)
-    ] = _A.probability,
-    augment_mirror_probability: Annotated[
-        float, _option("of a mirror image of the patient, left for right", _AUGMENTATION, min=0, max=1)
-    ] = _A.mirror_probability,
-    augment_flip_probability: Annotated[
-        float, _option("of a flip in the plane, along either axis", _AUGMENTATION, min=0, max=1)
-    ] = _A.flip_probability,
-    augment_rotation_degrees: Annotated[float, _option("at most", _AUGMENTATION)] = _A.rotation_degrees,
-    augment_scale: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.scale,
-    augment_shift: Annotated[float, _option("at most, of the field of view", _AUGMENTATION)] = _A.shift,
-    augment_contrast: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.contrast,
-    augment_brightness: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.brightness,
-    augment_gamma: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.gamma,
-    augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
+def train(
+    run: RunOptions,
+    data: Annotated[DataOptions, OptionGroup("Data, and what follows from it unless it is set here")],
+    settings: Annotated[dict[str, Any], OptionGroup(of=TrainSettings, panels=_PANELS, limits=_LIMITS)],
+    augmentation: Annotated[
+        dict[str, Any], OptionGroup("Augmentation", of=Augmentation, prefix="augment_", limits=_LIMITS)
+    ],
 ) -> None:
+    """Train, resume, or check the data only. settings, augmentation: what was typed, by option."""
+    _refuse_unknown_recipe(typed := settings | augmentation)
+    from swinunet.training.loop.distributed import errors_from_rank_zero_only, process_group_from_environment
+
+    with errors_from_rank_zero_only():
+        checkpoint = _checkpoint(run, data, typed)
+        if checkpoint and process_group_from_environment().is_rank_zero:
+            _print_result(checkpoint)
+
+
+def _refuse_unknown_recipe(typed: dict[str, Any]) -> None:
+    """Before PyTorch is imported; processes of torchrun leave it to the training, where one of them speaks for all."""
     from swinunet.foundation.errors import InputError
-    from swinunet.training.data.spec_overrides import SpecChoices
-    from swinunet.training.loop.distributed import one_voice, team_from_environment
 
-    with one_voice():
-        if check and resume is not None:
-            raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
-        wanted, asked = _read_spec(spec), _asked(context)
-        choices = SpecChoices.parse(
-            plane=plane,
-            context=context_slices,
-            context_step_mm=context_step,
-            spacing=spacing,
-            modality=modality,
-            body_part=body_part,
-            name=name,
-            window=window,
-        )
-        if resume is not None:
-            checkpoint = _resume(resume, data, output, wanted, choices, asked)
-        elif data is None:
-            raise InputError("no data given; name a folder of labelled images, or add --resume RUN")
-        elif check:
-            _check(data, recipe, wanted, choices, skip_broken)
-            return
-        elif output is None:
-            raise InputError("no run folder given; add --output RUN, or --check to look the data over only")
-        else:
-            from swinunet.training.loop.trainer import train
-
-            checkpoint = train(data, output, wanted, _S.changed(asked), choices, skip_broken)
-        if team_from_environment().leads:
-            print(f"checkpoint: {checkpoint}")
+    name = typed.get("recipe", _DEFAULTS.recipe)
+    if name not in RECIPE_SIZES and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}")
 
 
-def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> None:
+def _checkpoint(run: RunOptions, data: DataOptions, typed: dict[str, Any]) -> Path | None:
+    """What the options ask for; returns the best checkpoint, None where the data were only checked."""
+    from swinunet.foundation.errors import InputError
+
+    if data.check and run.resume is not None:
+        raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
+    spec, overrides = _read_spec(run.spec), data.overrides()
+    if run.resume is not None:
+        return _resume(run, run.resume, spec, overrides, typed)
+    if run.data is None:
+        raise InputError("no data given; name a folder of labelled images, or add --resume RUN")
+    if data.check:
+        _check(run.data, typed.get("recipe", _DEFAULTS.recipe), spec, overrides, data.skip_broken)
+        return None
+    if run.output is None:
+        raise InputError("no run folder given; add --output RUN, or --check to look the data over only")
+    from swinunet.training.loop.trainer import train
+
+    return train(run.data, run.output, spec, _DEFAULTS.changed(typed), overrides, data.skip_broken)
+
+
+def _check(data: Path, network: str, spec: ModelSpec | None, overrides: SpecOverrides, skip_broken: bool) -> None:
     """Look the data over and show the spec that follows; InputError if a run would refuse."""
     from rich.console import Console
 
@@ -157,38 +165,26 @@ def _check(data: Path, network: str, spec: ModelSpec | None, choices: SpecChoice
     from swinunet.training.network.recipes import recipe
 
     size = recipe(network).build(1, 2).input_size
-    prepare(data, size, spec=spec, choices=choices, skip_broken=skip_broken, console=Console())
-
-
-def _asked(context: typer.Context) -> dict[str, Any]:
-    """The settings that were typed, by name: not the defaults."""
-    named = {name for name in context.params if hasattr(_S, name) or hasattr(_A, name.removeprefix("augment_"))}
-    sources = {name: context.get_parameter_source(name) for name in named}
-    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    prepare(data, size, spec=spec, overrides=overrides, skip_broken=skip_broken, console=Console())
 
 
 def _resume(
-    run: Path,
-    data: Path | None,
-    output: Path | None,
-    spec: ModelSpec | None,
-    choices: SpecChoices,
-    asked: dict[str, Any],
+    options: RunOptions, run: Path, spec: ModelSpec | None, overrides: SpecOverrides, typed: dict[str, Any]
 ) -> Path:
     from swinunet.foundation.errors import InputError
     from swinunet.training.loop.run_folder import read_run_folder
     from swinunet.training.loop.trainer import train
 
-    if output is not None and output.resolve() != run.resolve():
-        raise InputError(f"--resume {run} writes there, not to {output}; leave --output out")
+    if options.output is not None and options.output.resolve() != run.resolve():
+        raise InputError(f"--resume {run} writes there, not to {options.output}; leave --output out")
     started = read_run_folder(run)
-    settings = started.settings.changed(asked)
+    settings = started.settings.changed(typed)
     if differences := settings.differences(started.settings):
         raise InputError(
             f"{run} was started otherwise: {'; '.join(differences)} (now, then); only "
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
-    return train(data or started.data, run, spec, settings, choices, resume=True)
+    return train(options.data or started.data, run, spec, settings, overrides, resume=True)
 
 
 def _read_spec(path: Path | None) -> ModelSpec | None:
@@ -203,27 +199,15 @@ def _read_spec(path: Path | None) -> ModelSpec | None:
         raise InputError(f"{path}: cannot read ({error.strerror})") from None
 
 
-def _help() -> str:
-    lines = [
-        "Train a Swin-UNet on a folder of labelled images; it is looked over first.",
-        "Example: `swinunet train Task04_Hippocampus -o runs/hippocampus --spec training/specs/hippocampus.json`",
-        "A run that was killed goes on with `swinunet train --resume runs/hippocampus`. Several GPUs or machines: "
-        "`torchrun --nproc-per-node 4 -m swinunet train` instead of `swinunet train`.",
-    ]
-    return "\n\n".join([*lines, *_recipe_lines()])
+def _print_result(checkpoint: Path) -> None:
+    """Where the best checkpoint is, how good it is, from which epoch, and how long the whole run took."""
+    from swinunet.foundation.terminal import print_line
+    from swinunet.training.loop.run_folder import read_log
 
-
-def _recipe_lines() -> list[str]:
-    import importlib.util
-    import sys
-
-    if not {"train", "--help"} <= set(sys.argv) or importlib.util.find_spec("torch") is None:
-        return []
-    from swinunet.training.network.recipes import RECIPES, gflop, parameters
-
-    lines = ["Recipes (at 1 input channel and 9 classes):"]
-    for recipe in RECIPES.values():
-        config = recipe.build(1, 9)
-        size = f"{parameters(config) / 1e6:.2f} M parameters, {gflop(config):.2f} GFLOP"
-        lines.append(f"- `{recipe.name}`: {recipe.description}; {size}")
-    return lines
+    records = read_log(checkpoint.parent)
+    best = max((record for record in records if "dice" in record), key=lambda record: float(record["dice"]))
+    minutes = sum(record["seconds"] + record.get("validation_seconds", 0) for record in records) / 60
+    print_line(
+        f"checkpoint: {checkpoint}, validation Dice {best['dice']:.4f} at epoch {best['epoch']} of "
+        f"{records[-1]['epoch']}, {minutes:.1f} min of training"
+    )

@@ -24,7 +24,7 @@ from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import ModelSpec, Volume, Window, write_nifti
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 Kind = Literal["nifti", "seg", "sr", "png", "json"]  # in the order they are written
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -40,7 +40,7 @@ _DICOM_ONLY: tuple[Kind, ...] = ("seg", "sr")
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What the user decides about results. kinds: None for all that the input allows. restore: `StudySampler`'s."""
+    """What the user decides about results. kinds: None for all that the input allows. restore: `StudySlices`'s."""
 
     kinds: tuple[Kind, ...] | None = None
     seg_type: SegType = "binary"

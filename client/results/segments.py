@@ -75,7 +75,7 @@ def measure(
     """What `mask` (uint8 [I, J, K] of mask values) holds of each segment.
 
     voxel_ml: of one voxel. voxels: the image, any real dtype [I, J, K]. confidence: uint8 [I, J, K], 255 times the
-    winning probability (`imaging.StudySampler.confidence`).
+    winning probability (`imaging.StudySlices.confidence`).
     """
     counts, intensity, certainty = (np.zeros(256) for _ in range(3))
     for k in range(mask.shape[2]):  # bincount makes int64 and float64 of its inputs: a slice at a time

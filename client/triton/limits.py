@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from swinunet.client.triton.options import ServerOptions
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import ModelSpec
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 BATCH = 8  # slices a request, where everything allows as many
 _ENVELOPE_BYTES = 4096  # names, shapes and parameters around the tensors, generously

@@ -20,7 +20,7 @@ from swinunet.client.triton.requests import Call, Sender
 from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import SPEC_KEY, ModelSpec
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 
 @dataclass(frozen=True)

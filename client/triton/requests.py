@@ -17,7 +17,7 @@ from swinunet.client.triton.control import JobControl
 from swinunet.client.triton.failures import can_heal, retrying
 from swinunet.client.triton.shared_memory import SharedSlots
 from swinunet.foundation.errors import ServerError
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 
 Answer = Future[tuple[grpcclient.InferResult, float]]  # what came, and when (time.monotonic)
 

@@ -31,8 +31,8 @@ from swinunet.export.graph.onnx_graph import export_onnx, with_logits
 from swinunet.export.repository.served_configs import Configs
 from swinunet.foundation.errors import InputError, MissingExtraError
 from swinunet.imaging import ModelSpec
-from swinunet.imaging.study_sampler import Output
-from swinunet.training.data.cases import Ask
+from swinunet.imaging.study_slices import Output
+from swinunet.training.data.cases import PredictSlices
 from swinunet.training.loop.validation import predict_slices
 from swinunet.training.network.swin_unet import SwinUNet
 
@@ -236,7 +236,7 @@ def engines_in(folder: Path, required: Sequence[Engine]) -> tuple[Engine, ...]:
     return tuple(engine for engine in there if not required or engine in required or engine.needed)
 
 
-def _ask(infer: Infer) -> Ask:
+def _ask(infer: Infer) -> PredictSlices:
     return lambda image, output: np.asarray(getattr(infer(image), output))
 
 

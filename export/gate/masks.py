@@ -14,7 +14,7 @@ from swinunet.export.gate.evidence import Evidence
 from swinunet.export.tolerances import MAX_DICE_DROP, MAX_VOLUME_CHANGE
 from swinunet.foundation.progress import Say, say_nothing
 from swinunet.imaging import Volume
-from swinunet.training.data.cases import Ask, Case
+from swinunet.training.data.cases import Case, PredictSlices
 from swinunet.training.metrics.case_scores import ClassScore, score_case
 from swinunet.training.metrics.statistics import Estimate, as_estimate, estimate_means
 
@@ -77,7 +77,7 @@ class MaskFigures:
 
 
 def compare_masks(
-    engines: Mapping[str, Ask], checkpoint: Ask, evidence: Evidence, say: Say = say_nothing
+    engines: Mapping[str, PredictSlices], checkpoint: PredictSlices, evidence: Evidence, say: Say = say_nothing
 ) -> dict[str, MaskFigures | Exception]:
     """Every engine on every case. An engine that raises is left out from there on; its exception is its result."""
     scores: dict[str, list[_CaseScores]] = {name: [] for name in engines}

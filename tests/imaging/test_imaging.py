@@ -17,7 +17,7 @@ from placed_volumes import axis_orders, place
 from small_model import SMALL_SPEC
 
 from swinunet.foundation.errors import GeometryError, InputError, OutputError
-from swinunet.imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, ZScore, probability_sums
+from swinunet.imaging import ModelSpec, PlaneSlices, StudySlices, Volume, Window, ZScore, probability_sums
 from swinunet.imaging.slices import plane_spacing_mm, plane_view
 
 
@@ -37,7 +37,7 @@ def test_plane_view_is_laid_out_for_radiologists(matrix: np.ndarray, plane: str)
         np.testing.assert_allclose(np.diff(view, axis=axis), direction[axis] * spacing[axis], rtol=1e-9)
 
 
-def answers(sampler: StudySampler, mask: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
+def answers(sampler: StudySlices, mask: np.ndarray, classes: int) -> Iterator[tuple[int, np.ndarray]]:
     """What a network that knows `mask` would say, five slices at a time."""
     for start, image in sampler.batches(5):
         labels = np.stack([sampler.network_labels(mask, start + offset) for offset in range(len(image))])
@@ -56,7 +56,7 @@ def test_a_mask_comes_back_to_the_grid_it_was_made_on(
     volume = place(np.sign(matrix), shape=(11, 12, 13))
     spec = make_spec(plane=planes[0], further_planes=planes[1:], mirrored=mirrored)
     mask = np.random.default_rng(0).integers(0, spec.num_classes, volume.shape).astype(np.uint8)
-    sampler = StudySampler(volume, spec, restore)
+    sampler = StudySlices(volume, spec, restore)
     assert sum(len(image) for _, image in sampler.batches(5)) == len(sampler)
     for start, answer in answers(sampler, mask, spec.num_classes):
         sampler.add(start, answer)
@@ -68,8 +68,8 @@ def test_a_mirrored_reading_is_that_of_the_mirrored_patient(plane: Any) -> None:
     """Its slices are those of the volume turned left for right, in the other order where they are sagittal."""
     voxels = np.random.default_rng(0).random((8, 8, 8))
     spec = make_spec(plane=plane)
-    mirror = SliceSampler(Volume(voxels, np.eye(4)), spec, mirrored=True)
-    turned = SliceSampler(Volume(voxels[::-1].copy(), np.eye(4)), spec)
+    mirror = PlaneSlices(Volume(voxels, np.eye(4)), spec, mirrored=True)
+    turned = PlaneSlices(Volume(voxels[::-1].copy(), np.eye(4)), spec)
     for index in range(8):
         other = 7 - index if plane == "sagittal" else index
         np.testing.assert_allclose(mirror.image(index), turned.image(other), atol=1e-5)
@@ -78,7 +78,7 @@ def test_a_mirrored_reading_is_that_of_the_mirrored_patient(plane: Any) -> None:
 def test_several_planes_are_averaged() -> None:
     """Two planes say foreground with 0.45 each, the third with 0.8: the mean, 0.57, decides."""
     spec = make_spec(further_planes=("coronal", "axial"))
-    sampler = StudySampler(Volume(np.random.rand(8, 9, 10), np.eye(4)), spec)
+    sampler = StudySlices(Volume(np.random.rand(8, 9, 10), np.eye(4)), spec)
     assert (len(sampler), sampler.output) == (8 + 9 + 10, "probabilities")
     for start, image in sampler.batches(4):
         said = np.zeros((len(image), spec.num_classes, 32, 32), np.float16)
@@ -103,7 +103,7 @@ def test_sums_that_do_not_fit_memory_give_the_same_mask(
     said = rng.dirichlet(np.ones(spec.num_classes), (2 * 36, 32, 32)).transpose(0, 3, 1, 2).astype(np.float16)
     for bound in (2**26, most_bytes):
         monkeypatch.setattr(probability_sums, "_MOST_BYTES", bound)
-        sampler = StudySampler(volume, spec)
+        sampler = StudySlices(volume, spec)
         for start in range(0, len(sampler), 5):
             sampler.add(start, said[start : start + 5])
         masks.append(sampler.mask())
@@ -140,7 +140,7 @@ def test_the_same_anatomy_gives_the_same_slices_however_it_is_stored() -> None:
     reference = None
     for matrix in axis_orders():
         volume = place(np.sign(matrix), shape=(9, 9, 9), origin=tuple(-4 * np.sign(matrix).sum(axis=1)))
-        image = SliceSampler(volume, make_spec()).image(4)
+        image = PlaneSlices(volume, make_spec()).image(4)
         reference = image if reference is None else reference
         np.testing.assert_allclose(image, reference, atol=1e-4)
 
@@ -148,7 +148,7 @@ def test_the_same_anatomy_gives_the_same_slices_however_it_is_stored() -> None:
 def test_context_is_in_millimetres() -> None:
     """Slices 2 mm apart and neighbours 1 mm apart: neighbours lie half way between slices; ends repeat."""
     volume = Volume(np.arange(10.0)[:, None, None] * np.ones((1, 8, 8)), np.diag([2.0, 1.0, 1.0, 1.0]))
-    sampler = SliceSampler(volume, make_spec(intensity=Window(0, 9)))
+    sampler = PlaneSlices(volume, make_spec(intensity=Window(0, 9)))
     middle = sampler.image(4)[:, 16, 16]
     np.testing.assert_allclose((middle + 1) * 4.5, [3.5, 4.0, 4.5], atol=1e-5)
     np.testing.assert_allclose((sampler.image(0)[:, 16, 16] + 1) * 4.5, [0, 0, 0.5], atol=1e-5)
@@ -156,8 +156,8 @@ def test_context_is_in_millimetres() -> None:
 
 def test_zscore_ignores_scale_and_padding_is_zero() -> None:
     voxels = np.random.default_rng(0).gamma(2.0, 50.0, (12, 12, 12))
-    plain = SliceSampler(Volume(voxels, np.eye(4)), make_spec())
-    scaled = SliceSampler(Volume(voxels * 1e4 + 7, np.eye(4)), make_spec())
+    plain = PlaneSlices(Volume(voxels, np.eye(4)), make_spec())
+    scaled = PlaneSlices(Volume(voxels * 1e4 + 7, np.eye(4)), make_spec())
     np.testing.assert_allclose(plain.image(5), scaled.image(5), atol=1e-4)
     assert (plain.image(5)[:, 0] == 0).all()
     assert plain.batch(0, 3).dtype == np.float16
@@ -173,13 +173,13 @@ def test_whole_numbers_are_normalised_as_real_ones(dtype: type, seed: int, perce
     low, high = np.sort(rng.integers(range_.min, range_.max, 2, endpoint=True))
     voxels = rng.integers(low, max(high, low + 2), (9, 10, 11)).astype(dtype)
     spec = make_spec(intensity=ZScore("zscore", *percentiles))
-    counted, sorted_ = (SliceSampler(Volume(each, np.eye(4)), spec) for each in (voxels, voxels.astype(np.float64)))
+    counted, sorted_ = (PlaneSlices(Volume(each, np.eye(4)), spec) for each in (voxels, voxels.astype(np.float64)))
     np.testing.assert_array_equal(counted.batch(0, 9), sorted_.batch(0, 9))
 
 
 def test_slices_larger_than_the_field_of_view_are_refused() -> None:
     with pytest.raises(GeometryError, match="40 x 12 mm do not fit the model's field of view of 32 x 32 mm"):
-        SliceSampler(Volume(np.random.rand(12, 12, 40), np.eye(4)), make_spec())
+        PlaneSlices(Volume(np.random.rand(12, 12, 40), np.eye(4)), make_spec())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -187,16 +187,16 @@ def test_intensities_that_are_no_numbers_are_refused(value: float) -> None:
     voxels = np.random.rand(8, 8, 8)
     voxels[1, 2, 3] = value
     with pytest.raises(InputError, match="not finite"):
-        SliceSampler(Volume(voxels, np.eye(4)), make_spec())
+        PlaneSlices(Volume(voxels, np.eye(4)), make_spec())
 
 
 def test_a_constant_image_is_refused() -> None:
     with pytest.raises(InputError, match="constant"):
-        SliceSampler(Volume(np.full((8, 8, 8), 5.0), np.eye(4)), make_spec())
+        PlaneSlices(Volume(np.full((8, 8, 8), 5.0), np.eye(4)), make_spec())
 
 
 def test_probabilities_restore_smoothly() -> None:
-    sampler = SliceSampler(Volume(np.random.rand(8, 10, 12), np.diag([1, 2.0, 2.0, 1])), make_spec())
+    sampler = PlaneSlices(Volume(np.random.rand(8, 10, 12), np.diag([1, 2.0, 2.0, 1])), make_spec())
     probabilities = np.full((2, 32, 32), 0.5, np.float16)
     restored = sampler.restore_probabilities(probabilities)
     assert restored.shape == (2, 12, 10)
@@ -210,8 +210,8 @@ def test_only_the_largest_piece_stays_where_the_spec_says_so(components: str) ->
     wanted = mask.copy()
     mask[8:10, 8:10, 8:10] = 1
     spec = make_spec(components=components)
-    sampler = StudySampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec)
+    sampler = StudySlices(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec)
     for start, answer in answers(sampler, mask, spec.num_classes):
         sampler.add(start, answer)
     np.testing.assert_array_equal(sampler.mask(), wanted if components == "largest" else mask)
-    assert not StudySampler(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec).mask().any()
+    assert not StudySlices(Volume(np.random.rand(12, 12, 12), np.eye(4)), spec).mask().any()

@@ -14,7 +14,7 @@ from swinunet.imaging.spec import Plane
 from swinunet.serving import TritonServer
 from swinunet.training.data.cases import load_case
 from swinunet.training.data.folders import DataFolder
-from swinunet.training.data.spec_overrides import SpecChoices
+from swinunet.training.data.spec_overrides import SpecOverrides
 from swinunet.training.loop.trainer import TrainSettings, predict_labels, train
 from swinunet.training.network.checkpoint import load_checkpoint
 
@@ -27,8 +27,8 @@ def test_two_modalities_from_training_to_the_client(
 ) -> None:
     """The served answer is the checkpoint's own, but for ties that half precision breaks otherwise."""
     root = write_msd(tmp_path / "data", make_cases(6, modalities=2), {"0": "T1", "1": "T2"})
-    choices = SpecChoices(name="two", planes=planes, context=3)
-    checkpoint = train(root, tmp_path / "run", None, SETTINGS, choices)
+    overrides = SpecOverrides(name="two", planes=planes, context=3)
+    checkpoint = train(root, tmp_path / "run", None, SETTINGS, overrides)
     export_checkpoint(checkpoint, tmp_path / "repository", None, root / "imagesTr", GateOptions(serve=False))
     network, spec = load_checkpoint(checkpoint)
     assert spec is not None

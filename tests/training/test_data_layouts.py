@@ -15,10 +15,10 @@ from PIL import Image
 
 from swinunet.client import load_input
 from swinunet.foundation.errors import GeometryError, InputError
-from swinunet.imaging import ModelSpec, SliceSampler, Volume, read_labels, read_study
+from swinunet.imaging import ModelSpec, PlaneSlices, Volume, read_labels, read_study
 from swinunet.training.data.cases import load_case
 from swinunet.training.data.derive_spec import derive_spec
-from swinunet.training.data.fingerprint import look_over
+from swinunet.training.data.fingerprint import examine_folder
 from swinunet.training.data.folders import DataFolder
 from swinunet.training.loop.trainer import TrainSettings, train
 from swinunet.training.network.checkpoint import load_checkpoint
@@ -36,7 +36,7 @@ THREE_D: dict[str, Callable[[Path, dict[str, Made]], Path]] = {
 
 
 def spec_of(root: Path, size: tuple[int, int] = (32, 32)) -> ModelSpec:
-    return derive_spec(look_over(DataFolder.open(root)), size).spec
+    return derive_spec(examine_folder(DataFolder.open(root)), size).spec
 
 
 @pytest.mark.parametrize("modalities", [1, 2])
@@ -116,19 +116,19 @@ def test_modalities_reach_the_network_in_their_order(context: int, tmp_path: Pat
     base = spec_of(write_plain(tmp_path, make_cases(modalities=2), numbered=True))
     spec = dataclasses.replace(base, context_slices=context, context_step_mm=1.0)
     alone = dataclasses.replace(spec, modalities=())
-    both = SliceSampler((first, Volume(second.voxels * 1e3 + 5, np.eye(4))), spec).image(4)
+    both = PlaneSlices((first, Volume(second.voxels * 1e3 + 5, np.eye(4))), spec).image(4)
     assert both.shape[0] == spec.in_channels == 2 * context
-    np.testing.assert_allclose(both[:context], SliceSampler(first, alone).image(4), atol=1e-4)
-    np.testing.assert_allclose(both[context:], SliceSampler(second, alone).image(4), atol=1e-4)
+    np.testing.assert_allclose(both[:context], PlaneSlices(first, alone).image(4), atol=1e-4)
+    np.testing.assert_allclose(both[context:], PlaneSlices(second, alone).image(4), atol=1e-4)
 
 
 def test_studies_that_do_not_fit_the_spec_are_refused(tmp_path: Path) -> None:
     spec = spec_of(write_msd(tmp_path, make_cases(modalities=2), {"0": "T1", "1": "T2"}))
     volume = Volume(np.random.default_rng(0).normal(size=(8, 9, 10)), np.eye(4))
     with pytest.raises(InputError, match=r"1 modality found, the model expects 2 modalities \(T1, T2\)"):
-        SliceSampler(volume, spec)
+        PlaneSlices(volume, spec)
     with pytest.raises(GeometryError, match="T2 has the grid"):
-        SliceSampler((volume, Volume(volume.voxels[1:], np.eye(4))), spec)
+        PlaneSlices((volume, Volume(volume.voxels[1:], np.eye(4))), spec)
 
 
 def test_a_spec_of_one_modality_says_nothing_of_it(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from blobs import SPEC, write_blobs
 from safetensors.torch import load_file
 
 from swinunet.foundation.errors import InputError
-from swinunet.training.data.batches import Feed
 from swinunet.training.data.cases import load_cases
 from swinunet.training.data.folders import DataFolder
-from swinunet.training.loop.distributed import Team, one_voice, team_from_environment
+from swinunet.training.loop.batch_loader import BatchLoader
+from swinunet.training.loop.distributed import ProcessGroup, errors_from_rank_zero_only, process_group_from_environment
 from swinunet.training.loop.hardware import FP32
 from swinunet.training.loop.optimisation import Learner
 from swinunet.training.loop.settings import TrainSettings
@@ -40,17 +40,17 @@ import sys
 import torch
 from safetensors.torch import save_file
 from test_distributed import VARIANTS, gradients, joint_batch
-from swinunet.training.loop.distributed import team_from_environment, together
+from swinunet.training.loop.distributed import initialized_process_group, process_group_from_environment
 
-team = team_from_environment()
-with together(team, torch.device("cpu")):
-    image, labels = (part[team.rank :: team.size] for part in joint_batch())
+group = process_group_from_environment()
+with initialized_process_group(group, torch.device("cpu")):
+    image, labels = (part[group.rank :: group.world_size] for part in joint_batch())
     found = {
         f"{variant}/{name}": tensor
         for variant, settings in VARIANTS.items()
-        for name, tensor in gradients(settings, image, labels, team).items()
+        for name, tensor in gradients(settings, image, labels, group).items()
     }
-    if team.leads:
+    if group.is_rank_zero:
         save_file(found, sys.argv[1])
 os._exit(0)  # as training/__main__.py
 """
@@ -66,12 +66,12 @@ def joint_batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gradients(
-    settings: TrainSettings, image: torch.Tensor, labels: torch.Tensor, team: Team | None = None
+    settings: TrainSettings, image: torch.Tensor, labels: torch.Tensor, group: ProcessGroup | None = None
 ) -> dict[str, torch.Tensor]:
     """Gradient of every parameter, and the loss, for a network that `settings.seed` starts."""
     torch.manual_seed(0)
     config = dataclasses.replace(recipe("tiny").build(3, 3), drop_path_rate=0.0)
-    learner = Learner(SwinUNet(config), settings, 10, torch.device("cpu"), FP32, team)
+    learner = Learner(SwinUNet(config), settings, 10, torch.device("cpu"), FP32, group)
     loss = learner.gradient(image, labels)
     found = {name: value.grad for name, value in learner.trained.named_parameters() if value.grad is not None}
     return found | {"loss": torch.tensor(loss)}
@@ -79,7 +79,8 @@ def gradients(
 
 def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": f"{here.parent / 'support'}:{here.parents[1]}", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(map(str, (here, here.parent / "support", here.parents[1])))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -135,25 +136,27 @@ def test_only_the_leading_process_speaks_of_an_error(monkeypatch: pytest.MonkeyP
     for rank, raised in (("0", InputError), ("1", SystemExit)):
         for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_RANK", rank)):
             monkeypatch.setenv(name, value)
-        with pytest.raises(raised), one_voice():
+        with pytest.raises(raised), errors_from_rank_zero_only():
             raise InputError("no")
 
 
 def test_processes_take_equal_shares_of_every_batch(tmp_path: Path) -> None:
     cases = load_cases(list(DataFolder.open(write_blobs(tmp_path / "Task99_Blob")).cases), SPEC)
-    feeds = [Feed(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, Team(rank, 4)) for rank in range(4)]
-    batches = [list(feed.epoch(1)) for feed in feeds]
+    loaders = [
+        BatchLoader(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, ProcessGroup(rank, 4)) for rank in range(4)
+    ]
+    batches = [list(loader.epoch(1)) for loader in loaders]
     assert len({len(own) for own in batches}) == 1
-    assert len(batches[0]) == feeds[0].steps
+    assert len(batches[0]) == loaders[0].steps
     for shares in zip(*batches, strict=True):
         assert len({len(share.labels) for share in shares}) == 1
     with pytest.raises(InputError, match="batch of 8 slices does not divide among 3 processes"):
-        Feed(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, Team(0, 3))
+        BatchLoader(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, ProcessGroup(0, 3))
 
 
 def test_the_team_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert team_from_environment() == Team(0, 1, 0)
+    assert process_group_from_environment() == ProcessGroup(0, 1, 0)
     for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert team_from_environment() == Team(5, 8, 1)
-    assert not team_from_environment().leads
+    assert process_group_from_environment() == ProcessGroup(5, 8, 1)
+    assert not process_group_from_environment().is_rank_zero

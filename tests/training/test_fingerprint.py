@@ -1,4 +1,4 @@
-"""The look-over: every defect is found and named, the spec follows from the data, and what the user says wins."""
+"""Data examined before a run: every defect is named, the spec follows from the data, and what the user sets wins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blobs import SPEC
 from labelled_folders import SHAPE, Made, make_cases, put, write_index, write_msd, write_plain, write_png
 from typer.testing import CliRunner
 
@@ -16,10 +17,10 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, Window, ZScore
 from swinunet.training.data.cases import load_case
 from swinunet.training.data.derive_spec import derive_spec, size_hint
-from swinunet.training.data.fingerprint import Fingerprint, look_over
+from swinunet.training.data.fingerprint import Fingerprint, examine_folder
 from swinunet.training.data.folders import DataFolder, dicom_modality
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
-from swinunet.training.data.spec_overrides import SpecChoices
+from swinunet.training.data.spec_overrides import SpecOverrides
 from swinunet.training.loop.trainer import TrainSettings, train
 
 SIZE = (32, 32)
@@ -27,7 +28,7 @@ BROKEN = "case_2"
 
 
 def found_in(root: Path) -> Fingerprint:
-    return look_over(DataFolder.open(root, keep_broken=True))
+    return examine_folder(DataFolder.open(root, keep_broken=True))
 
 
 def relabel(root: Path, voxels: np.ndarray, affine: np.ndarray | None = None) -> None:
@@ -72,7 +73,7 @@ def test_every_defect_is_named_and_can_be_skipped(defect: str, tmp_path: Path) -
     prepared.write(tmp_path / "run")
     (skipped,) = json.loads((tmp_path / "run" / "fingerprint.json").read_text())["skipped"]
     assert skipped["name"] == BROKEN
-    assert reopen(root, tmp_path / "run") == prepared.folder
+    assert reopen(root, tmp_path / "run", prepared.spec).folder == prepared.folder
 
 
 def test_figures_are_those_of_the_data(tmp_path: Path) -> None:
@@ -163,12 +164,12 @@ def test_plane_and_context_follow_from_the_spacing(
 def test_the_largest_case_fits(tmp_path: Path) -> None:
     made = make_cases(3) | {f"large_{n}": case for n, case in enumerate(make_cases(1, shape=(70, 50, 6)).values())}
     root = write_msd(tmp_path, made)
-    spec = derive_spec(found_in(root), SIZE, SpecChoices(planes=("axial",))).spec
+    spec = derive_spec(found_in(root), SIZE, SpecOverrides(planes=("axial",))).spec
     assert spec.spacing_mm == pytest.approx((70 * 1.02 / 32,) * 2, abs=1e-3)
     for paths in DataFolder.open(root).cases:
         load_case(paths, spec)
     with pytest.raises(InputError, match="large_0: its axial slices do not fit the model's field of view of 32 x 32"):
-        prepare(root, SIZE, choices=SpecChoices(planes=("axial",), spacing=(1.0, 1.0)))
+        prepare(root, SIZE, overrides=SpecOverrides(planes=("axial",), spacing=(1.0, 1.0)))
 
 
 def test_a_small_organ_on_a_large_input_is_remarked(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_ct_gets_a_window_over_what_is_labelled(tmp_path: Path) -> None:
 
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
     root = write_msd(tmp_path, make_cases())
-    choices = SpecChoices.parse(
+    overrides = SpecOverrides.parse(
         plane="coronal,axial",
         context=5,
         context_step_mm=2.0,
@@ -208,17 +209,17 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
         name="mine",
         window="-100,300",
     )
-    derived = prepare(root, SIZE, choices=choices)
-    brought = prepare(root, SIZE, spec=prepare(root, SIZE).spec, choices=choices)
+    derived = prepare(root, SIZE, overrides=overrides)
+    brought = prepare(root, SIZE, spec=prepare(root, SIZE).spec, overrides=overrides)
     for prepared in (derived, brought):
         spec = prepared.spec
         assert (spec.planes, spec.context_slices, spec.context_step_mm) == (("coronal", "axial"), 5, 2.0)
         assert (spec.spacing_mm, spec.intensity) == ((1.25, 1.5), Window(-100, 300))
         assert (spec.modality, spec.body_part, spec.name) == ("CT", "LIVER", "mine")
         assert set(prepared.reasons.values()) == {"chosen"}
-    loose = SpecChoices.parse(spacing="stretch", window="zscore").applied(derived.spec)
+    loose = SpecOverrides.parse(spacing="stretch", window="zscore").applied_to(derived.spec)
     assert (loose.spacing_mm, loose.intensity) == (None, ZScore())
-    assert SpecChoices.parse(spacing="0.5").spacing == (0.5, 0.5)
+    assert SpecOverrides.parse(spacing="0.5").spacing == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
 )
 def test_choices_that_cannot_be(option: dict[str, object], says: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=says):
-        prepare(write_msd(tmp_path, make_cases()), SIZE, choices=SpecChoices.parse(**option))  # type: ignore[arg-type]
+        prepare(write_msd(tmp_path, make_cases()), SIZE, overrides=SpecOverrides.parse(**option))  # type: ignore[arg-type]
 
 
 def test_png_says_what_it_does_not_know(tmp_path: Path) -> None:
@@ -251,11 +252,11 @@ def test_png_says_what_it_does_not_know(tmp_path: Path) -> None:
 def test_a_run_without_its_fingerprint_is_not_reopened(tmp_path: Path) -> None:
     root = write_msd(tmp_path / "data", make_cases())
     with pytest.raises(InputError, match=r"no usable fingerprint\.json"):
-        reopen(root, tmp_path)
+        reopen(root, tmp_path, SPEC)
     prepare(root, SIZE).write(tmp_path)
     (root / "labelsTr" / "case_0.nii.gz").unlink()
     with pytest.raises(InputError, match=r"4 cases were used when .* was begun, 3 of them are there"):
-        reopen(root, tmp_path)
+        reopen(root, tmp_path, SPEC)
 
 
 def test_a_run_goes_on_without_the_broken(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from swinunet.foundation.errors import CheckpointError, InputError, OutputError,
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import Code, Label, ModelSpec, ZScore
 from swinunet.training.network.checkpoint import CONFIG_KEY, load_checkpoint, save_checkpoint
+from swinunet.training.network.recipe_sizes import RECIPE_SIZES
 from swinunet.training.network.recipes import RECIPES, gflop, parameters, recipe
 from swinunet.training.network.swin_blocks import (
     DropPath,
@@ -36,6 +37,12 @@ def test_parameters_and_gflop_are_those_of_the_paper() -> None:
     assert round(parameters(paper) / 1e6, 2) == 27.17
     assert round(gflop(paper), 1) == 12.2
     assert round(parameters(RECIPES["swin-unet-t"].build(1, 9)) / 1e6, 2) == 41.38
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_sizes_in_help_are_those_of_the_networks(name: str) -> None:
+    config, size = RECIPES[name].build(1, 9), RECIPE_SIZES[name]
+    assert (round(parameters(config) / 1e6, 2), round(gflop(config), 2)) == (size.million_parameters, size.gflop)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_what_was_there(
         fsync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(swinunet.files.os, "fsync", full)
+        patch.setattr(swinunet.foundation.files.os, "fsync", full)
         with pytest.raises(OutputError, match=r"No space left on device.*free some space; then go on with --resume"):
             train(data, run, SPEC, SETTINGS)
     assert not [path.name for path in run.iterdir() if path.name.startswith(".")]

@@ -16,11 +16,11 @@ from blobs import SPEC, write_blobs
 from swinunet.foundation.errors import CheckpointError, InputError, OutputError, SwinUNetError
 from swinunet.imaging import Volume, write_nifti
 from swinunet.imaging.components import keep_largest
-from swinunet.training.data.augmentation import Augmentation, augment
-from swinunet.training.data.batches import Feed
 from swinunet.training.data.cases import load_case, load_cases, split_cases
 from swinunet.training.data.folders import DataFolder
-from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.augmentation import Augmentation, augment
+from swinunet.training.loop.batch_loader import BatchLoader
+from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.hardware import Precision, choose_device, choose_precision
 from swinunet.training.loop.losses import dice_ce
 from swinunet.training.loop.optimisation import Learner
@@ -278,8 +278,10 @@ def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None
 def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
     cases = load_cases(list(DataFolder.open(msd).cases), SPEC)
     cases[2].images[:] = np.nan
-    feed = Feed(cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, Team())
-    assert next(feed.epoch(1)).describe() == "the image of blob_2 is not finite"
+    loader = BatchLoader(
+        cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, ProcessGroup()
+    )
+    assert next(loader.epoch(1)).describe() == "the image of blob_2 is not finite"
 
 
 def test_an_epoch_draws_every_labelled_slice_and_a_share_of_the_empty_ones(msd: Path) -> None:
@@ -288,8 +290,8 @@ def test_an_epoch_draws_every_labelled_slice_and_a_share_of_the_empty_ones(msd: 
     empty = sum(len(case.labels) for case in cases) - labelled
     assert empty > 3
     settings = TrainSettings(batch_size=8, empty_share=0.5, augmentation=Augmentation(probability=0))
-    feed = Feed(cases, settings, torch.device("cpu"), SPEC.context_slices, Team())
-    drawn = torch.cat([batch.labels.flatten(1).any(dim=1) for batch in feed.epoch(1)])
+    loader = BatchLoader(cases, settings, torch.device("cpu"), SPEC.context_slices, ProcessGroup())
+    drawn = torch.cat([batch.labels.flatten(1).any(dim=1) for batch in loader.epoch(1)])
     assert int(drawn.sum()) == labelled
     assert int((~drawn).sum()) == math.ceil(empty / 2)
 

@@ -1,1 +1,1 @@
-"""Labelled images in: which cases a folder holds, what they are like, and the batches that training sees."""
+"""Labelled images in: which cases a folder holds, what they are like, the spec that follows, and their slices."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, StudySampler, Volume, read_labels, read_study
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging import ModelSpec, StudySlices, Volume
+from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
+from swinunet.training.data.volume_store import CaseVolumes, VolumeStore, read_volumes
 
 
 def split_cases(
@@ -30,8 +31,9 @@ def split_cases(
     return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
 
 
-Ask = Callable[[np.ndarray, Output], np.ndarray]
-"""A network: image float16 [B, C, H, W] and what is wanted of it, to labels [B, H, W] or probabilities [B, K, H, W]."""
+PredictSlices = Callable[[np.ndarray, Output], np.ndarray]
+"""A network: images float16 [B, C, H, W] and the output wanted, to labels [B, H, W] or probabilities
+[B, classes, H, W]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +52,24 @@ class Case:
     sagittal: np.ndarray
     native_labels: Volume
 
-    def predict(self, ask: Ask, batch: int) -> np.ndarray:
+    def predict(self, predict_slices: PredictSlices, batch: int) -> np.ndarray:
         """A network's mask on the case's own grid, post-processed as the spec says: uint8 [I, J, K].
 
-        The network is asked for `batch` slices at a time.
+        The network is given `batch` slices at a time.
         """
-        sampler = StudySampler(self.study, self.spec)
+        slices = StudySlices(self.study, self.spec)
         for start in range(0, len(self.images), batch):
-            sampler.add(start, ask(self.images[start : start + batch], sampler.output))
-        return sampler.mask()
+            slices.add(start, predict_slices(self.images[start : start + batch], slices.output))
+        return slices.mask()
 
 
-def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
-    """Read and preprocess one case. Raises InputError naming it if image and labels do not belong together."""
-    study, labels = read_study(paths.images), read_labels(paths.labels)
+def load_case(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = None) -> Case:
+    """Preprocess one case. volumes: what its files hold; None reads them.
+
+    Raises InputError naming the case if image and labels do not belong together.
+    """
+    volumes = volumes or read_volumes(paths)
+    study, labels = volumes.study, volumes.labels
     if not labels.same_grid(study[0]):
         raise InputError(
             f"{paths.name}: image grid {study[0].shape} and label grid {labels.shape} differ in size or position"
@@ -76,21 +82,24 @@ def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
 def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: ModelSpec) -> Case:
     """Preprocess one case. Raises InputError naming it if the spec does not allow its images."""
     try:
-        sampler = StudySampler(study, spec)
+        slices = StudySlices(study, spec)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    slices = range(len(sampler))
-    images = np.concatenate([image for _, image in sampler.batches(len(sampler))])
-    network_labels = np.stack([sampler.network_labels(labels.voxels, index) for index in slices])
-    sagittal = np.array([sampler.locate(index)[0].plane == "sagittal" for index in slices])
+    indices = range(len(slices))
+    images = np.concatenate([image for _, image in slices.batches(len(slices))])
+    network_labels = np.stack([slices.network_labels(labels.voxels, index) for index in indices])
+    sagittal = np.array([slices.locate(index)[0].plane == "sagittal" for index in indices])
     return Case(name, spec, study, images, network_labels, sagittal, labels)
 
 
-def load_cases(paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None) -> list[Case]:
-    """`load_case` for each, with `tick` called after each."""
+def load_cases(
+    paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None, store: VolumeStore | None = None
+) -> list[Case]:
+    """`load_case` for each, with the volumes that `store` has kept; `tick` is called after each."""
+    store = store or VolumeStore(0)
     cases = []
     for case in paths:
-        cases.append(load_case(case, spec))
+        cases.append(load_case(case, spec, store.take(case)))
         tick()
     return cases
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
+from swinunet.foundation.tables import Table
+from swinunet.foundation.terminal import printable, show_table
 from swinunet.imaging import Window
 from swinunet.training.data.derive_spec import Derived
 from swinunet.training.data.fingerprint import Fingerprint
@@ -14,34 +15,37 @@ _SHOWN = 10  # broken cases; all are in fingerprint.json
 
 def print_data(found: Fingerprint, console: Console) -> None:
     """Print the table of the usable cases, the first broken ones and the remarks."""
-    console.print(_data_table(found))
+    show_table(_data_table(found), console=console)
     for case in found.broken[:_SHOWN]:
-        console.print(f"broken: {case.name}: {case.problem}", markup=False, soft_wrap=True)
+        _print(f"broken: {case.name}: {case.problem}", console)
     if len(found.broken) > _SHOWN:
-        console.print(f"broken: {len(found.broken) - _SHOWN} more")
+        _print(f"broken: {len(found.broken) - _SHOWN} more", console)
     for remark in found.remarks:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+        _print(f"note: {remark}", console)
 
 
 def print_spec(derived: Derived, remark: str, console: Console) -> None:
     """Print what the model will be, and why; then the remark, if there is one."""
-    console.print(_spec_table(derived))
+    show_table(_spec_table(derived), figures_to_the_right=False, console=console)
     if remark:
-        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+        _print(f"note: {remark}", console)
+
+
+def _print(line: str, console: Console) -> None:
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _data_table(found: Fingerprint) -> Table:
-    table = Table(title=f"{found.folder.name}: {len(found.cases)} usable cases, {len(found.broken)} broken")
-    table.add_column("")
-    for column in ("smallest", "median", "largest"):
-        table.add_column(column, justify="right")
+    title = f"{found.folder.name}: {len(found.cases)} usable cases, {len(found.broken)} broken"
+    rows: list[tuple[str, ...]] = []
+    table = Table(title, ("", "smallest", "median", "largest"), rows)
     if not found.cases:
         return table
 
     def row(name: str, values: list[float], form: str = "g") -> None:
         ordered = sorted(values)
         shown = (ordered[0], ordered[len(ordered) // 2], ordered[-1])
-        table.add_row(name, *(f"{value:{form}}" for value in shown))
+        rows.append((name, *(f"{value:{form}}" for value in shown)))
 
     for axis, letter in enumerate(("left-right", "back-front", "head-feet")):
         row(f"{letter} voxels", [case.size[axis] for case in found.cases])
@@ -67,7 +71,5 @@ def _spec_table(derived: Derived) -> Table:
         "spacing": spacing,
         "intensity": f"window {rule.low:g}..{rule.high:g}" if isinstance(rule, Window) else "z-score",
     }
-    table = Table("", "", "because", title=f"{spec.name}: input {spec.in_channels} x {spec.input_size}")
-    for name, value in shown.items():
-        table.add_row(name, value, derived.reasons[name])
-    return table
+    rows = [(name, value, derived.reasons[name]) for name, value in shown.items()]
+    return Table(f"{spec.name}: input {spec.in_channels} x {spec.input_size}", ("", "", "because"), rows)

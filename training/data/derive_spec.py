@@ -21,7 +21,7 @@ from swinunet.imaging.resample import AxisMap
 from swinunet.imaging.spec import Plane
 from swinunet.training.data.fingerprint import CaseFacts, Fingerprint
 from swinunet.training.data.folders import BrokenCase
-from swinunet.training.data.spec_overrides import SpecChoices, make_spec
+from swinunet.training.data.spec_overrides import SpecOverrides, make_spec
 
 _COLORS = ((230, 80, 60), (70, 150, 240), (250, 200, 60), (90, 200, 120), (190, 110, 220), (240, 140, 40))
 _TISSUE = Code("85756007", "SCT", "Tissue")  # CID 7191: the property type where a data set names no other
@@ -39,20 +39,20 @@ class Derived:
     reasons: dict[str, str]
 
 
-def derive_spec(found: Fingerprint, input_size: tuple[int, int], choices: SpecChoices | None = None) -> Derived:
+def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: SpecOverrides | None = None) -> Derived:
     """The spec for the usable cases of `found` and a network of `input_size` (H, W).
 
     Raises InputError if no case is usable, or a choice cannot be.
     """
     if not found.cases:
         raise InputError(f"{found.folder.root}: no usable case, so no model follows from it")
-    choices = choices or SpecChoices()
+    overrides = overrides or SpecOverrides()
     flat = all(min(case.size) == 1 for case in found.cases)
     modality, modality_why = _modality(found)
-    plane, plane_why = (choices.planes[0], "") if choices.planes else _plane(found, flat)
+    plane, plane_why = (overrides.planes[0], "") if overrides.planes else _plane(found, flat)
     context, context_why = _context(found, plane, flat)
     spacing, spacing_why = _spacing(found, plane, input_size)
-    intensity, intensity_why = _intensity(found.cases, choices.modality or modality)
+    intensity, intensity_why = _intensity(found.cases, overrides.modality or modality)
     names = tuple(f"{each}" for each in found.folder.modalities)
     if len(names) != found.modalities:
         names = tuple(f"channel_{index}" for index in range(found.modalities))
@@ -79,7 +79,7 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], choices: SpecCh
         "spacing": spacing_why,
         "intensity": intensity_why,
     }
-    return Derived(choices.applied(spec), reasons | dict.fromkeys(choices.said(), "chosen"))
+    return Derived(overrides.applied_to(spec), reasons | dict.fromkeys(overrides.overridden(), "chosen"))
 
 
 def labels_named(names: tuple[str, ...]) -> tuple[Label, ...]:
@@ -168,7 +168,7 @@ def _spacing(found: Fingerprint, plane: Plane, input_size: tuple[int, int]) -> t
 
 
 def _fits(case: CaseFacts, plane: Plane, spacing_mm: tuple[float, float], input_size: tuple[int, int]) -> bool:
-    """Whether a slice of the case lies whole on the network's input, as SliceSampler would place it."""
+    """Whether a slice of the case lies whole on the network's input, as PlaneSlices would place it."""
     _, *axes = plane_axes(plane)
     return all(
         AxisMap.centre(case.size[axis], case.spacing_mm[axis], pixels, mm).fits

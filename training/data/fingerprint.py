@@ -1,11 +1,11 @@
-"""What a folder of labelled images is like, and which of its cases are broken: looked over before anything is trained.
+"""The fingerprint of a folder of labelled images: its figures, and which of its cases are broken; made before training.
 
     folder = DataFolder.open(Path("Task04_Hippocampus"), keep_broken=True)
-    found = look_over(folder)
+    found = examine_folder(folder)
     found.broken            # each case that cannot be used, and why
-    found.spacing_mm()      # and what else the spec follows from, see training/derive_spec.py
+    found.spacing_mm()      # and what else the spec follows from, see training/data/derive_spec.py
 
-One case is in memory at a time and thread; of each, only figures are kept.
+Each thread has one case in memory; of each, only figures are kept, and its volumes where a store is given.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import Volume, read_labels, read_study
+from swinunet.imaging import Volume
 from swinunet.training.data.folders import BrokenCase, CasePaths, DataFolder, unnamed_labels
+from swinunet.training.data.volume_store import VolumeStore, read_volumes
 
 PERCENTILES = (0.5, 50.0, 99.5)
 THREADS = min(4, os.cpu_count() or 1)  # files are unpacked in parallel; a thread holds one case
@@ -60,9 +61,9 @@ class CaseFacts:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON, without the samples."""
-        said = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        del said["samples"]
-        return said | {"empty": self.is_empty}
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        del fields["samples"]
+        return fields | {"empty": self.is_empty}
 
 
 @dataclass(frozen=True)
@@ -137,24 +138,30 @@ class Fingerprint:
         }
 
 
-def look_over(
+def examine_folder(
     folder: DataFolder,
     label_names: tuple[str, ...] | None = None,
     tick: Callable[[], None] = lambda: None,
     threads: int = THREADS,
+    store: VolumeStore | None = None,
 ) -> Fingerprint:
-    """Read every case of `folder` once, and say what is there and what is broken.
+    """Read every case of `folder` once, and find what is there and what is broken.
 
     label_names: of classes 1..K-1 in a spec that was brought along; None takes the index's, or as many as are found.
-    tick: called after each case. Raises InputError if the label maps hold nothing but background, or values with gaps
+    tick: called after each case. store: keeps the volumes that were read, for whoever needs them next; None keeps none.
+    Raises InputError if the label maps hold nothing but background, or values with gaps
     where nothing names them.
     """
 
     def examine(paths: CasePaths) -> CaseFacts | BrokenCase:
         try:
-            return _examine(paths)
+            volumes = read_volumes(paths)
+            facts = _examine(paths.name, volumes.study, volumes.labels)
         except InputError as error:
             return BrokenCase(paths.name, str(error))
+        if store:
+            store.keep(paths, volumes)
+        return facts
 
     found: list[CaseFacts | BrokenCase] = []
     with ThreadPoolExecutor(threads) as pool:
@@ -178,9 +185,8 @@ def look_over(
     return Fingerprint(folder, tuple(facts), tuple(broken), names, tuple(_remarks(folder, facts, names)))
 
 
-def _examine(paths: CasePaths) -> CaseFacts:
-    """Read one case. Raises InputError saying what is wrong with it."""
-    study, labels = read_study(paths.images), read_labels(paths.labels)
+def _examine(name: str, study: Sequence[Volume], labels: Volume) -> CaseFacts:
+    """The figures of one case. Raises InputError saying what is wrong with it."""
     first = study[0]
     for index, volume in enumerate(study[1:], start=1):
         if not volume.same_grid(first):
@@ -201,7 +207,7 @@ def _examine(paths: CasePaths) -> CaseFacts:
     left, back, head = view.shape
     foreground = [volume.voxels[labelled] for volume in study]
     return CaseFacts(
-        name=paths.name,
+        name=name,
         size=(left, back, head),
         spacing_mm=view.spacing_mm,
         modalities=len(study),

@@ -122,20 +122,22 @@ def dicom_modality(name: str) -> str:
 
 
 def _open_indexed(root: Path) -> DataFolder:
-    index = root / INDEX
+    path = root / INDEX
     try:
-        said = json.loads(index.read_text())
-        labels = _label_names(said["labels"])
-        modalities = tuple(str(name) for _, name in sorted(_channels(said).items(), key=lambda item: int(item[0])))
-        pairs = [(str(case["image"]), str(case["label"])) for case in said["training"]] if "training" in said else None
+        index = json.loads(path.read_text())
+        labels = _label_names(index["labels"])
+        modalities = tuple(str(name) for _, name in sorted(_channels(index).items(), key=lambda item: int(item[0])))
+        pairs = (
+            [(str(case["image"]), str(case["label"])) for case in index["training"]] if "training" in index else None
+        )
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{index}: broken ({error!r}); expected the Decathlon's layout or nnU-Net's") from None
+        raise InputError(f"{path}: broken ({error!r}); expected the Decathlon's layout or nnU-Net's") from None
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
-        raise InputError(f"{index}: labels {sorted(labels)}; expected 0 (background), 1, 2, ... without a gap")
+        raise InputError(f"{path}: labels {sorted(labels)}; expected 0 (background), 1, 2, ... without a gap")
     described: dict[str, Any] = {
-        "name": str(said.get("name", root.name)),
-        "licence": str(said.get("licence", said.get("license", ""))),
-        "attribution": str(said.get("reference", "")),
+        "name": str(index.get("name", root.name)),
+        "licence": str(index.get("licence", index.get("license", ""))),
+        "attribution": str(index.get("reference", "")),
         "modalities": modalities,
         "indexed_labels": tuple(labels[value] for value in range(1, len(labels))),
     }
@@ -145,15 +147,15 @@ def _open_indexed(root: Path) -> DataFolder:
     return _folder(root, [_listed_case(root, *pair) for pair in pairs], described)
 
 
-def _label_names(said: dict[str, Any]) -> dict[int, str]:
+def _label_names(labels: dict[str, Any]) -> dict[int, str]:
     """Value to name, from MSD's {"1": "liver"} or nnU-Net's {"liver": 1}."""
-    if all(key.isdigit() for key in said):
-        return {int(value): str(name) for value, name in said.items()}
-    return {int(value): name for name, value in said.items()}
+    if all(key.isdigit() for key in labels):
+        return {int(value): str(name) for value, name in labels.items()}
+    return {int(value): name for name, value in labels.items()}
 
 
-def _channels(said: dict[str, Any]) -> dict[str, Any]:
-    channels = said["channel_names"] if "channel_names" in said else said["modality"]
+def _channels(index: dict[str, Any]) -> dict[str, Any]:
+    channels = index["channel_names"] if "channel_names" in index else index["modality"]
     return dict(channels.items())
 
 

@@ -1,4 +1,4 @@
-"""Data to a run: open the folder, look it over, refuse or skip what is broken, say what was found, derive the spec.
+"""From a folder to data that can be trained on: examine it, refuse or skip broken cases, report, derive the spec.
 
 prepared = prepare(Path("Task04_Hippocampus"), (64, 64))
 prepared.folder     # its usable cases
@@ -9,39 +9,55 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
+from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
+from swinunet.training.data.cases import split_cases
 from swinunet.training.data.data_report import print_data, print_spec
 from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, too_large
-from swinunet.training.data.fingerprint import Fingerprint, look_over
-from swinunet.training.data.folders import DataFolder
-from swinunet.training.data.spec_overrides import SpecChoices
+from swinunet.training.data.fingerprint import Fingerprint, examine_folder
+from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.spec_overrides import SpecOverrides
+from swinunet.training.data.volume_store import VolumeStore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """A folder that can be trained on. folder: usable cases only. reasons: of the spec's fields, by name."""
+    """Data that can be trained on. folder: usable cases only. store: their volumes, as far as they were kept.
+
+    fingerprint: None in a run that goes on, which has it in its folder. reasons: of the spec's fields, by name.
+    """
 
     folder: DataFolder
     spec: ModelSpec
-    fingerprint: Fingerprint
-    reasons: dict[str, str]
+    store: VolumeStore
+    fingerprint: Fingerprint | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the folder says of its data set."""
+        return Provenance(self.folder.name, self.folder.licence, self.folder.attribution)
+
+    def split(self, validation_fraction: float, seed: int) -> tuple[list[CasePaths], list[CasePaths]]:
+        """Training and validation cases, see `split_cases`."""
+        return split_cases(self.folder.cases, validation_fraction, seed)
 
     def write(self, run: Path) -> None:
         """Write `fingerprint.json` and `spec.json` (as `--spec` reads it) into the run folder. Raises OutputError.
 
         The spec goes without provenance: one that was brought along is that of another model.
         """
-        said = self.fingerprint.as_dict() | {"spec_reasons": self.reasons}
+        assert self.fingerprint is not None
+        found = self.fingerprint.as_dict() | {"spec_reasons": self.reasons}
         spec = json.loads(dataclasses.replace(self.spec, provenance=Provenance()).to_json())
-        for name, content in (("fingerprint.json", said), ("spec.json", spec)):
+        for name, content in (("fingerprint.json", found), ("spec.json", spec)):
             write_whole(run / name, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -50,27 +66,29 @@ def prepare(
     input_size: tuple[int, int],
     *,
     spec: ModelSpec | None = None,
-    choices: SpecChoices | None = None,
+    overrides: SpecOverrides | None = None,
     skip_broken: bool = False,
     console: Console | None = None,
+    store: VolumeStore | None = None,
 ) -> Prepared:
-    """Look `data` over and derive the spec for a network of `input_size` (H, W).
+    """Examine `data` and derive the spec for a network of `input_size` (H, W).
 
-    spec: what the model is to be; None derives it. choices: what the user decides, over either. skip_broken: go on
-    without broken cases. console: where progress and the table go; None prints nothing.
+    spec: what the model is to be; None derives it. overrides: fields of the spec that the user sets. skip_broken: go
+    on without broken cases. console: where progress and the table go; None prints nothing. store: keeps the volumes
+    that are read, for the run that follows; None keeps none.
     Raises InputError if the data cannot be trained on, naming the first broken case.
     """
-    folder = DataFolder.open(data, keep_broken=True)
+    folder, store = DataFolder.open(data, keep_broken=True), store or VolumeStore(0)
     names = tuple(label.name for label in spec.labels) if spec else None
     if names and folder.indexed_labels is not None and len(names) != len(folder.indexed_labels):
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
-    with _progress(console) as progress:
-        task = progress.add_task("looking the data over", total=len(folder.cases))
-        found = look_over(folder, names, lambda: progress.advance(task))
+    with work_progress(shown=console is not None) as progress:
+        task = progress.add_task("examining the data", total=len(folder.cases))
+        found = examine_folder(folder, names, lambda: progress.advance(task), store=store)
     if console:
         print_data(found, console)
     _require_whole(found, skip_broken)
-    derived = _derive(found, input_size, spec, choices or SpecChoices())
+    derived = _derive(found, input_size, spec, overrides or SpecOverrides())
     found = found.without(too_large(found, derived.spec))
     _require_whole(found, skip_broken)
     if console:
@@ -79,35 +97,38 @@ def prepare(
         raise InputError(
             f"{data}: {len(found.cases)} usable case; training needs two at least, one of them to validate on"
         )
-    return Prepared(found.usable, derived.spec, found, derived.reasons)
+    return Prepared(found.usable, derived.spec, store, found, derived.reasons)
 
 
-def reopen(data: Path, run: Path) -> DataFolder:
-    """The folder of a run that goes on: without the cases it skipped, and not looked over again.
+def reopen(data: Path, run: Path, spec: ModelSpec) -> Prepared:
+    """The data of a run that goes on: without the cases it skipped, and not examined again.
 
-    run: where `Prepared.write` wrote. Raises InputError if the run folder does not say which cases it uses, or they
-    are no longer there.
+    run: where `Prepared.write` wrote; spec: the run's. Raises InputError if the run folder does not say which cases it
+    uses, or they are no longer there.
     """
     try:
-        said = json.loads((run / "fingerprint.json").read_text())
-        used, names = {case["name"] for case in said["cases"]}, [each["name"] for each in said["classes"][1:]]
+        found = json.loads((run / "fingerprint.json").read_text())
+        used, names = {case["name"] for case in found["cases"]}, [each["name"] for each in found["classes"][1:]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: no usable fingerprint.json ({type(error).__name__}); start the run again") from None
     folder = DataFolder.open(data, keep_broken=True)
     cases = tuple(case for case in folder.cases if case.name in used)
     if len(cases) != len(used):
         raise InputError(f"{data}: {len(used)} cases were used when {run} was begun, {len(cases)} of them are there")
-    return dataclasses.replace(folder, cases=cases, broken=(), indexed_labels=tuple(names))
+    usable = dataclasses.replace(folder, cases=cases, broken=(), indexed_labels=tuple(names))
+    return Prepared(usable, spec, VolumeStore(0))
 
 
-def _derive(found: Fingerprint, input_size: tuple[int, int], spec: ModelSpec | None, choices: SpecChoices) -> Derived:
+def _derive(
+    found: Fingerprint, input_size: tuple[int, int], spec: ModelSpec | None, overrides: SpecOverrides
+) -> Derived:
     if spec is None:
-        return derive_spec(found, input_size, choices)
+        return derive_spec(found, input_size, overrides)
     if spec.num_modalities != found.modalities:
         raise InputError(f"the spec is of a model of {spec.num_modalities} modalities, the data has {found.modalities}")
     fields = ("modality", "plane", "context", "spacing", "intensity")
-    reasons = dict.fromkeys(fields, "the spec brought along") | dict.fromkeys(choices.said(), "chosen")
-    return Derived(choices.applied(spec), reasons)
+    reasons = dict.fromkeys(fields, "the spec brought along") | dict.fromkeys(overrides.overridden(), "chosen")
+    return Derived(overrides.applied_to(spec), reasons)
 
 
 def _require_whole(found: Fingerprint, skip_broken: bool) -> None:
@@ -119,8 +140,3 @@ def _require_whole(found: Fingerprint, skip_broken: bool) -> None:
         f"{found.folder.root}: {count} of {total} cases {'is' if count == 1 else 'are'} broken, "
         f"{'' if count == 1 else 'the first '}{first}; repair, or go on without with --skip-broken"
     )
-
-
-def _progress(console: Console | None) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=console is None, transient=True)

@@ -1,4 +1,4 @@
-"""What a user decides about the model that is to be trained, instead of what the data suggest."""
+"""Fields of the model spec that the user sets, instead of what follows from the data or stands in a given spec."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from swinunet.imaging.spec import Plane
 
 
 @dataclass(frozen=True)
-class SpecChoices:
-    """What the user decides; None leaves it to the data.
+class SpecOverrides:
+    """Fields that the user sets; None (no plane) leaves one as it is.
 
     planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
@@ -33,8 +33,8 @@ class SpecChoices:
     name: str | None = None
     window: tuple[float, float] | Literal["zscore"] | None = None
 
-    def applied(self, spec: ModelSpec) -> ModelSpec:
-        """`spec` with these choices instead of its own. Raises InputError for one that cannot be."""
+    def applied_to(self, spec: ModelSpec) -> ModelSpec:
+        """`spec` with these fields instead of its own. Raises InputError for values that no spec can have."""
         changes: dict[str, object] = {
             "context_slices": self.context,
             "context_step_mm": self.context_step_mm,
@@ -51,8 +51,8 @@ class SpecChoices:
             changes["intensity"] = ZScore() if self.window == "zscore" else Window(*self.window)
         return make_spec(dataclasses.asdict(spec) | changes)
 
-    def said(self) -> list[str]:
-        """What of the spec is chosen, by the names of `Derived.reasons`."""
+    def overridden(self) -> list[str]:
+        """The fields that are set, by the names of `Derived.reasons`."""
         values = {
             "modality": self.modality,
             "plane": self.planes or None,
@@ -63,7 +63,7 @@ class SpecChoices:
         return [name for name, value in values.items() if value is not None]
 
     def as_options(self) -> list[str]:
-        """The command line's options that make these choices."""
+        """The command line's options that set these fields."""
         values = {
             "plane": _joined(self.planes or None),
             "context": self.context,
@@ -87,12 +87,12 @@ class SpecChoices:
         body_part: str | None = None,
         name: str | None = None,
         window: str | None = None,
-    ) -> SpecChoices:
-        """Choices as they come from the command line. Raises InputError for what cannot be read."""
+    ) -> SpecOverrides:
+        """Overrides as text of the command line. Raises InputError for what cannot be read."""
         planes = plane.split(",") if plane is not None else []
         if set(planes) - set(get_args(Plane)):
             raise InputError(f"plane {plane!r}; expected one of {', '.join(get_args(Plane))}, or several with commas")
-        return SpecChoices(
+        return SpecOverrides(
             planes=cast("tuple[Plane, ...]", tuple(planes)),
             context=context,
             context_step_mm=context_step_mm,
@@ -105,7 +105,7 @@ class SpecChoices:
 
 
 def make_spec(fields: dict[str, object]) -> ModelSpec:
-    """A ModelSpec of these fields. Raises InputError, naming the first that cannot be."""
+    """A ModelSpec of these fields. Raises InputError, naming the first that is not allowed."""
     try:
         return ModelSpec(**fields)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -133,8 +133,8 @@ def _window(text: str | None) -> tuple[float, float] | None:
     return values[0], values[1]
 
 
-def _joined(said: tuple[object, ...] | str | None) -> str | None:
-    return ",".join(map(str, said)) if isinstance(said, tuple) else said
+def _joined(value: tuple[object, ...] | str | None) -> str | None:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _numbers(text: str) -> list[float]:

@@ -1,1 +1,1 @@
-"""The training loop: settings, losses, optimisation, state that survives a kill, and what a run leaves behind."""
+"""The training loop: settings, batches and augmentation, losses, optimisation, a state that survives a kill, output."""

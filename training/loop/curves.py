@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from torch import nn
 
 from swinunet.foundation.files import written_aside
-from swinunet.imaging import ModelSpec, StudySampler
+from swinunet.imaging import ModelSpec, StudySlices
 from swinunet.training.data.cases import Case
 from swinunet.training.loop.hardware import Precision
 from swinunet.training.loop.validation import predict_labels
@@ -59,10 +59,10 @@ def draw_overlays(
         rank = " and ".join(name for name, ranked in ranks.items() if ranked == index)
         case = cases[index]
         predicted = predict_labels(model, case, precision)
-        sampler = StudySampler(case.study, spec)
+        slices = StudySlices(case.study, spec)
         area = (case.labels > 0).sum(axis=(1, 2))
         for axes, at in zip(row, sorted(np.argsort(area)[-3:]), strict=False):
-            _overlay(axes, case, int(at), sampler.network_labels(predicted, int(at)), spec)
+            _overlay(axes, case, int(at), slices.network_labels(predicted, int(at)), spec)
         row[0].set_title(f"{rank}: {case.name}, Dice {np.nanmean(scores[index]):.3f}", loc="left", fontsize=10)
     for axes in figure.axes:
         axes.set_axis_off()

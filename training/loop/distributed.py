@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 4 -m swinunet train DATA -o RUN
 
 Each process takes an equal share of every batch. Losses are built of sums that are added over the processes
-(`Team.sum`), so the gradient is that of one process on the joint batch, soft Dice included.
+(`ProcessGroup.sum_over_ranks`), so the gradient is that of one process on the joint batch, soft Dice included.
 """
 
 from __future__ import annotations
@@ -22,37 +22,40 @@ from swinunet.foundation.errors import SwinUNetError
 
 
 @dataclass(frozen=True)
-class Team:
-    """The processes of a run. rank: which of `size` this one is, 0 being the one that writes and speaks."""
+class ProcessGroup:
+    """The processes of a run, in the words of torch.distributed; by default, one process alone.
+
+    rank: the number of this process, 0 to `world_size` - 1. local_rank: its number on this machine.
+    """
 
     rank: int = 0
-    size: int = 1
-    local_rank: int = 0  # on this machine
+    world_size: int = 1
+    local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes files and shows progress."""
+    def is_rank_zero(self) -> bool:
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
-    def sum(self, value: Tensor) -> Tensor:
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
         """`value` added over the processes. The gradient is that of this process's part: it is not added."""
-        return value if self.size == 1 else _Sum.apply(value)
+        return value if self.world_size == 1 else _SumOverRanks.apply(value)
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """`value` of every process, in the order of ranks."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.size > 1:
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.world_size > 1:
             dist.barrier()
 
 
-class _Sum(torch.autograd.Function):
+class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
         total = value.detach().clone()
@@ -64,34 +67,36 @@ class _Sum(torch.autograd.Function):
         return gradients[0]
 
 
-def team_from_environment() -> Team:
-    """The process that this one is, from what torchrun says in the environment; a team of one without torchrun."""
-    said = os.environ
-    if "TORCHELASTIC_RUN_ID" not in said:
-        return Team()
-    return Team(int(said["RANK"]), int(said["WORLD_SIZE"]), int(said["LOCAL_RANK"]))
+def process_group_from_environment() -> ProcessGroup:
+    """Rank and world size from the variables that torchrun sets; one process alone where it did not start this one."""
+    variables = os.environ
+    if "TORCHELASTIC_RUN_ID" not in variables:
+        return ProcessGroup()
+    return ProcessGroup(int(variables["RANK"]), int(variables["WORLD_SIZE"]), int(variables["LOCAL_RANK"]))
 
 
 @contextmanager
-def one_voice() -> Iterator[None]:
-    """An error that a user can act on is reported by the leading process only; the others end in silence, status 1."""
+def errors_from_rank_zero_only() -> Iterator[None]:
+    """Rank 0 alone reports an error that a user can act on; the other processes exit with status 1, silently."""
     try:
         yield
     except SwinUNetError:
-        if team_from_environment().leads:
+        if process_group_from_environment().is_rank_zero:
             raise
         raise SystemExit(1) from None
 
 
 @contextmanager
-def together(team: Team, device: torch.device) -> Iterator[None]:
-    """Processes find each other for the block: by NCCL on GPUs, by gloo on CPUs."""
+def initialized_process_group(group: ProcessGroup, device: torch.device) -> Iterator[None]:
+    """torch.distributed's process group for the length of the block: NCCL on GPUs, gloo on CPUs."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if team.size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=team.rank, world_size=team.size)
+    if group.world_size > 1:
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", rank=group.rank, world_size=group.world_size
+        )
     try:
         yield
     finally:
-        if team.size > 1:
+        if group.world_size > 1:
             dist.destroy_process_group()

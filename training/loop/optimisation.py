@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from swinunet.foundation.errors import SwinUNetError
 from swinunet.training.loop.deep_supervision import DeeplySupervised, deep_loss
-from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.hardware import Precision
 from swinunet.training.loop.losses import loss_by_name
 from swinunet.training.loop.settings import TrainSettings
@@ -39,9 +39,9 @@ class Learner:
         total_steps: int,
         device: torch.device,
         precision: Precision,
-        team: Team | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
-        self.settings, self.team, self.precision = settings, team or Team(), precision
+        self.settings, self.group, self.precision = settings, group or ProcessGroup(), precision
         self.total_steps, self.steps = total_steps, 0
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -49,8 +49,10 @@ class Learner:
         self.trained.to(device).train()
         self.optimizer = torch.optim.AdamW(_groups(self.trained, settings.weight_decay), lr=settings.learning_rate)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision.scaled)
-        self._loss = loss_by_name(settings.loss, settings.boundary_weight, self.team.sum)
-        self._joint = DistributedDataParallel(self.trained, broadcast_buffers=False) if self.team.size > 1 else None
+        self._loss = loss_by_name(settings.loss, settings.boundary_weight, self.group.sum_over_ranks)
+        self._joint = (
+            DistributedDataParallel(self.trained, broadcast_buffers=False) if self.group.world_size > 1 else None
+        )
         module = self._joint or self.trained
         self._module = torch.compile(module) if settings.compile else module
 
@@ -64,8 +66,8 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.gradient_clip)
         if not (math.isfinite(loss) and (self.precision.scaled or bool(torch.isfinite(norm)))):
             raise DivergedError(f"the loss became {loss}" if not math.isfinite(loss) else f"the gradient became {norm}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self.learning_rate()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.steps += 1
@@ -81,8 +83,8 @@ class Learner:
         for part, (images, targets) in enumerate(shares, start=1):
             with self._joint.no_sync() if self._joint and part < parts else nullcontext():
                 loss = self._forward(images, targets) * (len(images) / len(image))
-                # Processes' gradients are averaged, each being that of its own part of the joint loss: hence `size`.
-                self.scaler.scale(loss * self.team.size).backward()
+                # DDP averages the ranks' gradients, each that of its own part of the joint loss: hence `world_size`.
+                self.scaler.scale(loss * self.group.world_size).backward()
             total += loss.detach()
         return float(total)
 

@@ -1,4 +1,4 @@
-"""The folder of a run, and what it says of the run in words.
+"""The folder of a run: the files in it, and how those in text are written and read.
 
 settings.json            the data's path, the settings and the options of the data; read by `--resume`
 spec.json                the ModelSpec without provenance, as `--spec` reads it
@@ -28,6 +28,7 @@ from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec
 from swinunet.training.data.prepare_data import Prepared
+from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.loop.settings import TrainSettings
 
 BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "log.jsonl"
@@ -57,20 +58,20 @@ def make_run_folder(
     except OSError as error:
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
-    _write_json(run / "split.json", {"training": training, "validation": validation})
-    said = {"data": str(started.data.resolve()), "options": started.options}
-    _write_json(run / "settings.json", said | {"settings": dataclasses.asdict(started.settings)})
+    _write_json(run / SPLIT_FILE, {"training": training, "validation": validation})
+    origin = {"data": str(started.data.resolve()), "options": started.options}
+    _write_json(run / "settings.json", origin | {"settings": dataclasses.asdict(started.settings)})
 
 
 def read_run_folder(run: Path) -> Started:
     """What `run` was started with. Raises InputError if it is no run folder, SpecError if its spec is broken."""
     path = run / "settings.json"
     try:
-        said = json.loads(path.read_text())
-        settings = TypeAdapter(TrainSettings).validate_python(said["settings"])
+        stored = json.loads(path.read_text())
+        settings = TypeAdapter(TrainSettings).validate_python(stored["settings"])
         spec = ModelSpec.from_json((run / "spec.json").read_text(), str(run / "spec.json"))
-        options = TypeAdapter(tuple[str, ...]).validate_python(tuple(said.get("options", ())))
-        return Started(Path(said["data"]), spec, settings, options)
+        options = TypeAdapter(tuple[str, ...]).validate_python(tuple(stored.get("options", ())))
+        return Started(Path(stored["data"]), spec, settings, options)
     except FileNotFoundError as error:
         raise InputError(f"{run}: no {Path(error.filename).name}; expected the folder of a run to resume") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
@@ -130,5 +131,5 @@ class Journal:
             raise OutputError(f"{self._run / LOG_FILE}: cannot write ({error.strerror}); free some space") from None
 
 
-def _write_json(path: Path, said: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(said, indent=1) + "\n").encode())
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())

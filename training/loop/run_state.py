@@ -89,17 +89,17 @@ def load_state(run: Path, learner: Learner, identity: Identity) -> Position:
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-        said = {key: json.loads(metadata[key]) for key in (POSITION_KEY, IDENTITY_KEY, SCALER_KEY)}
-        steps = int(said[POSITION_KEY].pop("steps"))
-        position = TypeAdapter(Position).validate_python(said[POSITION_KEY])
-        found = TypeAdapter(Identity).validate_python(said[IDENTITY_KEY])
+        stored = {key: json.loads(metadata[key]) for key in (POSITION_KEY, IDENTITY_KEY, SCALER_KEY)}
+        steps = int(stored[POSITION_KEY].pop("steps"))
+        position = TypeAdapter(Position).validate_python(stored[POSITION_KEY])
+        found = TypeAdapter(Identity).validate_python(stored[IDENTITY_KEY])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise CheckpointError(f"{path}: not the state of a run ({error}); start a new run") from None
     _require_same(path, found, identity)
     _fill(path, learner, tensors)
     learner.steps = steps
-    if learner.scaler.is_enabled() and said[SCALER_KEY]:
-        learner.scaler.load_state_dict(said[SCALER_KEY])
+    if learner.scaler.is_enabled() and stored[SCALER_KEY]:
+        learner.scaler.load_state_dict(stored[SCALER_KEY])
     return position
 
 

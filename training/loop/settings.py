@@ -15,28 +15,32 @@ _AUGMENT = "augment_"
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges to draw from, uniformly, for each slice on its own.
-
-    probability: of each family (rotation, scale, shift, contrast, brightness, gamma, noise).
-    mirror_probability: of a mirror image of the patient, left for right, which turns a left organ into a right one;
-        0 in a run whose labels name sides.
-    flip_probability: of a flip upside down, and of one from left to right, in the plane. Off by default: slices reach
-        the network in anatomical orientation, so a head that stands on its neck is nothing it will meet, and where
-        left and right are two classes a flip contradicts its label.
-    """
+    """How training slices are changed at random: each range is drawn from uniformly, for each slice on its own."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     probability: float = 0.5
+    """Probability of each of rotation, scale, shift, contrast, brightness, gamma and noise, 0 to 1."""
     mirror_probability: float = 0.5
+    """Probability of a mirror image of the patient, left for right, 0 to 1. Always 0 where a label names a side."""
     flip_probability: float = 0.0
+    """Probability of a flip upside down, and of one from left to right, within the slice, 0 to 1. Off by default,
+    since slices reach the network in anatomical orientation."""
     rotation_degrees: float = 20.0
-    scale: float = 0.2  # natural logarithm
-    shift: float = 0.08  # of the field of view
-    contrast: float = 0.3  # natural logarithm
-    brightness: float = 0.3  # z-score units
-    gamma: float = 0.4  # natural logarithm
-    noise: float = 0.15  # z-score units
+    """Largest rotation within the slice, in degrees, either way."""
+    scale: float = 0.2
+    """Largest change of size, as a natural logarithm: 0.2 is 0.82 to 1.22 times. Height alone changes by up to half of
+    it besides."""
+    shift: float = 0.08
+    """Largest shift along rows and columns, as a share of the field of view."""
+    contrast: float = 0.3
+    """Largest change of contrast, as a natural logarithm: 0.3 is 0.74 to 1.35 times."""
+    brightness: float = 0.3
+    """Largest value added to all pixels, in units of the normalised image (standard deviations for z-score)."""
+    gamma: float = 0.4
+    """Largest change of the gamma exponent, as a natural logarithm: 0.4 is 0.67 to 1.49."""
+    noise: float = 0.15
+    """Largest standard deviation of the Gaussian noise, in units of the normalised image."""
 
     def __post_init__(self) -> None:
         for name in ("probability", "mirror_probability", "flip_probability"):
@@ -47,45 +51,63 @@ class Augmentation:
 class TrainSettings:
     """How a run goes; stored in its folder, so that `--resume` needs no option twice.
 
-    weights: path of a checkpoint whose weights the network starts from; empty starts at random.
-    batch_size: slices of one step over all processes together.
-    empty_share: of the slices without any label, how many an epoch draws.
-    patience: epochs without a better validation Dice after which the run stops; 0 goes on to the last.
-    accumulate: micro-batches of a step, for small cards. Soft Dice is then that of a micro-batch.
-    recompute: keep no activations within a Swin stage, compute them again for the gradient (arXiv 1604.06174).
-    precision: fp32, bf16, fp16 (with a gradient scaler; CUDA only) or auto: bf16 where the device multiplies it
-        natively, else fp16 on a GPU and fp32 on a CPU.
-    workers: threads that gather batches ahead; None is 4 on a GPU, and 0, in the loop itself, on a CPU.
-    save_every: steps between saves of the state within an epoch; 0 saves at the end of each epoch only.
+    The docstring under a field is also the help of its command-line option.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     recipe: str = "small"
+    """Name of the network's recipe, which sets its size and its input in pixels."""
     weights: str = ""
+    """Checkpoint whose weights the network starts from (fine-tuning). Without one it starts at random."""
     epochs: int = 200
+    """Largest number of epochs. The learning rate falls over all of them."""
     batch_size: int = 16
+    """Slices of one optimisation step, over all processes together."""
     learning_rate: float = 5e-4
+    """Learning rate of AdamW after the warm-up, from where it falls to 0 along half a cosine."""
     weight_decay: float = 0.05
+    """Weight decay of AdamW, on weight matrices only: not on biases, norms and position biases."""
     warmup_fraction: float = 0.05
+    """Share of all steps, 0 to 1, in which the learning rate rises linearly to its full value."""
     gradient_clip: float = 1.0
+    """Largest L2 norm of the gradient; a longer one is scaled down to it."""
     loss: str = "dice-ce"
+    """Loss function: dice-ce, dice-bce or dice-focal, each with +boundary after it for the boundary loss."""
     boundary_weight: float = 0.01
+    """Weight of the boundary loss, where the loss function has one."""
     deep_supervision: bool = False
+    """Compute the loss at every decoder stage, not only at the last."""
     empty_share: float = 0.3
+    """Share of the slices without any label that an epoch draws, 0 to 1."""
     ema_decay: float = 0.999
+    """Decay of the moving average of the weights, per step, 0 to 1. The average is what is validated and kept."""
     validation_fraction: float = 0.2
+    """Share of the cases held out for validation, 0 to 1; at least one case."""
     validate_every: int = 2
+    """Epochs from one validation to the next."""
     patience: int = 40
+    """Epochs without a better validation Dice after which the run stops; 0 goes on to the last epoch."""
     seed: int = 0
+    """Seed of the split by case, the initial weights, the order of slices and the augmentation."""
     device: str = "auto"
+    """Device to train on: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one."""
     precision: str = "auto"
+    """Precision of matrix products: fp32, bf16, fp16 (GPU only, with gradient scaling), or auto: bf16 where the
+    device has it natively, else fp16 on a GPU and fp32 on a CPU."""
     accumulate: int = 1
+    """Parts that a batch is computed in, one after the other, to save memory. Soft Dice is then that of a part."""
     recompute: bool = False
+    """Compute activations a second time for the gradient instead of keeping them (gradient checkpointing, arXiv
+    1604.06174): less memory for about a third more time."""
     compile: bool = False
+    """Compile the network with torch.compile."""
     workers: int | None = None
+    """Threads that gather batches ahead of the step. By default 4 on a GPU and 0, in the loop itself, on a CPU."""
     save_every: int = 0
+    """Steps between saves of the run's state within an epoch; 0 saves at the end of each epoch only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """Random changes of the training slices; its options begin with `--augment-`."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "accumulate"):

@@ -5,7 +5,7 @@
     swinunet train --resume runs/hippocampus
     torchrun --nproc-per-node 4 -m swinunet train Task04_Hippocampus -o runs/hippocampus
 
-What the run folder holds is said in training/run_folder.py. A run may be killed between any two instructions:
+training/loop/run_folder.py lists what the run folder holds. A run may be killed between any two instructions:
 `--resume` goes on from its last state and ends, on a CPU with the same number of threads, with the same bits.
 """
 
@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
-from swinunet.training.data.batches import Batch, Feed, seed_of
-from swinunet.training.data.cases import Case, load_cases, split_cases, with_seen_volumes
-from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.cases import Case, load_cases, with_seen_volumes
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
-from swinunet.training.data.spec_overrides import SpecChoices
+from swinunet.training.data.spec_overrides import SpecOverrides
+from swinunet.training.data.volume_store import VolumeStore
+from swinunet.training.loop.batch_loader import Batch, BatchLoader, seed_of
 from swinunet.training.loop.curves import draw_curves, draw_overlays
-from swinunet.training.loop.distributed import Team, team_from_environment, together
+from swinunet.training.loop.distributed import ProcessGroup, initialized_process_group, process_group_from_environment
 from swinunet.training.loop.hardware import choose_device, choose_precision, peak_memory_mb
 from swinunet.training.loop.losses import loss_by_name
 from swinunet.training.loop.optimisation import DivergedError, Learner
@@ -60,71 +61,78 @@ def train(
     run: Path,
     spec: ModelSpec | None,
     settings: TrainSettings,
-    choices: SpecChoices | None = None,
+    overrides: SpecOverrides | None = None,
     skip_broken: bool = False,
     *,
     resume: bool = False,
 ) -> Path:
-    """Train on a folder of labelled images (see training/folders.py) and return the path of the best checkpoint.
+    """Train on a folder of labelled images (see training/data/folders.py) and return the path of the best checkpoint.
 
     spec: what the model is to be; None derives it from the data. Its network comes from `settings.recipe`.
-    choices: what the user decides about either. skip_broken: go on without the cases that cannot be used.
+    overrides: fields of the spec that the user sets. skip_broken: go on without the cases that cannot be used.
     resume: go on from the state in `run`, which was started with this data and these settings; None for the spec
         takes the run's, and the cases that it skipped stay left out.
     Raises InputError for data and settings that cannot be used, OutputError for a run folder that exists or cannot be
     written, CheckpointError for a state of another run, DivergedError where the loss is no longer a number.
     """
-    team = team_from_environment()
-    device = choose_device(settings.device, team.local_rank)
-    precision = choose_precision(settings.precision, device)
-    loss_by_name(settings.loss)
-
-    config, choices = recipe(settings.recipe).build(1, 2), choices or SpecChoices()
-    prepared: Prepared | None = None
+    group = process_group_from_environment()
+    device = choose_device(settings.device, group.local_rank)
+    loss_by_name(settings.loss)  # an unknown one is refused before the data is read
+    choose_precision(settings.precision, device)
+    overrides, config = overrides or SpecOverrides(), recipe(settings.recipe).build(1, 2)
     if resume:
         before = read_run_folder(run)
-        folder, spec, options = reopen(data, run), choices.applied(spec or before.spec), before.options
+        prepared = reopen(data, run, overrides.applied_to(spec or before.spec))
+        options = before.options
     else:
-        options = _data_options(spec, choices, skip_broken)
-        console = Console() if team.leads else None
+        options = _data_options(spec, overrides, skip_broken)
+        console = Console() if group.is_rank_zero else None
         prepared = prepare(
-            data, config.input_size, spec=spec, choices=choices, skip_broken=skip_broken, console=console
+            data,
+            config.input_size,
+            spec=spec,
+            overrides=overrides,
+            skip_broken=skip_broken,
+            console=console,
+            store=VolumeStore(),
         )
-        folder, spec = prepared.folder, prepared.spec
-    if spec.input_size != config.input_size:
+    if prepared.spec.input_size != config.input_size:
         raise InputError(
-            f"the spec's input is {spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
+            f"the spec's input is {prepared.spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
-    config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
-    settings = _without_wrong_mirrors(settings, spec, team)
-    parts = split_cases(folder.cases, settings.validation_fraction, settings.seed)
+    settings = _without_wrong_mirrors(settings, prepared.spec, group)
+    started = Started(data, prepared.spec, settings, options)
+    with initialized_process_group(group, device), work_progress(shown=group.is_rank_zero) as progress:
+        return _trainer(run, started, prepared, device, group, progress).run_to_the_end()
+
+
+def _trainer(
+    run: Path, started: Started, prepared: Prepared, device: torch.device, group: ProcessGroup, progress: Progress
+) -> Trainer:
+    """Make the folder of a new run, read the cases, build network and optimiser."""
+    settings, spec = started.settings, started.spec
+    config = dataclasses.replace(
+        recipe(settings.recipe).build(1, 2), in_channels=spec.in_channels, num_classes=spec.num_classes
+    )
+    parts = prepared.split(settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
-    started = Started(data, spec, settings, options)
-    spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings, options))
-    with together(team, device), _progress(team) as progress:
-        if prepared and team.leads:
-            make_run_folder(run, started, prepared, names, held_out)
-        network = _network(run, config, settings, progress)
-        task = progress.add_task("reading", total=len(folder.cases), note="")
-        unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
-        training = load_cases(parts[0], unmirrored, lambda: progress.advance(task))
-        validation = load_cases(parts[1], spec, lambda: progress.advance(task))
-        if not any(case.native_labels.voxels.any() for case in validation):
-            raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
-        feed = Feed(training, settings, device, spec.context_slices, team)
-        identity = Identity.of(config, spec, names, held_out, len(feed))
-        spec = with_seen_volumes(spec, training)
-        del training  # the feed has copied its slices
-        learner = Learner(
-            network,
-            settings,
-            total_steps=settings.epochs * feed.steps,
-            device=device,
-            precision=precision,
-            team=team,
-        )
-        trainer = Trainer(run, spec, learner, feed, validation, identity, device, progress)
-        return trainer.run_to_the_end()
+    if prepared.fingerprint and group.is_rank_zero:
+        make_run_folder(run, started, prepared, names, held_out)
+    network = _network(run, config, settings, progress)
+    spec = dataclasses.replace(spec, provenance=_provenance(prepared, len(names), len(held_out), started))
+    task = progress.add_task("preprocessing", total=len(names) + len(held_out), note="")
+    unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
+    training = load_cases(parts[0], unmirrored, lambda: progress.advance(task), prepared.store)
+    validation = load_cases(parts[1], spec, lambda: progress.advance(task), prepared.store)
+    prepared.store.clear()
+    if not any(case.native_labels.voxels.any() for case in validation):
+        raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
+    loader = BatchLoader(training, settings, device, spec.context_slices, group)
+    identity = Identity.of(config, spec, names, held_out, len(loader))
+    spec = with_seen_volumes(spec, training)
+    steps, precision = settings.epochs * loader.steps, choose_precision(settings.precision, device)
+    learner = Learner(network, settings, total_steps=steps, device=device, precision=precision, group=group)
+    return Trainer(run, spec, learner, loader, validation, identity, device, progress)
 
 
 class Trainer:
@@ -135,26 +143,26 @@ class Trainer:
         run: Path,
         spec: ModelSpec,
         learner: Learner,
-        feed: Feed,
+        loader: BatchLoader,
         validation: list[Case],
         identity: Identity,
         device: torch.device,
         progress: Progress,
     ) -> None:
-        self.run, self.spec, self.learner, self.feed, self.validation = run, spec, learner, feed, validation
+        self.run, self.spec, self.learner, self.loader, self.validation = run, spec, learner, loader, validation
         self.identity, self.device, self.progress = identity, device, progress
-        self.settings, self.team = learner.settings, learner.team
+        self.settings, self.group = learner.settings, learner.group
         self.position = Position()
 
     def run_to_the_end(self) -> Path:
         """From where the run folder stands to the last epoch, or to early stopping. Returns the best checkpoint."""
         self.position = load_state(self.run, self.learner, self.identity)
-        self.team.wait()
-        if self.team.leads:
+        self.group.barrier()
+        if self.group.is_rank_zero:
             clear_leftovers(self.run, self.position.epoch)
-        total = self.settings.epochs * self.feed.steps
+        total = self.settings.epochs * self.loader.steps
         task = self.progress.add_task("training", total=total, completed=self.learner.steps, note="")
-        with Journal(self.run, self.position.epoch) if self.team.leads else nullcontext() as journal:
+        with Journal(self.run, self.position.epoch) if self.group.is_rank_zero else nullcontext() as journal:
             while not (self.position.stopped or self.position.epoch == self.settings.epochs):
                 try:
                     record = self._epoch(task)
@@ -163,20 +171,20 @@ class Trainer:
                         save_state(self.run, self.learner, self.position, self.identity)
                 except OutputError as error:
                     raise OutputError(f"{error}; then go on with --resume {self.run}") from None
-        if self.team.leads:
+        if self.group.is_rank_zero:
             self._draw()
         return self.run / BEST_FILE
 
     def _epoch(self, task: TaskID) -> dict[str, Any]:
         """The rest of the epoch under way: its steps, its validation, its checkpoints. Returns its line in the log."""
         began = time.perf_counter()
-        position, feed = self.position, self.feed
-        feed.waited_s, feed.made = 0.0, 0
-        for batch in feed.epoch(position.epoch + 1, position.step):
+        position, loader = self.position, self.loader
+        loader.waited_s, loader.made = 0.0, 0
+        for batch in loader.epoch(position.epoch + 1, position.step):
             position.loss_sum += self._step(batch)
             position.step += 1
             self._show(task)
-            if self.settings.save_every and position.step % self.settings.save_every == 0 and self.team.leads:
+            if self.settings.save_every and position.step % self.settings.save_every == 0 and self.group.is_rank_zero:
                 save_state(self.run, self.learner, position, self.identity)
         seconds = time.perf_counter() - began
         position.epoch += 1
@@ -185,8 +193,8 @@ class Trainer:
             "loss": position.loss_sum / position.step,
             "learning_rate": self.learner.learning_rate(),
             "seconds": seconds,
-            "slices_per_second": feed.made / seconds,
-            "waiting_for_data": feed.waited_s / seconds,
+            "slices_per_second": loader.made / seconds,
+            "waiting_for_data": loader.waited_s / seconds,
         }
         if position.epoch % self.settings.validate_every == 0 or position.epoch == self.settings.epochs:
             record |= self._judge()
@@ -196,7 +204,7 @@ class Trainer:
     def _step(self, batch: Batch) -> float:
         """One step, its stochastic depth seeded; a loss that is no number is reported with its place."""
         position = self.position
-        torch.manual_seed(seed_of(self.settings.seed, "step", position.epoch, position.step, self.team.rank))
+        torch.manual_seed(seed_of(self.settings.seed, "step", position.epoch, position.step, self.group.rank))
         try:
             return self.learner.step(batch.image, batch.labels)
         except DivergedError as error:
@@ -209,13 +217,13 @@ class Trainer:
         """Validate the average of the weights, keep it, and as the best where it is; decide whether to go on."""
         position, average = self.position, self.learner.average
         began = time.perf_counter()
-        scores = validate(average, self.validation, self.spec.num_classes, self.learner.precision, self.team)
+        scores = validate(average, self.validation, self.spec.num_classes, self.learner.precision, self.group)
         per_class, mean = _mean_dice(scores)
         kept = [LAST_FILE]
         if mean > position.best:
             position.best, position.best_epoch = mean, position.epoch
             kept.append(BEST_FILE)
-        if self.team.leads:
+        if self.group.is_rank_zero:
             spec = _with_metrics(self.spec, per_class, mean, position.epoch)
             for name in kept:
                 save_checkpoint(self.run / name, average, spec)
@@ -249,11 +257,11 @@ def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progres
     return network
 
 
-def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec, team: Team) -> TrainSettings:
+def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec, group: ProcessGroup) -> TrainSettings:
     """No mirror images, left for right, where labels name sides: there they would contradict their labels."""
     if not (spec.names_sides and settings.augmentation.mirror_probability):
         return settings
-    if team.leads:
+    if group.is_rank_zero:
         print("mirror images are left out (--augment-mirror-probability 0): labels name sides, left or right")
     return settings.changed({"augment_mirror_probability": 0.0})
 
@@ -264,25 +272,25 @@ def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
     return [float(values.mean()) if len(values) else None for values in found], float(np.nanmean(scores))
 
 
-def _data_options(spec: ModelSpec | None, choices: SpecChoices, skip_broken: bool) -> tuple[str, ...]:
+def _data_options(spec: ModelSpec | None, overrides: SpecOverrides, skip_broken: bool) -> tuple[str, ...]:
     """The command line's options that made the spec and chose the cases.
 
-    A spec that was brought along, with the choices in it, is the run folder's `spec.json`.
+    A spec that was brought along, with the overrides in it, is the run folder's `spec.json`.
     """
-    said = ("--spec spec.json",) if spec else tuple(choices.as_options())
-    return (*said, "--skip-broken") if skip_broken else said
+    options = ("--spec spec.json",) if spec else tuple(overrides.as_options())
+    return (*options, "--skip-broken") if skip_broken else options
 
 
-def _provenance(
-    folder: DataFolder,
-    parts: tuple[list[CasePaths], list[CasePaths]],
-    settings: TrainSettings,
-    options: tuple[str, ...],
-) -> Provenance:
-    counts = f"{len(parts[0])} training and {len(parts[1])} validation cases"
-    split = f"{counts}, by case, shuffled with the seed; named in split.json"
-    command = " ".join(["swinunet train", shlex.quote(folder.root.resolve().name), *settings.as_options(), *options])
-    return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
+def _provenance(prepared: Prepared, training: int, validation: int, started: Started) -> Provenance:
+    """training, validation: how many cases."""
+    settings, data = started.settings, shlex.quote(started.data.resolve().name)
+    return dataclasses.replace(
+        prepared.provenance,
+        split=f"{training} training and {validation} validation cases, by case, shuffled with the seed; "
+        "named in split.json",
+        seed=settings.seed,
+        command=" ".join(["swinunet train", data, *settings.as_options(), *started.options]),
+    )
 
 
 def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, epoch: int) -> ModelSpec:
@@ -292,8 +300,3 @@ def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, e
             metrics[f"validation_dice_{label.name}"] = value
     metrics = {name: round(value, 4) for name, value in (metrics | {"epoch": float(epoch)}).items()}
     return dataclasses.replace(spec, provenance=dataclasses.replace(spec.provenance, metrics=metrics))
-
-
-def _progress(team: Team) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), disable=not team.leads)

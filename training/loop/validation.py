@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from swinunet.imaging.study_sampler import Output
+from swinunet.imaging.study_slices import Output
 from swinunet.training.data.cases import Case
-from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.hardware import FP32, Precision
 from swinunet.training.metrics.case_scores import dice
 
@@ -35,19 +35,23 @@ def predict_slices(
 
 
 def validate(
-    model: nn.Module, cases: list[Case], num_classes: int, precision: Precision = FP32, team: Team | None = None
+    model: nn.Module,
+    cases: list[Case],
+    num_classes: int,
+    precision: Precision = FP32,
+    group: ProcessGroup | None = None,
 ) -> np.ndarray:
     """Dice per case and foreground class, native grid: float64 [cases, K-1], NaN where absent from both.
 
-    The processes of a team share the cases, and each gets all the scores.
+    The processes of a group share the cases, and each gets all the scores.
     """
-    team = team or Team()
+    group = group or ProcessGroup()
     model.eval()
     own = [
         dice(predict_labels(model, case, precision), case.native_labels.voxels, num_classes)
-        for case in cases[team.rank :: team.size]
+        for case in cases[group.rank :: group.world_size]
     ]
     scores = np.full((len(cases), num_classes - 1), np.nan)
-    for rank, part in enumerate(team.gather(own)):
-        scores[rank :: team.size] = np.reshape(part, (-1, num_classes - 1))
+    for rank, part in enumerate(group.all_gather(own)):
+        scores[rank :: group.world_size] = np.reshape(part, (-1, num_classes - 1))
     return scores

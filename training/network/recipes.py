@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.network.recipe_sizes import RECIPE_SIZES
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
 
@@ -59,14 +60,9 @@ def tiny(in_channels: int, num_classes: int) -> SwinUNetConfig:
     )
 
 
+_BUILDERS = {"swin-unet": swin_unet, "swin-unet-t": swin_unet_t, "small": small, "tiny": tiny}
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("swin-unet", "the paper's network: 224 x 224, depths 2-2-2-2", swin_unet),
-        Recipe("swin-unet-t", "with Swin-T's depths 2-2-6-2, for its ImageNet weights", swin_unet_t),
-        Recipe("small", "for CPUs and crops: 64 x 64, patches of 2, depths 2-2-2", small),
-        Recipe("tiny", "for tests: 32 x 32, depths 2-2", tiny),
-    )
+    name: Recipe(name, size.description, _BUILDERS[name]) for name, size in RECIPE_SIZES.items()
 }
 
 

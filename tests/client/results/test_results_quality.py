@@ -11,7 +11,7 @@ from result_samples import LABELS, SPEC
 
 from swinunet.client.results.quality import LOW_CONFIDENCE, judge_quality
 from swinunet.client.results.segments import make_segments, measure
-from swinunet.imaging import ModelSpec, StudySampler, Volume
+from swinunet.imaging import ModelSpec, StudySlices, Volume
 from swinunet.training.data.cases import prepare_case, with_seen_volumes
 
 SEGMENTS = make_segments(LABELS[:1])
@@ -122,7 +122,7 @@ def test_the_range_is_that_of_the_training_cases() -> None:
 def test_confidence_is_the_winning_probability(further: tuple[str, ...]) -> None:
     spec = dataclasses.replace(SPEC, further_planes=further)
     volume = Volume(np.random.default_rng(0).normal(size=(8, 9, 10)).astype(np.float32), np.eye(4))
-    sampler = StudySampler(volume, spec, "probabilities")
+    sampler = StudySlices(volume, spec, "probabilities")
     for start, image in sampler.batches(4):
         answer = np.zeros((len(image), 3, *spec.input_size), np.float16)
         answer[:, 1] = 0.75
@@ -131,4 +131,4 @@ def test_confidence_is_the_winning_probability(further: tuple[str, ...]) -> None
     assert (sampler.mask() == 1).all()
     assert sampler.confidence is not None
     assert (np.abs(sampler.confidence - 0.75 * 255) <= 1).all()
-    assert StudySampler(volume, SPEC).confidence is None
+    assert StudySlices(volume, SPEC).confidence is None

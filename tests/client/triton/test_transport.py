@@ -33,7 +33,7 @@ from swinunet.client import (
 from swinunet.client.triton.failures import can_heal
 from swinunet.client.triton.limits import BATCH, RequestSize
 from swinunet.foundation.errors import JobCancelledError, ServerError
-from swinunet.imaging import StudySampler, Volume
+from swinunet.imaging import StudySlices, Volume
 from swinunet.serving import TritonServer
 
 pytestmark = pytest.mark.usefixtures("tritonserver", "nothing_left")
@@ -43,7 +43,7 @@ QUICK = Timeouts(connect=5, request=20, outage=15)
 
 def expected_mask(volume: Volume) -> np.ndarray:
     """What the small model must say of a volume, computed here."""
-    sampler = StudySampler(volume, SMALL_SPEC)
+    sampler = StudySlices(volume, SMALL_SPEC)
     for start, image in sampler.batches(8):
         sampler.add(start, small_labels(image))
     return sampler.mask()

@@ -1,4 +1,4 @@
-"""A study in, its mask out: slices in every way the spec reads it, and the network's answers put together again."""
+"""A study's slices along every plane the spec names, and its mask from what the network predicts for them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import numpy as np
 
 from swinunet.imaging.components import keep_largest
 from swinunet.imaging.probability_sums import ProbabilitySums
-from swinunet.imaging.slices import SliceSampler, plane_view
+from swinunet.imaging.slices import PlaneSlices, plane_view
 from swinunet.imaging.spec import ModelSpec, Plane
 from swinunet.imaging.volume import Volume
 
 Output = Literal["labels", "probabilities"]
 
 
-class StudySampler:
-    """The slices of a study, all its readings numbered through (ModelSpec.readings), and the mask that answers make.
+class StudySlices:
+    """The slices of a study in all its readings (ModelSpec.readings), numbered through, and the mask they make.
 
-    sampler = StudySampler(study, spec)
-    for start, image in sampler.batches(8):
-        sampler.add(start, ask(image))  # what `sampler.output` names
-    mask = sampler.mask()
+    slices = StudySlices(study, spec)
+    for start, images in slices.batches(8):
+        slices.add(start, predict(images))  # labels or probabilities, as `slices.output` says
+    mask = slices.mask()
 
     restore: "labels" brings labels to the native grid by nearest neighbour; "probabilities" brings probabilities there,
         linearly, and takes the largest. Several readings are always averaged as probabilities, see `ProbabilitySums`;
         otherwise nothing is kept beside the mask but, with probabilities, 1 byte a voxel.
     confidence: 255 times the winning probability, uint8 [I, J, K], whole once `mask` was called; None with labels.
-    Raises what SliceSampler raises, for the first reading that does.
+    Raises what PlaneSlices raises, for the first reading that does.
     """
 
     def __init__(self, study: Volume | Sequence[Volume], spec: ModelSpec, restore: Output = "labels") -> None:
-        first = SliceSampler(study, spec, *spec.readings[0])
-        others = (SliceSampler(study, spec, plane, mirrored, first) for plane, mirrored in spec.readings[1:])
+        first = PlaneSlices(study, spec, *spec.readings[0])
+        others = (PlaneSlices(study, spec, plane, mirrored, first) for plane, mirrored in spec.readings[1:])
         self.views = (first, *others)
         self.output: Output = "probabilities" if len(self.views) > 1 else restore
         volume = study if isinstance(study, Volume) else study[0]
@@ -54,7 +54,7 @@ class StudySampler:
                 yield first + start, view.batch(start, min(start + size, len(view)))
             first += len(view)
 
-    def locate(self, index: int) -> tuple[SliceSampler, int]:
+    def locate(self, index: int) -> tuple[PlaneSlices, int]:
         """The reading that slice `index` belongs to, and its number there."""
         for view in self.views:
             if index < len(view):
@@ -67,14 +67,14 @@ class StudySampler:
         view, at = self.locate(index)
         return view.network_labels(labels, at)
 
-    def add(self, start: int, answer: np.ndarray) -> None:
-        """Take what the network says of slices from `start` on: labels [B, H, W] or probabilities [B, K, H, W]."""
-        for offset, said in enumerate(answer):
+    def add(self, start: int, predicted: np.ndarray) -> None:
+        """Take the prediction of slices from `start` on: labels [B, H, W] or probabilities [B, classes, H, W]."""
+        for offset, one in enumerate(predicted):
             view, at = self.locate(start + offset)
             if self.output == "labels":
-                view.restore(self._labels, at, said)
+                view.restore(self._labels, at, one)
                 continue
-            restored = view.restore_probabilities(said)
+            restored = view.restore_probabilities(one)
             if self._sums is None:
                 assert self.confidence is not None
                 self._native(self._labels, view.plane)[at] = restored.argmax(axis=0)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from swinunet.foundation.errors import InputError
-from swinunet.training.data.augmentation import augment
 from swinunet.training.data.cases import Case
-from swinunet.training.loop.distributed import Team
+from swinunet.training.loop.augmentation import augment
+from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.settings import TrainSettings
 
 GPU_WORKERS = 4
@@ -44,7 +44,7 @@ class Batch:
         return f"slices of {', '.join(sorted(set(self.cases)))}"
 
 
-class Feed:
+class BatchLoader:
     """The training slices, epoch by epoch. Raises InputError where batches do not divide among the processes.
 
     cases: their slices are copied, float16, into one array; every process holds them all.
@@ -52,11 +52,13 @@ class Feed:
     """
 
     def __init__(
-        self, cases: list[Case], settings: TrainSettings, device: torch.device, context_slices: int, team: Team
+        self, cases: list[Case], settings: TrainSettings, device: torch.device, context_slices: int, group: ProcessGroup
     ) -> None:
-        if settings.batch_size % team.size:
-            raise InputError(f"a batch of {settings.batch_size} slices does not divide among {team.size} processes")
-        self._settings, self._device, self._team, self._context = settings, device, team, context_slices
+        if settings.batch_size % group.world_size:
+            raise InputError(
+                f"a batch of {settings.batch_size} slices does not divide among {group.world_size} processes"
+            )
+        self._settings, self._device, self._group, self._context = settings, device, group, context_slices
         self._images = torch.from_numpy(np.concatenate([case.images for case in cases]))
         self._labels = torch.from_numpy(np.concatenate([case.labels for case in cases]))
         self._sagittal = torch.from_numpy(np.concatenate([case.sagittal for case in cases]))
@@ -64,10 +66,10 @@ class Feed:
         has_label = (self._labels > 0).flatten(1).any(dim=1)  # bool: `~` of a uint8 is no negation
         self._full, self._empty = has_label.nonzero().flatten(), (~has_label).nonzero().flatten()
         self._empties = math.ceil(settings.empty_share * len(self._empty))
-        slices = (len(self._full) + self._empties) // team.size * team.size
+        slices = (len(self._full) + self._empties) // group.world_size * group.world_size
         self.steps = math.ceil(slices / settings.batch_size)
         if not self.steps:
-            raise InputError(f"{len(self._names)} slices do not make one batch for {team.size} processes")
+            raise InputError(f"{len(self._names)} slices do not make one batch for {group.world_size} processes")
         self._workers = settings.workers if settings.workers is not None else GPU_WORKERS * (device.type == "cuda")
         self.waited_s, self.made = 0.0, 0
 
@@ -77,14 +79,14 @@ class Feed:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This process's share of each batch of an epoch, from `first_step` (0 is the first) on."""
-        shares = [share[self._team.rank :: self._team.size] for share in self._order(epoch)]
+        shares = [share[self._group.rank :: self._group.world_size] for share in self._order(epoch)]
         gathered = self._ahead(shares[first_step:]) if self._workers else map(self._gather, shares[first_step:])
         for step in range(first_step, len(shares)):
             began = time.perf_counter()
             image, labels = next(gathered)
             batch = self._augmented(image, labels, shares[step], epoch, step)
             self.waited_s += time.perf_counter() - began
-            self.made += len(shares[step]) * self._team.size
+            self.made += len(shares[step]) * self._group.world_size
             yield batch
 
     def _order(self, epoch: int) -> tuple[Tensor, ...]:
@@ -93,7 +95,7 @@ class Feed:
         empty = self._empty[torch.randperm(len(self._empty), generator=generator)[: self._empties]]
         drawn = torch.cat([self._full, empty])
         drawn = drawn[torch.randperm(len(drawn), generator=generator)]
-        return drawn[: len(drawn) // self._team.size * self._team.size].split(self._settings.batch_size)
+        return drawn[: len(drawn) // self._group.world_size * self._group.world_size].split(self._settings.batch_size)
 
     def _ahead(self, shares: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         with ThreadPoolExecutor(self._workers) as pool:
@@ -114,7 +116,7 @@ class Feed:
         image = image.to(self._device, non_blocking=True).float()
         labels = labels.to(self._device, non_blocking=True).long()
         sagittal = self._sagittal[share].to(self._device)
-        seed = seed_of(self._settings.seed, "augment", epoch, step, self._team.rank)
+        seed = seed_of(self._settings.seed, "augment", epoch, step, self._group.rank)
         generator = torch.Generator().manual_seed(seed)
         image, labels = augment(image, labels, self._settings.augmentation, generator, self._context, sagittal)
         return Batch(image, labels, tuple(self._names[index] for index in share.tolist()))

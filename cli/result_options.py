@@ -1,0 +1,66 @@
+"""Options that say which results are written, and where, for any verb that segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from swinunet.foundation.errors import InputError
+
+if TYPE_CHECKING:
+    from swinunet.client import OutputOptions, Study
+    from swinunet.client.results.deidentify import Pseudonyms
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What is written of each study."""
+
+    output: Annotated[Path, typer.Option("--output", "-o")]
+    """Folder for the results; each input gets a folder in it."""
+    outputs: Annotated[str | None, typer.Option(show_default="all that the input allows")] = None
+    """Results to write, some of nifti,seg,sr,png,json."""
+    # The two lists of words are those of swinunet.client.results: importing it here would load Matplotlib for help.
+    seg_type: Literal["binary", "labelmap"] = "binary"
+    """How the DICOM SEG stores its segments."""
+    restore: Literal["labels", "probabilities"] = "labels"
+    """How the mask returns to the native grid: by nearest label (fast), or by interpolated probability (smooth)."""
+    deidentify: Path | None = None
+    """De-identify the results for research. Names and UIDs follow from this key file, which is created if absent."""
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False
+    """Replace results that exist."""
+    resume: Annotated[bool, typer.Option("--resume")] = False
+    """Skip inputs that have a result by the same model with the same options."""
+
+    def output_options(self) -> OutputOptions:
+        """As `segment_studies` takes them; creates the key if it is absent. Raises InputError."""
+        from swinunet.client import OutputOptions
+        from swinunet.client.results.deidentify import Pseudonyms
+        from swinunet.client.results.outputs import parse_outputs
+
+        kinds = None if self.outputs is None else parse_outputs(self.outputs)
+        pseudonyms = Pseudonyms.from_file(self.deidentify) if self.deidentify else None
+        return OutputOptions(kinds, self.seg_type, self.restore, pseudonyms)
+
+    def require_report(self, results: OutputOptions, tree: Path | None) -> None:
+        """Raise InputError where results are recognised by their JSON report and there would be none."""
+        if results.kinds is None or "json" in results.kinds:
+            return
+        if self.resume:
+            raise InputError("--resume goes by the JSON report of each result; add json to --outputs")
+        if tree and "nifti" in results.kinds and self.output.resolve().is_relative_to(tree.resolve()):
+            raise InputError(
+                f"{self.output}: lies in the tree, where the next run would take masks without a JSON report for "
+                "images; add json to --outputs, or give an output folder elsewhere"
+            )
+
+
+def result_names(studies: Sequence[Study], pseudonyms: Pseudonyms | None) -> list[str]:
+    """What the studies' folders of results are to be called."""
+    if pseudonyms is None:
+        return [study.name for study in studies]
+    return [pseudonyms.case(study.path, study.series_uid) for study in studies]

@@ -1,0 +1,59 @@
+"""The volumes of cases, read once: kept while the folder is examined, handed over when the case is preprocessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+from swinunet.imaging import Volume, read_labels, read_study
+from swinunet.training.data.folders import CasePaths
+
+KEPT_BYTES = 2**33
+
+
+@dataclass(frozen=True, eq=False)
+class CaseVolumes:
+    """What the files of one case hold. study: float32, one volume for each modality. labels: uint8."""
+
+    study: tuple[Volume, ...]
+    labels: Volume
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the voxels."""
+        return sum(volume.voxels.nbytes for volume in (*self.study, self.labels))
+
+
+def read_volumes(paths: CasePaths) -> CaseVolumes:
+    """Read the files of a case. Raises InputError naming the file that cannot be read."""
+    return CaseVolumes(read_study(paths.images), read_labels(paths.labels))
+
+
+class VolumeStore:
+    """Volumes that were read and will be needed once more, at most `limit_bytes` of them; any thread may add to it.
+
+    A case that does not fit is read from its files again.
+    """
+
+    def __init__(self, limit_bytes: int = KEPT_BYTES) -> None:
+        self._free, self._lock = limit_bytes, Lock()
+        self._kept: dict[CasePaths, CaseVolumes] = {}
+
+    def keep(self, paths: CasePaths, volumes: CaseVolumes) -> None:
+        """Keep the volumes of a case, if there is room."""
+        with self._lock:
+            if volumes.nbytes <= self._free:
+                self._kept[paths] = volumes
+                self._free -= volumes.nbytes
+
+    def take(self, paths: CasePaths) -> CaseVolumes:
+        """The volumes of a case, which the store then lets go; read now if it has not kept them. Raises InputError."""
+        volumes = self._kept.pop(paths, None)
+        if volumes is None:
+            return read_volumes(paths)
+        self._free += volumes.nbytes
+        return volumes
+
+    def clear(self) -> None:
+        """Let go of what nobody took."""
+        self._kept.clear()
