@@ -19,11 +19,12 @@ from swinunet.benchmarks.measure.measurements import Measurements, Spread, sprea
 from swinunet.benchmarks.measure.rounds import Group, Progress, Run, Task, no_progress, run_interleaved
 from swinunet.benchmarks.reports.numbers import number, spread_text
 from swinunet.benchmarks.reports.report import Report
-from swinunet.export.engines import Loaded, engine, load_engine
+from swinunet.export.engines.loaded_engine import LoadedEngine
+from swinunet.export.engines.registry import load_engine
+from swinunet.export.file_names import GRAPH_FILE
 from swinunet.export.graph.folding import CHANGES
 from swinunet.export.graph.onnx_graph import export_onnx
-from swinunet.export.graph.operator_counts import Census, census
-from swinunet.export.repository.version_files import GRAPH
+from swinunet.export.graph.operator_counts import OperatorCounts, count_operators
 from swinunet.foundation.tables import Table
 from swinunet.imaging import ModelSpec
 from swinunet.training.network.swin_unet import SwinUNet
@@ -49,7 +50,7 @@ class MeasuredGraph:
     """A graph. title: what was changed last. p50_ms: of a slice, one a round, by engine."""
 
     title: str
-    operators: Census
+    operators: OperatorCounts
     p50_ms: dict[str, Measurements[float]] = field(default_factory=lambda: {name: Measurements() for name in ENGINES})
 
 
@@ -73,16 +74,15 @@ def run_graph_benchmark(
     progress: Progress = no_progress,
 ) -> GraphResult:
     """Export `network` after none, one, ... all of CHANGES, and measure each. slices: float16 [N, C, H, W]."""
-    result, engines = GraphResult(title, settings), dict[tuple[str, str], Loaded]()
+    result, engines = GraphResult(title, settings), dict[tuple[str, str], LoadedEngine]()
 
     def export(made: Path, count: int, words: str) -> None:
         folder = made / str(count)
         folder.mkdir()
-        export_onnx(network, spec, folder / GRAPH, list(CHANGES.values())[:count])
-        result.graphs.append(MeasuredGraph(words, census(folder / GRAPH)))
+        export_onnx(network, spec, folder / GRAPH_FILE, list(CHANGES.values())[:count])
+        result.graphs.append(MeasuredGraph(words, count_operators(folder / GRAPH_FILE)))
         for name in ENGINES:
-            loader, precision = engine(name)
-            engines[words, name] = load_engine(loader, folder, precision, result.threads)
+            engines[words, name] = load_engine(name, folder, result.threads)
             engines[words, name].run(slices[:1])  # the first run allocates
 
     def measure(count: int, words: str) -> None:
@@ -97,7 +97,7 @@ def run_graph_benchmark(
     return result
 
 
-def _p50_ms(loaded: Loaded, slices: np.ndarray, seconds: float) -> float:
+def _p50_ms(loaded: LoadedEngine, slices: np.ndarray, seconds: float) -> float:
     """Median latency of a slice, over as many runs as fit."""
     latencies: list[float] = []
     while not latencies or sum(latencies) < seconds:
@@ -164,12 +164,12 @@ def _times_as_fast(row: MeasuredGraph, first: MeasuredGraph, name: str) -> Sprea
     return row.p50_ms[name].ratio(first.p50_ms[name], lambda ms: ms, inverse=True)
 
 
-def _mib(operators: Census) -> float:
+def _mib(operators: OperatorCounts) -> float:
     """Of all constants."""
     return operators.parameters_mb * 1e6 / 2**20
 
 
-def _most_frequent(operators: Census) -> str:
+def _most_frequent(operators: OperatorCounts) -> str:
     """A graph's most frequent operators."""
     counted = [f"{count} {operator}" for operator, count in operators.nodes.items()]
     return f"{operators.total} nodes: {', '.join(counted[:_LISTED])} and {len(counted) - _LISTED} operators more."

@@ -1,11 +1,12 @@
-"""What `swinunet benchmark` measures. A new engine, batch or number of callers is one more entry here."""
+"""What `swinunet benchmark` measures. A new batch or number of callers is one more entry here."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from swinunet.export.engines.registry import measured_engines
 from swinunet.foundation.errors import InputError
 
 
@@ -13,7 +14,7 @@ from swinunet.foundation.errors import InputError
 class Engine:
     """One engine in one precision.
 
-    name: as people write it. loader: key in `swinunet.export.engines.LOADERS`. precision: what the loader is asked for.
+    name: as people write it. loader: the library's name in `export/engines/registry.py`. precision: in its word.
     """
 
     name: str
@@ -33,21 +34,13 @@ class Engine:
 
 BASELINE = Engine("PyTorch eager", "pytorch", "fp32")  # ratios and label agreement are against it
 COMPILED = "torch-compile"  # the loader that takes minutes, most of it one thread
-ENGINES = (
-    BASELINE,
-    Engine("PyTorch eager", "pytorch", "bf16"),
-    Engine("torch.compile", COMPILED, "fp32"),
-    Engine("torch.compile", COMPILED, "bf16"),
-    Engine("TorchScript", "torchscript", "fp32"),
-    Engine("ONNX Runtime", "onnxruntime", "fp32"),
-    Engine("ONNX Runtime", "onnxruntime", "fp16"),
-    Engine("ONNX Runtime", "onnxruntime", "int8"),
-    Engine("OpenVINO", "openvino", "f32"),
-    Engine("OpenVINO", "openvino", "bf16"),
-    Engine("OpenVINO", "openvino", "int8"),
-    Engine("ONNX Runtime CUDA", "onnxruntime-cuda", "fp16"),
-    Engine("TensorRT", "tensorrt", "fp16"),
-)
+
+
+def engines() -> tuple[Engine, ...]:
+    """Every engine that is measured; `export/engines/registry.py` is where one is added."""
+    return tuple(Engine(each.library.title, each.library.name, each.precision) for each in measured_engines())
+
+
 BATCHES = (1, 2, 4, 8, 16, 32)  # slices; ascending, because the peak memory of a process never falls
 CALLERS = (1, 2, 4, 8, 16)  # at once on Triton, each waiting for its answer before it asks again; ascending too
 
@@ -91,11 +84,11 @@ def choose_engines(names: str) -> tuple[Engine, ...]:
     Raises InputError for a name that is not in the table.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = {engine.key: engine for engine in ENGINES}
+    known = {engine.key: engine for engine in engines()}
     unknown = next((name for name in wanted if name not in known), None)
     if unknown is not None or not wanted:
         raise InputError(f"--engines: there is no engine {unknown or ''!r}; choose from {', '.join(known)}")
-    return tuple(engine for engine in ENGINES if engine == BASELINE or engine.key in wanted)
+    return tuple(engine for engine in engines() if engine == BASELINE or engine.key in wanted)
 
 
 def choose_sizes(text: str, option: str, limit: int = 64) -> tuple[int, ...]:
@@ -121,7 +114,7 @@ class BenchmarkSettings:
     perf_analyzer: fetch NVIDIA's load generator where it is not there yet.
     """
 
-    engines: tuple[Engine, ...] = ENGINES
+    engines: tuple[Engine, ...] = field(default_factory=engines)
     batches: tuple[int, ...] = BATCHES
     triton: tuple[CallerLoad, ...] = caller_loads()
     chain_slices: int = 200

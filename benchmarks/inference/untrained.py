@@ -10,12 +10,12 @@ import torch
 
 from swinunet.benchmarks.inference.model_version import ModelVersion, find_version, spec_name
 from swinunet.benchmarks.inference.settings import Engine
-from swinunet.export.engines.onnx_runtime import GRAPHS
+from swinunet.export.file_names import FP16_GRAPH_FILE, GRAPH_FILE
 from swinunet.export.graph.fp16 import write_fp16
 from swinunet.export.graph.onnx_graph import export_onnx
 from swinunet.export.graph.quantisation import quantise_onnxruntime, quantise_openvino
 from swinunet.export.repository.served_configs import make_configs
-from swinunet.export.repository.version_files import GRAPH, fill_version
+from swinunet.export.repository.version_files import fill_version
 from swinunet.export.repository.versions import staged_version
 from swinunet.export.sample_slices import sample_slices
 from swinunet.imaging import Code, Label, ModelSpec, ZScore
@@ -42,8 +42,8 @@ def export_untrained(name: str, repository: Path, engines: Collection[Engine] = 
     checkpoint = repository / "checkpoint.safetensors"
     save_checkpoint(checkpoint, network, spec)
     with staged_version(repository, spec, make_configs(spec)) as folder:
-        export_onnx(network, spec, folder / GRAPH)
-        write_fp16(folder / GRAPH, folder / GRAPHS["fp16"])
+        export_onnx(network, spec, folder / GRAPH_FILE)
+        write_fp16(folder / GRAPH_FILE, folder / FP16_GRAPH_FILE)
         keys = {engine.key for engine in engines}
         if "onnxruntime-int8" in keys:
             quantise_onnxruntime(folder, slices, max_dice_drop=1)

@@ -12,8 +12,8 @@ import numpy as np
 from swinunet.benchmarks.measure.machine import peak_mib
 from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.benchmarks.measure.samples import LabelComparison, latency_sample
-from swinunet.export.engines import LOADERS, Loaded, load_engine
-from swinunet.foundation.errors import InputError
+from swinunet.export.engines.loaded_engine import LoadedEngine
+from swinunet.export.engines.registry import load_engine
 
 if TYPE_CHECKING:
     from swinunet.imaging.study_slices import Output
@@ -25,7 +25,7 @@ _DICE_BATCH = 8  # slices
 class EngineWorker:
     """Holds the engine and the slices, float16 [N, C, H, W]."""
 
-    engine: Loaded
+    engine: LoadedEngine
     slices: np.ndarray
 
     def __init__(self) -> None:
@@ -33,12 +33,10 @@ class EngineWorker:
 
     def load(self, *, loader: str, precision: str, folder: str, threads: int, slices: str) -> dict[str, Any]:
         """Load the engine up to its first answer."""
-        if loader not in LOADERS:
-            raise InputError(f"no engine {loader!r} here; there is {', '.join(LOADERS)}")
         before = peak_mib()
         self.slices = np.load(slices)
         began = time.perf_counter()
-        self.engine = load_engine(loader, Path(folder), precision, threads)
+        self.engine = load_engine(f"{loader}-{precision}", Path(folder), threads)
         self.engine.run(self.slices[:1])
         load_s = time.perf_counter() - began - self.engine.import_s
         return {

@@ -176,7 +176,8 @@ def _graph(options: BenchmarkOptions) -> None:
     from swinunet.benchmarks.graph import GraphSettings, graph_report, run_graph_benchmark
     from swinunet.benchmarks.inference.model_version import find_version, real_slices
     from swinunet.benchmarks.inference.untrained import untrained_network
-    from swinunet.export.repository.version_files import CHECKPOINT, read_checkpoint
+    from swinunet.export.file_names import CHECKPOINT_FILE
+    from swinunet.export.repository.version_files import read_checkpoint
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
 
@@ -186,7 +187,7 @@ def _graph(options: BenchmarkOptions) -> None:
     else:
         version = find_version(options.repository or default_repository(), options.model)
         title = version.title
-        network, spec = read_checkpoint(version.folder / CHECKPOINT, None)
+        network, spec = read_checkpoint(version.folder / CHECKPOINT_FILE, None)
         slices, _ = real_slices(version)
     prepare_folder(options.output)
     rounds, default_s = (2, 0.1) if options.quick else (5, 1.0)

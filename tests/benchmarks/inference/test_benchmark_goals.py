@@ -10,7 +10,7 @@ from small_model import SMALL_SPEC
 from swinunet.benchmarks.inference.goals import goals
 from swinunet.benchmarks.inference.model_version import ModelVersion
 from swinunet.benchmarks.inference.result import BenchmarkResult, MeasuredInference, MeasuredLoad
-from swinunet.benchmarks.inference.settings import BASELINE, ENGINES, BenchmarkSettings
+from swinunet.benchmarks.inference.settings import BASELINE, BenchmarkSettings, engines
 from swinunet.benchmarks.inference.triton import window_s
 from swinunet.benchmarks.measure.samples import LabelComparison, LatencySample
 
@@ -32,7 +32,7 @@ def a_row(title: str, speed: float, peak_mib: float, agreement: float = 1.0) -> 
 
 
 def a_result(fast: MeasuredInference) -> BenchmarkResult:
-    openvino = next(engine for engine in ENGINES if engine.key == "openvino-f32")
+    openvino = next(engine for engine in engines() if engine.key == "openvino-f32")
     settings = BenchmarkSettings(engines=(BASELINE, openvino), batches=(1,), triton=(), chain_slices=0)
     result = BenchmarkResult(ModelVersion(Path(), Path("1"), SMALL_SPEC), settings, "slices", gflop=2.0)
     for each, row in zip(result.engines, (a_row("PyTorch", 10, 800), fast), strict=True):

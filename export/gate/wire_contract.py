@@ -8,13 +8,14 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
+from swinunet.export.graph.onnx_spec import spec_in
 from swinunet.foundation.errors import ParityError, SpecError
-from swinunet.imaging import SPEC_KEY, ModelSpec
+from swinunet.imaging import ModelSpec
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
-def require_contract(path: Path, spec: ModelSpec, stored: str) -> None:
+def require_wire_contract(path: Path, spec: ModelSpec, stored: str) -> None:
     """Raises ParityError if the graph at `path` does not have the spec's inputs and outputs, or was made for another.
 
     stored: element type that most of its weights must have; empty for any.
@@ -23,14 +24,17 @@ def require_contract(path: Path, spec: ModelSpec, stored: str) -> None:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf raises its own
         raise ParityError(f"{path.name} is not a readable ONNX file ({type(error).__name__})") from None
-    tensors = {value.name: _words(value) for value in (*model.graph.input, *model.graph.output)}
+    tensors = {value.name: _typed_shape(value) for value in (*model.graph.input, *model.graph.output)}
     for name, expected in _expected(spec).items():
         if tensors.get(name) != expected:
             raise ParityError(
                 f"{path.name} has {name} {tensors.get(name, 'nowhere')}, its model's spec wants {expected}"
             )
-    said = {entry.key: entry.value for entry in model.metadata_props}.get(SPEC_KEY)
-    if said is not None and _identity(said, path) != (spec.name, spec.version, spec.provenance.checkpoint_sha256):
+    try:
+        carried = spec_in(model, path.name)
+    except SpecError as error:
+        raise ParityError(str(error)) from None
+    if carried is not None and _identity(carried) != _identity(spec):
         raise ParityError(f"{path.name} was exported from another checkpoint or as another version")
     found = _stored(model)
     if stored and found != stored:
@@ -46,7 +50,7 @@ def _expected(spec: ModelSpec) -> dict[str, str]:
     }
 
 
-def _words(value: onnx.ValueInfoProto) -> str:
+def _typed_shape(value: onnx.ValueInfoProto) -> str:
     """Type and shape, such as `FLOAT16 [batch, 3, 64, 64]`; any name of a first axis without a number is `batch`."""
     tensor = value.type.tensor_type
     sizes = [str(size.dim_value) if size.HasField("dim_value") else size.dim_param or "?" for size in tensor.shape.dim]
@@ -55,11 +59,7 @@ def _words(value: onnx.ValueInfoProto) -> str:
     return f"{TensorProto.DataType.Name(tensor.elem_type)} [{', '.join(sizes)}]"
 
 
-def _identity(text: str, path: Path) -> tuple[str, int, str]:
-    try:
-        spec = ModelSpec.from_json(text, path.name)
-    except SpecError as error:
-        raise ParityError(str(error)) from None
+def _identity(spec: ModelSpec) -> tuple[str, int, str]:
     return spec.name, spec.version, spec.provenance.checkpoint_sha256
 
 

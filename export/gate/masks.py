@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swinunet.export.gate.evidence import Evidence
-from swinunet.export.gate.rows import MAX_DICE_DROP, MAX_VOLUME_CHANGE
+from swinunet.export.tolerances import MAX_DICE_DROP, MAX_VOLUME_CHANGE
 from swinunet.foundation.progress import Say, say_nothing
 from swinunet.imaging import Volume
 from swinunet.training.data.cases import Case, PredictSlices
@@ -50,8 +50,8 @@ class StructureFigures:
 
 
 @dataclass(frozen=True)
-class ClinicFigures:
-    """An engine on all cases. flipped: share of voxels whose label is not the checkpoint's. failed: see `tell`."""
+class MaskFigures:
+    """An engine on all cases. flipped: share of voxels whose label is not the checkpoint's."""
 
     cases: int
     labelled: bool
@@ -63,22 +63,22 @@ class ClinicFigures:
         found = []
         for each in self.structures:
             drop = -(each.dice_change.mean or 0.0)
-            if self.labelled and drop > MAX_DICE_DROP:
+            if self.labelled and not drop <= MAX_DICE_DROP:
                 found.append(f"Dice of {each.name} down {drop:.4f} to {each.dice:.4f} (allowed {MAX_DICE_DROP:g})")
             agreement = each.dice_with_checkpoint
-            if not self.labelled and agreement is not None and 1 - agreement > MAX_DICE_DROP:
+            if not self.labelled and agreement is not None and not 1 - agreement <= MAX_DICE_DROP:
                 found.append(
                     f"Dice of {each.name} with the checkpoint's mask {agreement:.4f} (allowed {1 - MAX_DICE_DROP:g})"
                 )
             change = each.volume_change
-            if change is not None and change > MAX_VOLUME_CHANGE:
+            if change is not None and not change <= MAX_VOLUME_CHANGE:
                 found.append(f"volume of {each.name} changed by {change:.2%} (allowed {MAX_VOLUME_CHANGE:.0%})")
         return found
 
 
-def judge_masks(
+def compare_masks(
     engines: Mapping[str, PredictSlices], checkpoint: PredictSlices, evidence: Evidence, say: Say = say_nothing
-) -> dict[str, ClinicFigures | Exception]:
+) -> dict[str, MaskFigures | Exception]:
     """Every engine on every case. An engine that raises is left out from there on; its exception is its result."""
     scores: dict[str, list[_CaseScores]] = {name: [] for name in engines}
     failed: dict[str, Exception] = {}
@@ -116,7 +116,7 @@ def _against_labels(mask: np.ndarray, case: Case, evidence: Evidence) -> tuple[C
     return score_case(mask, case.native_labels, evidence.spec.num_classes) if evidence.labelled else ()
 
 
-def _summarise(scores: list[_CaseScores], evidence: Evidence) -> ClinicFigures:
+def _summarise(scores: list[_CaseScores], evidence: Evidence) -> MaskFigures:
     structures = []
     for at, label in enumerate(evidence.spec.labels):
         same = [score.same[at] for score in scores]
@@ -137,7 +137,7 @@ def _summarise(scores: list[_CaseScores], evidence: Evidence) -> ClinicFigures:
             )
         )
     flipped = sum(score.flipped for score in scores) / sum(score.voxels for score in scores)
-    return ClinicFigures(len(scores), evidence.labelled, flipped, tuple(structures))
+    return MaskFigures(len(scores), evidence.labelled, flipped, tuple(structures))
 
 
 def _values(scores: list[ClassScore], metric: str) -> np.ndarray:

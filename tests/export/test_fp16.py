@@ -1,4 +1,4 @@
-"""export/precision.py: FP16 in the ONNX file, the wire contract and the answers as they were."""
+"""export/graph/fp16.py: FP16 in the ONNX file, the wire contract and the answers as they were."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from onnx import TensorProto
 
 from swinunet.export.graph.fp16 import write_fp16
-from swinunet.export.graph.onnx_graph import LOGITS, read_spec, with_logits
-from swinunet.export.graph.operator_counts import census
+from swinunet.export.graph.onnx_graph import LOGITS, with_logits
+from swinunet.export.graph.onnx_spec import read_spec
+from swinunet.export.graph.operator_counts import count_operators
 from swinunet.export.sample_slices import sample_slices
 from swinunet.imaging import ModelSpec
 from swinunet.training.network.checkpoint import load_checkpoint
@@ -54,8 +55,8 @@ def test_nothing_is_fp32_and_no_cast_is_left_but_the_labels(half: Path, version:
     types = {tensor.data_type for tensor in model.initializer}
     types |= {value.type.tensor_type.elem_type for value in model.value_info}
     assert types <= {TensorProto.FLOAT16, TensorProto.INT64, TensorProto.UINT8}
-    assert census(half).nodes["Cast"] == 1
-    assert census(half).parameters_mb < 0.55 * census(version / "model.onnx").parameters_mb
+    assert count_operators(half).nodes["Cast"] == 1
+    assert count_operators(half).parameters_mb < 0.55 * count_operators(version / "model.onnx").parameters_mb
 
 
 def test_layer_normalisation_takes_its_statistics_in_fp32(half: Path) -> None:

@@ -19,11 +19,13 @@ class Outputs(NamedTuple):
     probabilities: np.ndarray
 
 
+MAX_BATCH_SIZE = 16  # slices; of the configs, and of a TensorRT plan
+
 Run = Callable[[np.ndarray], Outputs]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedEngine:
     """An engine ready to run.
 
     run: image float16 [B, C, H, W] to Outputs, which are good until the next run.
@@ -35,8 +37,8 @@ class Loaded:
     import_s: float = 0.0
 
 
-def expect_file(path: Path, remedy: str) -> Path:
-    """`path`. Raises InputError, with the remedy, if no such file is there."""
+def require_file(path: Path, engine: str) -> Path:
+    """`path`. Raises InputError, naming the engine whose export makes it, if no such file is there."""
     if not path.is_file():
-        raise InputError(f"{path} is missing; {remedy}")
+        raise InputError(f"{path} is missing; export this version again with --engine {engine}")
     return path

@@ -1,4 +1,4 @@
-"""export/lean.py: the fewest operations, the same numbers."""
+"""export/graph/folding.py: the fewest operations, the same numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 import torch
 from small_model import SMALL_SPEC
 
-from swinunet.export.graph.folding import FoldedAttention, lean
+from swinunet.export.graph.folding import FoldedAttention, fold
 from swinunet.export.graph.onnx_graph import LOGITS, export_onnx, with_logits
-from swinunet.export.graph.operator_counts import SHAPE_ARITHMETIC, census
+from swinunet.export.graph.operator_counts import SHAPE_ARITHMETIC, count_operators
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_blocks import SwinBlock
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
@@ -40,7 +40,7 @@ def network() -> SwinUNet:
 
 @pytest.fixture(scope="module")
 def graph(network: SwinUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("lean") / "model.onnx"
+    path = tmp_path_factory.mktemp("folded") / "model.onnx"
     export_onnx(network, SMALL_SPEC, path)
     return path
 
@@ -58,12 +58,12 @@ def graph(network: SwinUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=str,
 )
-def test_a_lean_network_computes_the_same(change: dict[str, object]) -> None:
+def test_a_folded_network_computes_the_same(change: dict[str, object]) -> None:
     network = lively(dataclasses.replace(TINY, **change))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     image = torch.randn(3, network.config.in_channels, *network.config.input_size)
     with torch.no_grad():
-        expected, found = network(image), lean(network)(image)
+        expected, found = network(image), fold(network)(image)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
     assert expected.abs().max() > 0.5
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
@@ -71,7 +71,7 @@ def test_a_lean_network_computes_the_same(change: dict[str, object]) -> None:
 
 def test_bias_and_mask_are_one_constant(network: SwinUNet) -> None:
     plain = [module.attn for module in network.modules() if isinstance(module, SwinBlock)]
-    folded = [module for module in lean(network).modules() if isinstance(module, FoldedAttention)]
+    folded = [module for module in fold(network).modules() if isinstance(module, FoldedAttention)]
     assert len(folded) == len(plain) == 6
     for before, after in zip(plain, folded, strict=True):
         torch.testing.assert_close(after.bias, before.bias().detach())
@@ -97,7 +97,7 @@ def test_every_node_has_its_reason(graph: Path, network: SwinUNet) -> None:
     """Each block: four matrix products for its projections, two in attention, two in its MLP; one gather each way."""
     blocks = sum(isinstance(module, SwinBlock) for module in network.modules())
     norms = sum(isinstance(module, torch.nn.LayerNorm) for module in network.modules())
-    counted = census(graph).nodes
+    counted = count_operators(graph).nodes
     joins = len(network.decoder)
     assert counted.pop("Reshape") + counted.pop("Transpose") + counted.pop("Add") < 20 * blocks
     assert counted == {
@@ -117,7 +117,7 @@ def test_every_node_has_its_reason(graph: Path, network: SwinUNet) -> None:
 
 def test_no_shape_is_computed_and_no_transpose_undone(graph: Path) -> None:
     nodes = onnx.load(str(graph)).graph.node
-    assert not census(graph).shape_arithmetic
+    assert not count_operators(graph).shape_arithmetic
     assert not SHAPE_ARITHMETIC & {node.op_type for node in nodes}
     made_by = {output: node for node in nodes for output in node.output}
     for node in nodes:
@@ -136,8 +136,8 @@ def test_weights_are_plain_constants(graph: Path, network: SwinUNet) -> None:
     assert axes == {0: 2 * blocks, 2: len(products) - 2 * blocks}
 
 
-def test_census_reads_as_a_line(graph: Path) -> None:
-    counted = census(graph)
+def test_the_counts_read_as_a_line(graph: Path) -> None:
+    counted = count_operators(graph)
     assert str(counted).startswith(f"{counted.total} nodes (")
     assert str(counted).endswith(" MB")
     assert counted.total == len(onnx.load(str(graph)).graph.node)
