@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_series import make_series, save
+from floors import MODULES
 from poisoned_folder import poison
 from small_model import write_small_repository
-from test_floors import MODULES
 
 STARTER = "swinunet.foundation.python_process"
 # What starts a Python process, or asks which Python runs: names and attributes that no other module may use.
