@@ -88,7 +88,7 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used: `swinunet inspect` need not load gRPC and Matplotlib (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return getattr(importlib.import_module(f"{__package__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,10 @@ TARGETS = (
         _DICOM,
     ),
     Target(
-        "results", ("client/results/[!o]*.py", "client/results/outputs.py"), ("tests/client/results", _FROZEN), _DICOM
+        "results",
+        ("client/segments.py", "client/results/[!o]*.py", "client/results/o[!v]*.py"),
+        ("tests/client/results", _FROZEN),
+        _DICOM,
     ),
     Target(
         "metrics",
