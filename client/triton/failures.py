@@ -17,7 +17,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 def can_heal(error: BaseException) -> bool:
-    """Whether the same call may succeed later: the server is away, late, or has too much to do."""
+    """Whether the same call may succeed later: the server is gone, late, or has too much to do."""
     if not isinstance(error, InferenceServerException):
         return False
     message = str(error.message()).lower()
@@ -50,7 +50,7 @@ def reason(url: str, error: InferenceServerException) -> str:
         return f"Triton at {url} has the model, but it is not ready; look at its log"
     if _has_status(error, "UNAVAILABLE"):
         return (
-            f"no Triton answers at {url}; start one with `swinunet serve`, or leave --url away to start it here "
+            f"no Triton answers at {url}; start one with `swinunet serve`, or omit --url to start one here "
             "(and give --tls if, and only if, the server speaks TLS)"
         )
     if _has_status(error, "DEADLINE_EXCEEDED"):
