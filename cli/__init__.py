@@ -1,7 +1,7 @@
 """The `swinunet` command: one module of `cli/verbs/` per verb.
 
 A verb's module is imported when the verb is asked for, and imports what it needs when it runs: so help, and a wrong
-option, cost nothing. docs/how-to-add-a-verb.md says what such a module holds.
+option, cost nothing. docs/how-to-add-a-verb.md says what such a module contains.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swinunet.client.results.formats import outputs_default, outputs_help
 from swinunet.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class ResultOptions:
 
     output: Annotated[Path, typer.Option("--output", "-o")]
     """Folder for the results; each input gets a folder in it."""
-    outputs: Annotated[str | None, typer.Option(show_default="all that the input allows")] = None
-    """Results to write, some of nifti,seg,sr,png,json."""
+    outputs: Annotated[str | None, typer.Option(help=outputs_help(), show_default=outputs_default())] = None
+    """Results to write, of client/results/formats.py."""
     # The two lists of words are those of swinunet.client.results: importing it here would load Matplotlib for help.
     seg_type: Literal["binary", "labelmap"] = "binary"
     """How the DICOM SEG stores its segments."""
@@ -40,19 +41,19 @@ class ResultOptions:
         """As `segment_studies` takes them; creates the key if it is absent. Raises InputError."""
         from swinunet.client import OutputOptions
         from swinunet.client.results.deidentify import Pseudonyms
-        from swinunet.client.results.outputs import parse_outputs
+        from swinunet.client.results.formats import parse_outputs
 
-        kinds = None if self.outputs is None else parse_outputs(self.outputs)
+        formats = None if self.outputs is None else parse_outputs(self.outputs)
         pseudonyms = Pseudonyms.from_file(self.deidentify) if self.deidentify else None
-        return OutputOptions(kinds, self.seg_type, self.restore, pseudonyms)
+        return OutputOptions(formats, self.seg_type, self.restore, pseudonyms)
 
     def require_report(self, results: OutputOptions, tree: Path | None) -> None:
         """Raise InputError where results are recognised by their JSON report and there would be none."""
-        if results.kinds is None or "json" in results.kinds:
+        if results.formats is None or "json" in results.formats:
             return
         if self.resume:
             raise InputError("--resume goes by the JSON report of each result; add json to --outputs")
-        if tree and "nifti" in results.kinds and self.output.resolve().is_relative_to(tree.resolve()):
+        if tree and "nifti" in results.formats and self.output.resolve().is_relative_to(tree.resolve()):
             raise InputError(
                 f"{self.output}: lies in the tree, where the next run would take masks without a JSON report for "
                 "images; add json to --outputs, or give an output folder elsewhere"

@@ -12,8 +12,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from swinunet.client.job import JobResult, Loaded, folders_called, load_input, output_folders, run_job
-    from swinunet.client.results.outputs import OutputOptions
+    from swinunet.client.inputs import LoadedInput, load_input
+    from swinunet.client.job import JobResult, folders_called, output_folders, run_job
+    from swinunet.client.results.options import OutputOptions
     from swinunet.client.rois import Roi, parse_roi
     from swinunet.client.segmentation import Segmentation, segment_volume, segment_volume_async
     from swinunet.client.study_list import Study, studies_at, studies_below
@@ -28,28 +29,37 @@ if TYPE_CHECKING:
         parse_timeouts,
     )
 
-_HOMES = {
-    "swinunet.client.job": ("JobResult", "Loaded", "folders_called", "load_input", "output_folders", "run_job"),
-    "swinunet.client.results.outputs": ("OutputOptions",),
-    "swinunet.client.rois": ("Roi", "parse_roi"),
-    "swinunet.client.segmentation": ("Segmentation", "segment_volume", "segment_volume_async"),
-    "swinunet.client.study_list": ("Study", "studies_at", "studies_below"),
-    "swinunet.client.study_queue": ("Outcome", "segment_studies"),
-    "swinunet.client.triton": (
-        "JobControl",
-        "ServerOptions",
-        "Timeouts",
-        "Tls",
-        "TritonModel",
-        "parse_headers",
-        "parse_timeouts",
-    ),
+_MODULE_OF = {
+    "JobControl": "triton",
+    "JobResult": "job",
+    "LoadedInput": "inputs",
+    "Outcome": "study_queue",
+    "OutputOptions": "results.options",
+    "Roi": "rois",
+    "Segmentation": "segmentation",
+    "ServerOptions": "triton",
+    "Study": "study_list",
+    "Timeouts": "triton",
+    "Tls": "triton",
+    "TritonModel": "triton",
+    "folders_called": "job",
+    "load_input": "inputs",
+    "output_folders": "job",
+    "parse_headers": "triton",
+    "parse_roi": "rois",
+    "parse_timeouts": "triton",
+    "run_job": "job",
+    "segment_studies": "study_queue",
+    "segment_volume": "segmentation",
+    "segment_volume_async": "segmentation",
+    "studies_at": "study_list",
+    "studies_below": "study_list",
 }
 
 __all__ = [
     "JobControl",
     "JobResult",
-    "Loaded",
+    "LoadedInput",
     "Outcome",
     "OutputOptions",
     "Roi",
@@ -75,8 +85,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: `swinunet inspect` need not load gRPC and Matplotlib."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name when it is first used: `swinunet inspect` need not load gRPC and Matplotlib (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__package__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not yet."""
+    return __all__

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from swinunet.client.results.outputs import FILE_NAMES, OutputOptions, boxes_of
+from swinunet.client.results.formats import FILE_NAMES
+from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.report import Report, read_report
+from swinunet.client.results.report_writer import boxes_of
 from swinunet.client.rois import Roi
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import ModelSpec
@@ -15,16 +17,16 @@ _REMEDY = "segment it again with --overwrite, or give another output folder"
 
 
 def require_same_result(
-    folder: Path, fingerprint: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
+    folder: Path, digest: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
 ) -> None:
     """Raise OutputError, saying what differs, unless `folder` holds the whole result of this job.
 
-    fingerprint: of the input, see client/fingerprint.py; reports of de-identified results hold its pseudonym.
+    digest: of the input, as `LoadedInput` has it; reports of de-identified results hold its pseudonym.
     """
     report = _whole_report(folder)
     if options.pseudonyms:
-        fingerprint = options.pseudonyms.name(fingerprint, "input")
-    if differences := list(_differences(report, fingerprint, spec, rois, options)):
+        digest = options.pseudonyms.name(digest, "input")
+    if differences := list(_differences(report, digest, spec, rois, options)):
         raise OutputError(f"{folder}: exists already, made {', '.join(differences)}; {_REMEDY}")
 
 
@@ -45,13 +47,13 @@ def _whole_report(folder: Path) -> Report:
 
 
 def _differences(
-    report: Report, fingerprint: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
+    report: Report, digest: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
 ) -> Iterator[str]:
     """How what was made differs from what would be made, each as it follows "made"."""
     made, model = report.settings, report.model
     if made.deidentified != (options.pseudonyms is not None):
         yield "with --deidentify" if made.deidentified else "without --deidentify"
-    elif report.input.fingerprint != fingerprint:
+    elif report.input.fingerprint != digest:
         yield "from another input"
     if (model.name, model.version) != (spec.name, spec.version):
         yield f"by {model.name} version {model.version}, not {spec.name} version {spec.version}"
@@ -61,7 +63,7 @@ def _differences(
         yield "in other boxes (--roi)"
     if made.restore != options.restore:
         yield f"with --restore {made.restore}, not {options.restore}"
-    asked = options.kinds_of(report.input.kind == "dicom")
+    asked = options.formats_for(report.input.kind == "dicom")
     if made.outputs != asked:
         yield f"with --outputs {','.join(made.outputs)}, not {','.join(asked)}"
     elif "seg" in asked and made.seg_type != options.seg_type:

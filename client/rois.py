@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swinunet.client.results.segments import Side
+from swinunet.client.segments import Side
 from swinunet.foundation.errors import GeometryError, InputError
 
 _FORM = "[left=|right=]XMIN,XMAX,YMIN,YMAX,ZMIN,ZMAX in patient millimetres (LPS)"

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swinunet.client.results.segments import Measurement, Segment, make_segments, mask_values, measure
 from swinunet.client.rois import Roi, require_apart
+from swinunet.client.segments import Measurement, Segment, make_segments, mask_values, measure
 from swinunet.client.triton import Exchange, JobControl, TritonModel
 from swinunet.foundation.errors import JobCancelledError
-from swinunet.imaging import StudySlices, Volume, plane_view
+from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
 from swinunet.imaging.study_slices import Output
 
 
@@ -27,6 +27,7 @@ from swinunet.imaging.study_slices import Output
 class Segmentation:
     """What the model found in a volume.
 
+    volume: on whose grid the mask is. spec: of the model. rois: the boxes that it saw; empty if it saw the whole.
     mask: uint8 [I, J, K] on the volume's grid, values as `segments` say. confidence: 255 times the probability of each
         voxel's class, uint8 [I, J, K]; None where the server sent labels alone.
     seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
@@ -37,6 +38,8 @@ class Segmentation:
     """
 
     volume: Volume
+    spec: ModelSpec
+    rois: tuple[Roi, ...]
     mask: np.ndarray
     segments: tuple[Segment, ...]
     measurements: tuple[Measurement, ...]
@@ -85,8 +88,9 @@ def segment_volume(
     began = time.perf_counter()
     measurements = measure(mask, segments, volume.voxel_ml, volume.voxels, confidence)
     seconds["measure"] = time.perf_counter() - began
-    exchange, trace = control.exchange, control.trace
-    return Segmentation(volume, mask, segments, measurements, confidence, seconds, exchange, trace)
+    return Segmentation(
+        volume, model.spec, rois, mask, segments, measurements, confidence, seconds, control.exchange, control.trace
+    )
 
 
 async def segment_volume_async(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.dicom import Scan, Series, scan_folder
-from swinunet.client.job import has_nifti_name, result_name
-from swinunet.client.results.outputs import FILE_NAMES
+from swinunet.client.inputs import has_nifti_name, result_name
+from swinunet.client.results.formats import FILE_NAMES
 from swinunet.client.results.report import read_report
 from swinunet.foundation.errors import InputError
 from swinunet.imaging.study import image_name

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from swinunet.client.job import JobResult, folders_of, identify_input, load_input, require_no_input, run_job
-from swinunet.client.results.outputs import OutputOptions
+from swinunet.client.inputs import digest_of_input, load_input
+from swinunet.client.job import JobResult, folders_of, require_no_input, run_job
+from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.report import Report
 from swinunet.client.resume import require_same_result
 from swinunet.client.rois import Roi
@@ -139,8 +140,8 @@ class _Run:
             return f"its modality is {study.modality or 'not given'}, the model reads {spec.modality}"
         require_no_input(folder, self._inputs)
         if self._resume and folder.exists():
-            fingerprint = identify_input(study.path, spec, study.series_uid, study.scan, self._allow)
-            require_same_result(folder, fingerprint, spec, self._rois, self._options)
+            digest = digest_of_input(study.path, spec, study.series_uid, study.scan, self._allow)
+            require_same_result(folder, digest, spec, self._rois, self._options)
             return "segmented already"
         return ""
 

@@ -1,13 +1,13 @@
 """`swinunet evaluate`: a model or a folder of predictions against labelled volumes, and one result against another.
 
 selection    which cases of a data folder, by split file or by name
-predictions  what is judged: anything that gives a label map of a case; here, a folder of them
+predictions  what is judged: anything that predicts the label map of a case; and a folder of finished label maps
+predictors   the predictor of a checkpoint, an ONNX file or a model on Triton
 run          predict and score each case
-result       what was found, and the JSON it is kept in
-statistics   means with bootstrap intervals, paired tests
-summary      scores of cases into a line a class
+result       the figures of an evaluation, and the JSON they are kept in
+summary      the mean scores of each class
 report       evaluation.json, evaluation.md; plot: evaluation.png
-compare      is the difference between two results real?
+compare      whether the difference between two results is real
 
-Predictors that need ONNX Runtime or Triton are in `swinunet.evaluation.predictors`.
+Scores of a case and statistics over cases are in `swinunet.training.metrics`, which training uses as well.
 """

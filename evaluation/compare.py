@@ -137,7 +137,7 @@ def _require_comparable(first: Evaluation, second: Evaluation, names: list[str])
 
 
 def _paired(first: Evaluation, second: Evaluation, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the common cases, float64 [N, K-1, 3] each; NaN in both where the class is absent from all masks."""
+    """Scores of the common cases, float64 [N, classes - 1, 3] each; NaN in both where a class is in no mask."""
     by_name = [{case.case: case for case in each.cases} for each in (first, second)]
     a, b = (score_array([cases[name] for name in names])[:, :, : len(_COMPARED)] for cases in by_name)
     perfect = np.array([metric.perfect for metric in _COMPARED])

@@ -1,4 +1,4 @@
-"""What is judged: anything that gives a label map of a case. Here, a folder of label maps made beforehand."""
+"""What is judged: the Predictor protocol, the identity of a model, and a folder of label maps made beforehand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelIdentity:
 
 
 class Predictor(Protocol):
-    """Gives label maps. class_names: of labels 1..K-1, None where the model does not say."""
+    """Gives label maps. class_names: of foreground labels, None where the model does not say."""
 
     identity: ModelIdentity
     class_names: tuple[str, ...] | None

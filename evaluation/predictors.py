@@ -1,4 +1,4 @@
-"""What `swinunet evaluate` judges: a checkpoint, an ONNX file, a served model, or a folder of predictions."""
+"""The predictor that a model's name stands for: a checkpoint, an ONNX file, a model on Triton, or a folder."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def checkpoint_predictor(path: Path) -> SlicePredictor:
 
     network, spec = load_checkpoint(path)
     if spec is None:
-        raise CheckpointError(f"{path}: holds no model spec, so nobody knows what it segments; train it first")
+        raise CheckpointError(f"{path}: holds no model spec, so it is not known what it segments; train it first")
 
-    def ask(image: np.ndarray, output: Output) -> np.ndarray:
+    def predict(image: np.ndarray, output: Output) -> np.ndarray:
         return predict_slices(network, image, output)
 
     return SlicePredictor(
-        _identity("checkpoint", path, spec, sha256_of_file(path), f"torch {torch.__version__}"), spec, ask
+        _identity("checkpoint", path, spec, sha256_of_file(path), f"torch {torch.__version__}"), spec, predict
     )
 
 
@@ -83,29 +83,29 @@ def onnx_predictor(path: Path) -> SlicePredictor:
         raise InputError(f"{path}: an ONNX file, but no model of this software; make one with `swinunet export`")
     spec = ModelSpec.from_json(found, str(path))
 
-    def ask(image: np.ndarray, output: Output) -> np.ndarray:
+    def predict(image: np.ndarray, output: Output) -> np.ndarray:
         return np.asarray(session.run([output], {"image": image})[0])
 
     engine = f"onnxruntime {onnxruntime.__version__}"
-    return SlicePredictor(_identity("onnx", path, spec, sha256_of_file(path), engine), spec, ask)
+    return SlicePredictor(_identity("onnx", path, spec, sha256_of_file(path), engine), spec, predict)
 
 
 class SlicePredictor:
     """A network that this process runs, on slices as its spec wants them."""
 
-    def __init__(self, identity: ModelIdentity, spec: ModelSpec, ask: PredictSlices) -> None:
+    def __init__(self, identity: ModelIdentity, spec: ModelSpec, predict: PredictSlices) -> None:
         self.identity = identity
         self.class_names: tuple[str, ...] | None = tuple(label.name for label in spec.labels)
-        self._spec, self._ask = spec, ask
+        self._spec, self._predict = spec, predict
 
     def __call__(self, case: CasePaths) -> Volume:
         """Labels of a case on its native grid. Raises InputError, naming it, if it cannot be preprocessed."""
         loaded = load_case(case, self._spec)
-        return Volume(loaded.predict(self._ask, BATCH), loaded.native_labels.affine)
+        return Volume(loaded.predict(self._predict, BATCH), loaded.native_labels.affine)
 
 
 class ServedPredictor:
-    """A model on a Triton server, asked as `swinunet segment` asks it. source: as the user named it."""
+    """A model on a Triton server, used as `swinunet segment` uses it. source: as the user named it."""
 
     def __init__(self, served: TritonModel, source: str) -> None:
         spec = served.spec

@@ -1,4 +1,4 @@
-"""What an evaluation found, whole: every figure of every case, and how it came about. It is kept as evaluation.json."""
+"""The result of an evaluation: every figure of every case, and how it was obtained. It is kept as evaluation.json."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case. seconds: to predict it. classes: scores of labels 1..K-1."""
+    """One case. seconds: to predict it. classes: scores of foreground labels."""
 
     case: str
     shape: tuple[int, int, int]

@@ -25,7 +25,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Selection:
-    """Cases to judge. data: the folder's name; class_names: what it calls labels 1..K-1; words: which cases, in words.
+    """Cases to judge. data: the folder's name; class_names: of its foreground labels; words: which cases, in words.
 
     split: None where no split chose them.
     """

@@ -1,4 +1,4 @@
-"""Scores of cases into a line a class, with intervals."""
+"""The mean scores of each class over the cases, with their intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from swinunet.training.metrics.statistics import Estimate, as_estimate, estimate
 
 
 def score_array(cases: Sequence[CaseResult]) -> np.ndarray:
-    """Every metric of every case and class: float64 [N, K-1, len(METRICS)], NaN where the class is absent."""
+    """Every metric of every case and class: float64 [N, classes - 1, len(METRICS)], NaN where the class is absent."""
     rows = [[[getattr(score, metric.key) for metric in METRICS] for score in case.classes] for case in cases]
     return np.array(rows, dtype=np.float64)  # None becomes NaN
 

@@ -52,4 +52,9 @@ def __getattr__(name: str) -> Any:
     """A name of _LATER, from its module (PEP 562)."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(import_module(f"{__package__}.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not yet."""
+    return __all__

@@ -18,10 +18,10 @@ _MOST_BYTES = 2**26  # of sums in memory
 
 
 class ProbabilitySums:
-    """Sums float32 [K, I, J, S] of slices of probabilities, over a grid of I x J x S voxels.
+    """Sums float32 [classes, I, J, K] of slices of probabilities, over a grid of I x J x K voxels.
 
-    Up to 64 MiB they are in memory. Larger ones would be 4 * K bytes a voxel: then the slices wait in an unnamed
-    temporary file as float16, 2 * K bytes a voxel and reading, each cut along I, and are added up a slab at a time.
+    Up to 64 MiB they are in memory. Larger ones would be 4 bytes a class and voxel: then the slices wait in an unnamed
+    temporary file as float16, 2 bytes a class, voxel and reading, each cut along I, and are added up a slab at a time.
     """
 
     def __init__(self, num_classes: int, shape: tuple[int, int, int], affine: np.ndarray) -> None:
@@ -34,7 +34,7 @@ class ProbabilitySums:
         self._waiting: list[list[tuple[int, Plane, int, tuple[int, ...]]]] = [[] for _ in self._slabs]
 
     def add(self, plane: Plane, at: int, probabilities: np.ndarray) -> None:
-        """Add a slice's, float32 [K, rows, columns] of `plane_view`. Raises OutputError if the disk is full."""
+        """Add a slice's, float32 [classes, rows, columns] of `plane_view`. Raises OutputError if the disk is full."""
         if self._views is not None:
             _add_up(self._views[plane], at, probabilities)
             return
@@ -47,7 +47,7 @@ class ProbabilitySums:
                 self._put_aside(waiting, plane, at - int(inside.argmax()), probabilities)
 
     def slabs(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """The sums, float32 [K, i, J, S], of one range of I after the other."""
+        """The sums, float32 [classes, i, J, K], of one range of I after the other."""
         if self._whole is not None:
             yield self._slabs[0], self._whole
             return
@@ -92,6 +92,6 @@ class ProbabilitySums:
 
 
 def _add_up(views: list[np.ndarray], at: int, probabilities: np.ndarray) -> None:
-    """Add [K, rows, columns] to slice `at` of each class."""
+    """Add [classes, rows, columns] to slice `at` of each class."""
     for view, share in zip(views, probabilities, strict=True):
         view[at] += share

@@ -136,7 +136,7 @@ class PlaneSlices:
         target[index] = self._mirrored(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
-        """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
+        """Probabilities [classes, H, W] of one slice on its native grid (linear): float32 [classes, rows, columns]."""
         seen = self._mirrored(probabilities.astype(np.float32))
         return self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
 

@@ -165,7 +165,7 @@ class ModelSpec:
 
     @property
     def num_classes(self) -> int:
-        """K: the labels and the background."""
+        """The labels and the background."""
         return len(self.labels) + 1
 
     def to_json(self) -> str:

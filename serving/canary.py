@@ -12,13 +12,12 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from swinunet.foundation.triton_channel import IMAGE_INPUT, IMAGE_TYPE, channel_options
 from swinunet.serving.errors import ServingError
 
 CANARY_FILE = "canary.npz"  # `image` float16 [B, C, H, W], `labels` uint8 [B, H, W]; written by export
 MIN_AGREEMENT = 0.99  # of all pixels: precision may move a border, nothing more
 MIN_FOREGROUND_AGREEMENT = 0.9  # of pixels that are foreground in the canary: mostly background, zeros would pass
-
-_MAX_MESSAGE_BYTES = 2**31 - 1  # gRPC's own limit is 4 MB
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,7 @@ def connect(url: str, headers: Mapping[str, str] | None = None) -> Iterator[grpc
 
     Raises ServingError for whatever the server refuses.
     """
-    channel = [
-        ("grpc.enable_http_proxy", 0),  # an http_proxy in the environment would catch loopback too
-        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ]
-    client = grpcclient.InferenceServerClient(url, channel_args=channel)
+    client = grpcclient.InferenceServerClient(url, channel_args=channel_options())
     client.register_plugin(_Headers(dict(headers or {})))
     try:
         yield client
@@ -93,7 +87,7 @@ def check_model(client: grpcclient.InferenceServerClient, repository: Path, mode
 def _infer(
     client: grpcclient.InferenceServerClient, model: ServedModel, image: np.ndarray, timeout: float
 ) -> np.ndarray:
-    tensor = grpcclient.InferInput("image", image.shape, "FP16")
+    tensor = grpcclient.InferInput(IMAGE_INPUT, image.shape, IMAGE_TYPE)
     tensor.set_data_from_numpy(image)
     outputs = [grpcclient.InferRequestedOutput("labels")]
     try:

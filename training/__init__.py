@@ -1,1 +1,1 @@
-"""The Swin-UNet, and how it learns and is judged."""
+"""The Swin-UNet: the network, the data it learns from, the training loop, and the metrics it is judged by."""

@@ -1,4 +1,4 @@
-"""The process of the client: a DICOM series in, results out, every stage timed. See `measure/chain.py`."""
+"""The process of the client: a DICOM series in, results out, every stage timed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
+from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.client.dicom import read_volume, scan_folder, select_series
-from swinunet.client.job import Loaded, run_job
+from swinunet.client.inputs import LoadedInput
+from swinunet.client.job import run_job
 from swinunet.client.rois import parse_roi
 from swinunet.client.triton.model import ServedBatch, TritonModel
 
@@ -75,7 +76,7 @@ class ChainWorker:
                 chosen = select_series(scan_folder(Path(series)), modality=served.spec.modality)
             with _timed(seconds, "decode"):
                 dicom = read_volume(chosen)
-            loaded = Loaded(Path(series), (dicom.volume,), dicom, seconds["read"] + seconds["decode"])
+            loaded = LoadedInput(Path(series), (dicom.volume,), dicom, seconds["read"] + seconds["decode"])
             done = run_job(loaded, Path(out), served, tuple(map(parse_roi, rois)))
         wall_s = time.perf_counter() - began
         later = {stage: spent for stage, spent in done.report.timings_s.items() if stage != "read"}
@@ -98,4 +99,4 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    obey({"run": ChainWorker().run})
+    serve_orders({"run": ChainWorker().run})

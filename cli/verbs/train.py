@@ -59,7 +59,7 @@ class RunOptions:
     resume: Path | None = None
     """Run folder to continue. Its data, spec and settings need not be given again."""
     spec: Path | None = None
-    """Model spec (JSON), such as training/specs/hippocampus.json."""
+    """Model spec (JSON), as in training/specs/."""
 
 
 @dataclass(frozen=True)

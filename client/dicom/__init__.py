@@ -7,8 +7,8 @@ dicom.volume.voxels, dicom.volume.affine  # [I, J, K]; index to LPS mm
 """
 
 from swinunet.client.dicom.files import Frame, ImageFile
-from swinunet.client.dicom.selection import Choice, choose, refusal, select_series
 from swinunet.client.dicom.series import Scan, Series, require_images, scan_folder
+from swinunet.client.dicom.series_selector import Choice, choose, refusal, select_series
 from swinunet.client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
 from swinunet.client.dicom.volume import DicomVolume, Slice, iter_slices, read_volume, voxel_dtype
 

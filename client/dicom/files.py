@@ -98,7 +98,7 @@ class Frame:
     number: 1-based frame number in a multi-frame file, None in a single-frame one.
     position_mm: LPS [3] of the first pixel's centre. orientation: direction cosines [6] of a row, then of a column.
     pixel_spacing_mm: distance between rows, then between columns. slope, intercept: stored value to real value.
-    traits: what may tell volumes of one series apart, a value or "" for each of `split.TRAITS`.
+    distinguishing: the values of `distinguishing_attributes.ATTRIBUTES`, by which volumes of one series are told apart.
     """
 
     file: ImageFile
@@ -110,7 +110,7 @@ class Frame:
     slice_spacing_mm: float | None
     slope: float
     intercept: float
-    traits: tuple[str, ...] = ()
+    distinguishing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

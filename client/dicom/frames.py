@@ -23,7 +23,7 @@ from swinunet.client.dicom.workers import WorkerError, call_in_process
 from swinunet.foundation.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
-_TRIES_8_BITS = b"Unsupported JPEG data precision 12"  # said before GDCM takes its reader of 12 bits
+_TRIES_8_BITS = b"Unsupported JPEG data precision 12"  # its complaint before it takes its reader of 12 bits
 _Task = tuple[UID, bytes, dict[str, Any]]  # transfer syntax, codestream, options of pydicom's decoder
 
 
@@ -166,10 +166,10 @@ def _decode_in_c(task: _Task) -> tuple[np.ndarray, bool]:
         return _decode_frame(task), False
     if task[0] == JPEGExtended12Bit and task[2]["bits_stored"] > 8:
         # pydicom asks GDCM for 8 bits only; as JPEG Lossless, of any depth, the codestream itself says what it is.
-        decoded, said = with_complaints(lambda: _decode_frame((JPEGLossless, *task[1:])))
-        return decoded, not set(said) <= {_TRIES_8_BITS}
-    decoded, said = with_complaints(lambda: _decode_frame(task))
-    return decoded, bool(said)
+        decoded, complaints = with_complaints(lambda: _decode_frame((JPEGLossless, *task[1:])))
+        return decoded, not set(complaints) <= {_TRIES_8_BITS}
+    decoded, complaints = with_complaints(lambda: _decode_frame(task))
+    return decoded, bool(complaints)
 
 
 def _values_of(cells: np.ndarray, layout: PixelLayout) -> np.ndarray:

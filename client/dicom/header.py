@@ -8,12 +8,12 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from swinunet.client.dicom.codestream import DECODERS
+from swinunet.client.dicom.distinguishing_attributes import ATTRIBUTE_TAGS, distinguishing_values
 from swinunet.client.dicom.elements import tag_of, text_of, value_of
 from swinunet.client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
 from swinunet.client.dicom.pixel_element import check_inflated_size, check_pixel_element
 from swinunet.client.dicom.quiet import quiet
 from swinunet.client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultError, Source
-from swinunet.client.dicom.traits import TRAIT_TAGS, traits_of
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E
@@ -25,7 +25,7 @@ _ATTRIBUTES = [tag_of(name) for name in (
     "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", *TRAIT_TAGS,
+    "PerFrameFunctionalGroupsSequence", *ATTRIBUTE_TAGS,
 )]  # fmt: skip
 
 
@@ -184,8 +184,8 @@ def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
     count = int(value_of(dataset, "NumberOfFrames") or 1)
     if not groups:
         numbers = range(1, count + 1) if file.multi_frame else [None]
-        traits = traits_of(dataset)
-        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, traits) for number in numbers)
+        values = distinguishing_values(dataset)
+        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, values) for number in numbers)
     if len(groups) != count:
         raise FaultError(f"it has {count} frames and {len(groups)} per-frame functional groups")
     shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
@@ -202,7 +202,7 @@ def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
             macro(group, "PlaneOrientationSequence"),
             macro(group, "PixelMeasuresSequence"),
             macro(group, "PixelValueTransformationSequence"),
-            traits_of(dataset, (group, shared)),
+            distinguishing_values(dataset, (group, shared)),
         )
         for number, group in enumerate(groups, start=1)
     )
@@ -214,10 +214,10 @@ def _frame(
     position: Dataset,
     orientation: Dataset,
     measures: Dataset,
-    values: Dataset,
-    traits: tuple[str, ...],
+    rescaling: Dataset,
+    distinguishing: tuple[str, ...],
 ) -> Frame:
-    slope, intercept = _number(values, "RescaleSlope"), _number(values, "RescaleIntercept")
+    slope, intercept = _number(rescaling, "RescaleSlope"), _number(rescaling, "RescaleIntercept")
     if slope == 0:
         raise FaultError("its RescaleSlope is 0")
     return Frame(
@@ -230,7 +230,7 @@ def _frame(
         _number(measures, "SpacingBetweenSlices"),
         1.0 if slope is None else slope,
         0.0 if intercept is None else intercept,
-        traits,
+        distinguishing,
     )
 
 

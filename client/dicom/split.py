@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swinunet.client.dicom.distinguishing_attributes import ATTRIBUTES, is_shown
 from swinunet.client.dicom.files import Frame
 from swinunet.client.dicom.geometry import (
     COSINE_TOLERANCE,
@@ -18,12 +19,11 @@ from swinunet.client.dicom.geometry import (
     plane_of,
     positions_of,
 )
-from swinunet.client.dicom.traits import TRAITS, is_shown
 from swinunet.client.dicom.verdict import VerdictKind, judge
 
-_MOST_TRAITS = 3  # that together tell volumes apart, as echo, time point and image type may
+_MOST_ATTRIBUTES = 3  # that together tell volumes apart, as echo, time point and image type may
 _MOST_KINDS = 16  # of planes in one series; a radial scan is no set of volumes
-_SLABS = ("stack", "acquisition")  # traits that mark volumes which lie apart, or between each other's slices
+_SLABS = ("stack", "acquisition")  # attributes of volumes that lie apart, or between each other's slices
 _MOST_SLABS = 4  # a scanner that counts every few slices as an acquisition makes one volume
 _FEWEST_SLICES = 3  # of a slab: two slices are even always
 
@@ -37,12 +37,14 @@ class Part:
 
 
 def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
-    """The volumes of one series, in an order that does not depend on its files; the whole if no split explains it.
+    """Split the frames of one series into volumes; the result does not depend on the order of its files.
 
-    A series of one frame a place is never split, whatever differs between its frames, but for one of uneven steps whose
-    stacks or acquisitions are even each. One that is not is split by the first trait (or up to three) that leaves one
-    frame a place in every part, in no more parts than frames share a place; and by orientation where each has several
-    slices.
+    Frames of different orientations are first split into stacks of one orientation, if each has two slices or more.
+    A stack with several frames at one position is split by the attribute, or the set of two or three attributes, that
+    leaves one frame at each position of every part and makes no more parts than frames share a position; sets are
+    tried from the smallest, in the order of ATTRIBUTES. A stack with one frame at each position stays whole, whatever
+    differs between its frames; the exception is one with uneven steps whose StackIDs or acquisitions are evenly spaced
+    by themselves. Frames for which there is no such split, or which lack their geometry, stay together as one part.
     """
     whole = (Part("", tuple(frames)),)
     for frame in frames:
@@ -50,22 +52,22 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
             return whole
     planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
     if len(set(planes)) == 1:
-        return _split_by_traits(frames, planes) or _split_by_slabs(frames) or whole
+        return _split_by_attributes(frames, planes) or _split_by_slabs(frames) or whole
     if len(set(planes)) > _MOST_KINDS:
         return whole
     stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
     if any(len(set(_places(stack, [0] * len(stack)))) < 2 for stack in stacks):
-        return _split_by_traits(frames, planes) or whole
+        return _split_by_attributes(frames, planes) or whole
     named = _numbered([(plane_of(stack[0]), stack) for stack in sorted(stacks, key=_orientation)])
     return tuple(
         Part(f"{name}, {part.name}" if part.name else name, part.frames)
         for name, stack in named
-        for part in _split_by_traits(stack, [0] * len(stack)) or _split_by_slabs(stack) or (Part("", tuple(stack)),)
+        for part in _split_by_attributes(stack, [0] * len(stack)) or _split_by_slabs(stack) or (Part("", tuple(stack)),)
     )
 
 
-def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
-    """The parts by the fewest traits that explain the series; none if it needs no split, or none explains it."""
+def _split_by_attributes(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
+    """The parts by the fewest attributes that explain the series; none if it needs no split, or none explains it."""
     shapes = _kinds([(frame.file.rows, frame.file.columns) for frame in frames], 0)
     spacings = _kinds([tuple(np.log(frame.pixel_spacing_mm or 1)) for frame in frames], SPACING_TOLERANCE)
     kinds = [*zip(planes, shapes, spacings, strict=True)]
@@ -74,8 +76,8 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
     mixed, most = len(set(kinds)) > 1, shared * len(set(kinds))
     if (shared == 1 and not mixed) or len(set(places)) < 2:
         return ()
-    for chosen in _trait_sets(frames):
-        values = [tuple(frame.traits[index] for index in chosen) for frame in frames]
+    for chosen in _attribute_sets(frames):
+        values = [tuple(frame.distinguishing[index] for index in chosen) for frame in frames]
         if len(set(values)) > most or len(set(zip(values, places, strict=True))) < len(frames):
             continue
         parts = {value: [i for i, other in enumerate(values) if other == value] for value in set(values)}
@@ -93,9 +95,9 @@ def _split_by_traits(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Pa
 
 def _split_by_slabs(frames: Sequence[Frame]) -> tuple[Part, ...]:
     """The stacks, or the acquisitions, of a series of uneven steps, if each is even by itself; else none."""
-    for index in (index for index, trait in enumerate(TRAITS) if trait.name in _SLABS):
-        values = sorted({frame.traits[index] for frame in frames}, key=_number_first)
-        slabs = [tuple(frame for frame in frames if frame.traits[index] == value) for value in values]
+    for index in (index for index, each in enumerate(ATTRIBUTES) if each.name in _SLABS):
+        values = sorted({frame.distinguishing[index] for frame in frames}, key=_number_first)
+        slabs = [tuple(frame for frame in frames if frame.distinguishing[index] == value) for value in values]
         if not 2 <= len(slabs) <= _MOST_SLABS or min(map(len, slabs)) < _FEWEST_SLICES:
             continue
         if _is_gapped(frames) and not any(map(_is_gapped, slabs)):
@@ -108,10 +110,10 @@ def _is_gapped(frames: Sequence[Frame]) -> bool:
     return judge((), frames)[0].kind is VerdictKind.GAP
 
 
-def _trait_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:
-    """Indices of traits that vary, fewest first."""
-    varying = [index for index in range(len(TRAITS)) if len({frame.traits[index] for frame in frames}) > 1]
-    for size in range(1, _MOST_TRAITS + 1):
+def _attribute_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:
+    """Sets of indices of ATTRIBUTES that vary within the frames, the smallest sets first."""
+    varying = [index for index in range(len(ATTRIBUTES)) if len({frame.distinguishing[index] for frame in frames}) > 1]
+    for size in range(1, _MOST_ATTRIBUTES + 1):
         yield from itertools.combinations(varying, size)
 
 
@@ -143,9 +145,12 @@ def _kinds(vectors: Sequence[Sequence[float]], tolerance: float) -> list[int]:
 def _name(chosen: tuple[int, ...], value: tuple[str, ...], number: int) -> str:
     words = []
     for index, text in zip(chosen, value, strict=True):
-        trait = TRAITS[index]
-        shown = (text or "none") if is_shown(trait) else f"time {number}"
-        words.append(f"{trait.name} {shown}{f' {trait.unit}' if trait.unit and text and is_shown(trait) else ''}")
+        attribute = ATTRIBUTES[index]
+        if is_shown(attribute):
+            unit = f" {attribute.unit}" if attribute.unit and text else ""
+            words.append(f"{attribute.name} {text or 'none'}{unit}")
+        else:
+            words.append(f"{attribute.name} time {number}")
     return ", ".join(words)
 
 

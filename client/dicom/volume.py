@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from pydicom.dataset import Dataset
 from swinunet.client.dicom.files import Frame
 from swinunet.client.dicom.frames import OpenFile
 from swinunet.client.dicom.geometry import affine_of
-from swinunet.client.dicom.selection import refusal
 from swinunet.client.dicom.series import Series
+from swinunet.client.dicom.series_selector import refusal
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.dicom.workers import WorkerError, map_in_processes
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import Volume
@@ -31,19 +32,13 @@ class DicomVolume:
     """A volume and where each of its slices came from.
 
     volume: voxels [I, J, K] (i: column, j: row, k: along the normal), rescaled to real values; affine to LPS mm.
-    series: `series.frames[k]` is the source of slice k: its file, SOPInstanceUID, frame number and exact position.
-    headers: the source data sets without pixels and private elements, as a DICOM SEG needs them: one a slice, in
-        the order of k, or for multi-frame files one a file.
+    series: `series.frames[k]` is the frame of slice k: its file and exact position.
+    source: the headers without pixels and private elements, as a DICOM SEG needs them, and each slice's reference.
     """
 
     volume: Volume
     series: Series
-    headers: tuple[Dataset, ...]
-
-    def source(self, k: int) -> tuple[str, int | None]:
-        """SOPInstanceUID of slice k, and its 1-based frame number if the source is multi-frame."""
-        frame = self.series.frames[k]
-        return frame.file.sop_instance_uid, frame.number
+    source: SourceImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +83,17 @@ def read_volume(series: Series, allow: Collection[str] = ()) -> DicomVolume:
         padding = np.unpackbits(packed, count=slices[k].size).reshape(slices[k].shape).astype(bool)
         slices[k][padding] = min(lowest, default=0)
     volume = Volume(slices.transpose(2, 1, 0), affine_of(series.frames))
-    in_order = dict.fromkeys(frame.file.sop_instance_uid for frame in series.frames)
-    return DicomVolume(volume, series, tuple(headers[uid] for uid in in_order))
+    return DicomVolume(volume, series, _source_images(series, headers))
+
+
+def _source_images(series: Series, headers: Mapping[str, Dataset]) -> SourceImages:
+    """The images of a series; headers: of each instance, by UID. An instance is called as when it was scanned."""
+    references = tuple((frame.file.sop_instance_uid, frame.number) for frame in series.frames)
+    in_order = {uid: headers[uid] for uid, _ in references}
+    for uid, header in in_order.items():
+        if header.get("SOPInstanceUID") != uid:  # it was taken from the meta information, or from its readable part
+            header.SOPInstanceUID = uid
+    return SourceImages(tuple(in_order.values()), references)
 
 
 def iter_slices(series: Series, allow: Collection[str] = ()) -> Iterator[Slice]:

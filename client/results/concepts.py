@@ -6,7 +6,7 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
 from swinunet.client.results.quality import Check, FlagKind
-from swinunet.client.results.segments import Segment, Side
+from swinunet.client.segments import Segment, Side
 from swinunet.imaging import Code
 
 # CID 244 "Laterality"

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
 from swinunet.client.results.overlay_scene import PLANES, Focus, Scene
-from swinunet.client.results.segments import Segment
+from swinunet.client.segments import Segment
 from swinunet.imaging import Volume, plane_view
 from swinunet.imaging.spec import Plane
 

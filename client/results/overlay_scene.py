@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swinunet.client.results.segments import Measurement
+from swinunet.client.segments import Measurement
 from swinunet.imaging import Volume
 from swinunet.imaging.spec import Plane
 from swinunet.imaging.volume import closest_lps

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from swinunet.client.results.segments import Measurement
+from swinunet.client.segments import Measurement
 from swinunet.imaging.components import Pieces
 
 FlagKind = Literal["volume_low", "volume_high", "low_confidence", "many_components", "cut"]

@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from swinunet.client.results.quality import Check, Flag, Quality
-from swinunet.client.results.segments import Measurement, Side
+from swinunet.client.segments import Measurement, Side
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import written_aside
 from swinunet.imaging import Code, ModelSpec
@@ -32,7 +32,7 @@ class Input:
 
     source_instances: SOP Instance UIDs, in the order of the slices. Names and UIDs are pseudonyms where the job was
     de-identified. verdict: on a DICOM series that is no plain stack and was read all the same (--allow).
-    fingerprint: the same for the same input only, see client/fingerprint.py; under the key where de-identified.
+    fingerprint: the input's digest, the same for the same volume only; its pseudonym where the job was de-identified.
     """
 
     name: str

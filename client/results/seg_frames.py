@@ -14,8 +14,8 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import Segment
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.segments import Segment
 from swinunet.foundation.errors import OutputError
 
 Key = tuple[int, int | None]  # slice k, segment number; None in a label map, whose frames hold all segments

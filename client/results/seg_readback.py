@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.concepts import modifiers
 from swinunet.client.results.plain_errors import plain_reason
 from swinunet.client.results.seg_frames import Key, MaskFrames, frame_keys, read_frames
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import Segment
+from swinunet.client.segments import Segment
 from swinunet.foundation.errors import OutputError
 
 TOLERANCE_MM = 1e-4

@@ -15,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 from swinunet.client.triton.failures import reason
 from swinunet.client.triton.options import ServerOptions
 from swinunet.foundation.errors import ServerError
+from swinunet.foundation.triton_channel import channel_options
 
 
 class Connection:
@@ -34,7 +35,7 @@ class Connection:
             root_certificates=tls and tls.ca,
             private_key=tls and tls.key,
             certificate_chain=tls and tls.certificate,
-            channel_args=_channel_args(options.max_message_bytes),
+            channel_args=channel_options(options.max_message_bytes),
         )
         self.client.register_plugin(_Headers(dict(options.headers)))
 
@@ -86,14 +87,3 @@ def _is_address(url: str) -> bool:
     """HOST:PORT; gRPC would take other text for a host name, and say so in its own words on standard error."""
     host, _, port = url.rpartition(":")
     return bool(re.fullmatch(r"[\w.\-]+|\[[0-9a-fA-F:.]+\]", host)) and port.isdecimal() and 0 < int(port) < 65536
-
-
-def _channel_args(max_message_bytes: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.enable_http_proxy", 0),  # an http_proxy in the environment would catch the hospital's own network
-        ("grpc.initial_reconnect_backoff_ms", 200),  # by default a server that is back is found after up to 2 minutes
-        ("grpc.min_reconnect_backoff_ms", 1000),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-    ]

@@ -17,7 +17,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 def can_heal(error: BaseException) -> bool:
-    """Whether the same call may succeed later: the server is away, late, or has too much to do."""
+    """Whether the same call may succeed later: the server is gone, late, or has too much to do."""
     if not isinstance(error, InferenceServerException):
         return False
     message = str(error.message()).lower()

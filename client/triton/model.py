@@ -140,8 +140,8 @@ class TritonModel:
                 slots = SharedSlots(client, batch * size.image_bytes, batch * size.answer_bytes, self.options.in_flight)
             except (InferenceServerException, OSError) as error:
                 if self.options.shared_memory == "on":
-                    said = error.message() if isinstance(error, InferenceServerException) else error.strerror
-                    raise ServerError(f"no shared memory with {self.url} ({said}); use --shared-memory auto") from None
+                    cause = error.message() if isinstance(error, InferenceServerException) else error.strerror
+                    raise ServerError(f"no shared memory with {self.url} ({cause}); use --shared-memory auto") from None
                 self._shares_memory = False  # nor will it have any for the next job
         try:
             yield slots

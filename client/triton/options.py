@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.triton_channel import MAX_MESSAGE_BYTES
 
 SharedMemory = Literal["auto", "on", "off"]
-MAX_MESSAGE_BYTES = 2**31 - 1  # what Triton takes and gRPC can count; gRPC's own default is 4 MB
 _HEADER_NAME = re.compile(r"[a-z0-9_.\-]+")
 
 

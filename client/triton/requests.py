@@ -17,6 +17,7 @@ from swinunet.client.triton.control import JobControl
 from swinunet.client.triton.failures import can_heal, retrying
 from swinunet.client.triton.shared_memory import SharedSlots
 from swinunet.foundation.errors import ServerError
+from swinunet.foundation.triton_channel import IMAGE_INPUT, IMAGE_TYPE
 from swinunet.imaging.study_slices import Output
 
 Answer = Future[tuple[grpcclient.InferResult, float]]  # what came, and when (time.monotonic)
@@ -61,7 +62,7 @@ class Sender:
     def send(self, start: int, image: np.ndarray) -> Call:
         """Send a batch: image float16 [B, C, H, W]."""
         slot = self._slots.take(image) if self._slots else None
-        tensor = grpcclient.InferInput("image", image.shape, "FP16")
+        tensor = grpcclient.InferInput(IMAGE_INPUT, image.shape, IMAGE_TYPE)
         output = grpcclient.InferRequestedOutput(self._output)
         if self._slots and slot is not None:
             self._slots.describe(slot, tensor, image.nbytes, output)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,13 +17,23 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from breakable_triton import small_study
+from breakable_triton import signal_server, slow_down, small_study
 from command_line import run_here
 from small_model import SMALL_SPEC, write_small_repository
 
-from swinunet.client import Roi, Segmentation, TritonModel, load_input, parse_roi, run_job, segment_volume
+from swinunet.client import (
+    Roi,
+    Segmentation,
+    ServerOptions,
+    Timeouts,
+    TritonModel,
+    load_input,
+    parse_roi,
+    run_job,
+    segment_volume,
+)
 from swinunet.client.results.report import read_report
-from swinunet.foundation.errors import GeometryError, InputError, ServerError, SpecError
+from swinunet.foundation.errors import GeometryError, InputError, OutputError, ServerError, SpecError
 from swinunet.imaging import Volume, read_nifti, write_nifti
 from swinunet.samples.mni152 import HIPPOCAMPUS_BOXES, read_mni152, write_mni152_series
 from swinunet.serving import TritonServer
@@ -304,14 +316,59 @@ def test_specs_the_client_cannot_take(tritonserver: object, tmp_path: Path, spec
         TritonModel(server.url)
 
 
-def test_a_job_that_fails_leaves_nothing(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
-    """The server dies under the job: one line, no result."""
+def test_a_job_that_fails_leaves_nothing(tritonserver: object, small_repository: Path, tmp_path: Path) -> None:
+    """The server is killed under the job: one line, no result, and the one that was to be replaced is as before."""
+    case, out = tmp_path / "case.nii.gz", tmp_path / "out"
+    write_nifti(small_study(48), case)
+    out.mkdir()
+    hasty = ServerOptions(timeouts=Timeouts(connect=2, request=10, outage=1), in_flight=1)
+    with TritonServer(slow_down(small_repository, 0.1)) as server, TritonModel(server.url, options=hasty) as model:
+        loaded = load_input(case, model.spec)
+        run_job(loaded, out / "old", model)
+        before = {path: path.read_bytes() for path in (out / "old").iterdir()}
+        assert len(before) == 3
+        for name in ("new", "old"):
+            with pytest.raises(ServerError, match="no Triton answers at"):
+                run_job(loaded, out / name, model, tick=lambda slices: signal_server(server, signal.SIGKILL))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert [path.name for path in out.iterdir()] == ["old"]
+
+
+def test_a_request_that_is_refused_leaves_nothing(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
+    """A version that the server has not: one line, no result."""
     with TritonModel(triton.url) as model:
         loaded = load_input(crop, model.spec)
         model.version = "99"
         with pytest.raises(ServerError, match="refused the request"):
             run_job(loaded, tmp_path / "left", model)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_old_results_are_put_back_if_new_ones_cannot_take_their_place(
+    small_triton: TritonServer, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """The disk refuses the second of the two renamings, or Ctrl-C comes between them."""
+    folder, rename = tmp_path / "out", Path.rename
+    folder.mkdir()
+    (folder / "mine").write_text("a result")
+    refused: list[Path] = []
+
+    def rename_but_once(self: Path, target: Path) -> Path:
+        if target == folder and not refused:
+            refused.append(self)
+            assert not folder.exists()
+            raise KeyboardInterrupt if interrupted else OSError(errno.EIO, "I/O error")
+        return rename(self, target)
+
+    with TritonModel(small_triton.url) as model:
+        loaded = load_input(small, model.spec)
+        monkeypatch.setattr(Path, "rename", rename_but_once)
+        with pytest.raises(KeyboardInterrupt if interrupted else OutputError):
+            run_job(loaded, folder, model, overwrite=True)
+    assert refused
+    assert {path.name for path in tmp_path.iterdir()} == {"out", small.name}
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"mine": "a result"}
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3,4,5", "a,b,c,d,e,f", "front=1,2,3,4,5,6", "1,2,3,4,5,inf"])

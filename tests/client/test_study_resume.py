@@ -15,7 +15,7 @@ from dicom_series import PATIENT, make_enhanced, make_series, save
 from small_model import SMALL_SPEC
 
 from swinunet.client.dicom import scan_folder
-from swinunet.client.fingerprint import fingerprint_of_series
+from swinunet.client.inputs import digest_of_series
 from swinunet.client.results.report import Report, read_report, write_report
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import write_nifti
@@ -159,7 +159,7 @@ def test_each_volume_of_a_split_series_has_its_own_result(tmp_path: Path, segmen
 def test_volumes_in_one_multi_frame_file_are_told_apart(tmp_path: Path) -> None:
     (series,) = scan_folder(save(tmp_path, [make_enhanced(range(4))])).series
     halves = [dataclasses.replace(series, frames=frames) for frames in (series.frames[:2], series.frames[2:])]
-    assert len({fingerprint_of_series(volume) for volume in (series, *halves)}) == 3
+    assert len({digest_of_series(volume) for volume in (series, *halves)}) == 3
 
 
 def test_a_series_that_has_lost_a_slice_is_another_input(tmp_path: Path, segment: Segment) -> None:

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_model import SMALL_SPEC
 
-from swinunet.imaging import SliceSampler, Volume, Window
+from swinunet.imaging import PlaneSlices, Volume, Window
 from swinunet.imaging.resample import AxisMap
 
 # Spacing and pixels of the native axis, spacing and pixels of the network's.
@@ -190,7 +190,7 @@ def test_a_box_comes_back_to_its_place_in_the_patient(
     shape[stack] = 3
     spec = dataclasses.replace(SMALL_SPEC, plane=plane, intensity=Window(0, 1), input_size=(64, 64))
     volume = Volume(np.zeros(tuple(shape), np.float32), np.diag([*spacing, 1.0]))
-    sampler = SliceSampler(volume, spec)
+    sampler = PlaneSlices(volume, spec)
     places = []
     for axis in (row_axis, column_axis):
         first_mm = first_mm_of((spacing[axis], int(shape[axis]), 1.0, 64))

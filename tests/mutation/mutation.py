@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Iterable
@@ -96,6 +97,7 @@ def _run(target: Target, mutants: list[Mutant], record: Record, stop: float, wor
     due = [mutant for mutant in mutants if record.is_due(mutant, tests)]
     if not due or time.monotonic() > stop:
         return
+    random.Random(SEED).shuffle(due)  # so that a run that was cut short has some of every file
     preload(target.libraries)
     baseline = measure_baseline(target)
     print(f"{target.name}: {len(due)} mutants, {len(baseline.seconds)} tests in {baseline.total:.0f} s")

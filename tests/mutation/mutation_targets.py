@@ -17,7 +17,7 @@ _DICOM = (
 
 @dataclass(frozen=True)
 class Target:
-    """mutated: files or folders. tests: files or folders of tests. libraries: imported once, before all mutants."""
+    """mutated: files (patterns) or folders. tests: files or folders. libraries: imported once, before all mutants."""
 
     name: str
     mutated: tuple[str, ...]
@@ -34,8 +34,8 @@ class Target:
 
 
 def _python_files(names: tuple[str, ...]) -> list[Path]:
-    found = [Path(name) for name in names if name.endswith(".py")]
-    return found + [path for name in names if not name.endswith(".py") for path in sorted(Path(name).glob("*.py"))]
+    found = [path for name in names for path in sorted(Path().glob(name if name.endswith(".py") else f"{name}/*.py"))]
+    return list(dict.fromkeys(found))
 
 
 _FROZEN = "tests/project/test_values_are_frozen.py"
@@ -47,12 +47,28 @@ TARGETS = (
         ("tests/client/dicom/test_geometry_rules.py", "tests/client/dicom/test_dicom_refusals.py"),
         _DICOM,
     ),
-    Target("results", ("client/results",), ("tests/client/results", _FROZEN), _DICOM),
+    Target(
+        "overlay",
+        ("client/results/overlay*.py",),
+        ("tests/client/results/test_overlay_layout.py", "tests/client/results/test_results.py", _FROZEN),
+        _DICOM,
+    ),
+    Target(
+        "results",
+        ("client/segments.py", "client/results/[!o]*.py", "client/results/o[!v]*.py"),
+        ("tests/client/results", _FROZEN),
+        _DICOM,
+    ),
     Target(
         "metrics",
         ("training/metrics",),
         ("tests/training/test_metrics.py", "tests/training/test_metric_rules.py", _FROZEN),
         (*_COMMON, "surface_distance"),
     ),
-    Target("gate", ("export/gate",), ("tests/export/test_gate_rules.py", _FROZEN), (*_COMMON, "torch", "onnxruntime")),
+    Target(
+        "gate",
+        ("export/gate",),
+        ("tests/export/test_gate_tensors.py", "tests/export/test_gate.py"),
+        (*_COMMON, "torch", "onnxruntime"),
+    ),
 )

@@ -8,39 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "swinunet"
-
-# folder -> the folders that it may import
-FLOORS: dict[str, set[str]] = {"foundation": set()}
-FLOORS["serving"] = {"foundation"}
-FLOORS["imaging"] = {"foundation"}
-FLOORS["samples"] = {"foundation", "imaging"}
-FLOORS["training"] = {"foundation", "imaging"}
-FLOORS["client"] = {"foundation", "imaging"}
-FLOORS["export"] = {"foundation", "imaging", "training", "serving", "samples"}
-FLOORS["evaluation"] = {"foundation", "imaging", "training", "client", "export"}
-FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples"}
-FLOORS["cli"] = FLOORS.keys() - {"cli"}
-FLOORS["demo"] = {"samples", "cli"}
-FLOORS[""] = {"cli", "foundation"}  # swinunet/ itself: `python -m swinunet`
-WITHOUT_TORCH = {"foundation", "imaging", "samples", "client", "serving", "cli"}
-
-
-def sources() -> dict[str, Path]:
-    """Every module of the package by its dotted name; a package by its own."""
-    found = {}
-    for folder in filter(None, FLOORS):
-        for path in (ROOT / folder).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join((PACKAGE, *parts)).removesuffix(".__init__")] = path
-    for path in (ROOT / PACKAGE).glob("*.py"):
-        found[f"{PACKAGE}.{path.stem}".removesuffix(".__init__")] = path
-    return found
-
-
-MODULES = sources()
+from floors import FLOORS, MODULES, PACKAGE, ROOT, WITHOUT_TORCH
 
 
 def imports(path: Path, at_load: bool) -> Iterator[str]:

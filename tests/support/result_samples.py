@@ -9,9 +9,9 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRImageStorage, MRImageStorage, generate_uid
 
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.identity import Identity
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import make_segments
+from swinunet.client.segments import make_segments
 from swinunet.imaging import Code, Label, ModelSpec, ZScore
 from swinunet.imaging.spec import Provenance
 

@@ -1,4 +1,4 @@
-"""What the look-over found, and what follows from it, as two short tables."""
+"""The fingerprint of the data, and the spec that follows from it, as two short tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spec that follows from a fingerprint, each choice with its reason, and what a user decides otherwise.
+"""The spec that follows from a fingerprint, each choice with its reason, unless the user overrides it.
 
 plane       slices lie across the axis of the thickest voxels, so that pixels are fine; sagittal where voxels are cubes
 context     neighbours up to 6 mm away: 7 slices of 1 to 2 mm, 5 of 3 mm, 3 of 4 mm and more, 1 where there are none
@@ -42,7 +42,7 @@ class Derived:
 def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: SpecOverrides | None = None) -> Derived:
     """The spec for the usable cases of `found` and a network of `input_size` (H, W).
 
-    Raises InputError if no case is usable, or a choice cannot be.
+    Raises InputError if no case is usable, or an override is not allowed.
     """
     if not found.cases:
         raise InputError(f"{found.folder.root}: no usable case, so no model follows from it")

@@ -104,14 +104,14 @@ class Fingerprint:
         return np.array([np.multiply(case.size, case.spacing_mm) for case in self.cases])
 
     def class_voxels(self) -> list[int]:
-        """Voxels of each class over all cases, background first: [K]."""
+        """Voxels of each class over all cases, background first: [classes]."""
         total: Counter[int] = Counter()
         for case in self.cases:
             total.update(case.label_voxels)
         return [total[index] for index in range(len(self.label_names) + 1)]
 
     def class_cases(self) -> list[int]:
-        """Cases in which each class is, background first: [K]."""
+        """Cases in which each class is, background first: [classes]."""
         return [sum(index in case.label_voxels for case in self.cases) for index in range(len(self.label_names) + 1)]
 
     def as_dict(self) -> dict[str, object]:
@@ -147,10 +147,9 @@ def examine_folder(
 ) -> Fingerprint:
     """Read every case of `folder` once, and find what is there and what is broken.
 
-    label_names: of classes 1..K-1 in a spec that was brought along; None takes the index's, or as many as are found.
+    label_names: of foreground classes in a given spec; None takes the index's, or as many as are found.
     tick: called after each case. store: keeps the volumes that were read, for whoever needs them next; None keeps none.
-    Raises InputError if the label maps hold nothing but background, or values with gaps
-    where nothing names them.
+    Raises InputError if the label maps hold nothing but background, or values with gaps where nothing names them.
     """
 
     def examine(paths: CasePaths) -> CaseFacts | BrokenCase:
@@ -238,7 +237,7 @@ def _digest(study: Sequence[Volume]) -> str:
 
 
 def _label_names(folder: DataFolder, facts: list[CaseFacts]) -> tuple[str, ...]:
-    """Names of classes 1..K-1, the index's or made up. Raises InputError for values with gaps that nothing names."""
+    """Names of foreground classes, the index's or made up. Raises InputError for unnamed values with gaps."""
     if folder.indexed_labels is not None:
         return folder.indexed_labels
     seen = sorted({value for case in facts for value in case.label_voxels} - {0})

@@ -50,7 +50,7 @@ class DataFolder:
     """What a folder of labelled images holds.
 
     modalities: what the index calls the images of a study, in their order; empty where no index names them.
-    indexed_labels: names of indices 1..K-1 in the index; None where there is none.
+    indexed_labels: names of foreground indices in the index; None where there is none.
     cases: the complete ones. broken: those that lack a file.
     """
 
@@ -93,7 +93,7 @@ class DataFolder:
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
-        """Names of label indices 1..K-1: the index's, else made from the values in the label maps, which are read.
+        """Names of label foreground indices: the index's, else made from the values in the label maps, which are read.
 
         Raises InputError, without an index, for a label map that cannot be read.
         """

@@ -47,7 +47,7 @@ def draw_overlays(
 ) -> None:
     """The best, the median and the worst case, each in its three fullest slices, as a PNG.
 
-    scores: Dice [cases, K-1], NaN where a class is absent from both; cases without any class are left out.
+    scores: Dice [cases, classes - 1], NaN where a class is absent from both; cases without any class are left out.
     Reference solid, prediction dashed, in the classes' colours, on the network's grid.
     """
     present = [index for index in range(len(cases)) if not np.isnan(scores[index]).all()]

@@ -22,7 +22,7 @@ class DeeplySupervised(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(config.dim(stage), config.num_classes) for stage in stages)
 
     def forward(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
-        """image: float32 [B, C, H, W]. Returns the network's logits [B, K, H, W], then the stages', fine to coarse."""
+        """image: float32 [B, C, H, W]. Returns logits [B, classes, H, W]: the last stage's first, then coarser ones."""
         stages = self.network.decoded(image, recompute)
         resolutions = [self.network.config.resolution(stage) for stage in reversed(range(len(self.heads)))]
         aside = [
@@ -35,7 +35,7 @@ class DeeplySupervised(nn.Module):
 def deep_loss(loss: Loss, outputs: list[Tensor], labels: Tensor) -> Tensor:
     """Mean of `loss` over the resolutions, each weighing half of the finer one before it (nnU-Net, arXiv 1809.10486).
 
-    outputs: [B, K, H / n, W / n] each; labels: int64 [B, H, W], thinned to the nearest pixel.
+    outputs: [B, classes, H / n, W / n] each; labels: int64 [B, H, W], thinned to the nearest pixel.
     """
     total, weights = outputs[0].new_zeros(()), 0.0
     for depth, logits in enumerate(outputs):

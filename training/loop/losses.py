@@ -8,7 +8,7 @@
 Every term is made of sums over the batch. `reduce` adds such a sum over the processes of a distributed run, so that
 each computes the loss of the joint batch, not of its own share; the identity where there is one process.
 
-logits: [B, K, H, W]; labels: int64 [B, H, W], 0..K-1. The background counts in the pixel terms only.
+logits: [B, classes, H, W]; labels: int64 [B, H, W], 0 being background. The background counts in the pixel terms only.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tens
     p is the softmax that is served, so with two classes this is cross-entropy.
     """
     rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(dim=1) for k in range(logits.shape[1])]
-    margins = logits - torch.stack(rest, dim=1)  # B, K, H, W: the logit of p, without forming 1 - p
+    margins = logits - torch.stack(rest, dim=1)  # B, classes, H, W: the logit of p, without forming 1 - p
     targets = _one_hot(logits, labels)
     return _mean(F.binary_cross_entropy_with_logits(margins, targets, reduction="none"), reduce)
 
@@ -100,8 +100,9 @@ def boundary_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
 def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
     """Distance of each pixel to the boundary of each foreground class, in pixels, slice by slice.
 
-    Returns float32 [B, K-1, H, W] on the CPU: positive outside, 0 on the first pixels inside, negative further in. A
-    class that a slice lacks, or that fills it, has no boundary there and is 0 everywhere (as in the authors' code).
+    Returns float32 [B, classes - 1, H, W] on the CPU: positive outside, 0 on the first pixels inside, negative further
+    in. A class that a slice lacks, or that fills it, has no boundary there and is 0 everywhere (as in the authors'
+    code).
     """
     found = labels.cpu().numpy()
     distances = np.zeros((found.shape[0], num_classes - 1, *found.shape[1:]), np.float32)
@@ -118,7 +119,7 @@ PIXEL_TERMS: dict[str, Term] = {"dice-ce": cross_entropy, "dice-bce": binary_cro
 
 
 def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
-    """Labels as [B, K, H, W] of the logits' type."""
+    """Labels as [B, classes, H, W] of the logits' type."""
     return F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(logits.dtype)
 
 

@@ -267,7 +267,7 @@ def _without_wrong_mirrors(settings: TrainSettings, spec: ModelSpec, group: Proc
 
 
 def _mean_dice(scores: np.ndarray) -> tuple[list[float | None], float]:
-    """Mean per class (None for a class that no case has) and over all, of Dice [cases, K-1]."""
+    """Mean per class (None for a class that no case has) and over all, of Dice [cases, classes - 1]."""
     found = [column[~np.isnan(column)] for column in scores.T]
     return [float(values.mean()) if len(values) else None for values in found], float(np.nanmean(scores))
 

@@ -25,7 +25,7 @@ def predict_slices(
 ) -> np.ndarray:
     """images: float16 [B, C, H, W], normalised.
 
-    Returns, on the network's grid, labels uint8 [B, H, W] or probabilities float32 [B, K, H, W].
+    Returns, on the network's grid, labels uint8 [B, H, W] or probabilities float32 [B, classes, H, W].
     """
     device = next(model.parameters()).device
     with torch.inference_mode(), precision.autocast():
@@ -41,7 +41,7 @@ def validate(
     precision: Precision = FP32,
     group: ProcessGroup | None = None,
 ) -> np.ndarray:
-    """Dice per case and foreground class, native grid: float64 [cases, K-1], NaN where absent from both.
+    """Dice per case and foreground class, native grid: float64 [cases, classes - 1], NaN where absent from both.
 
     The processes of a group share the cases, and each gets all the scores.
     """

@@ -1,1 +1,1 @@
-"""How a mask is judged: Dice, HD95, NSD and volume of a case, and statistics over cases."""
+"""How good a mask is: Dice, HD95, NSD and volume error of a case, and statistics over cases."""

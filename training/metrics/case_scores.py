@@ -1,4 +1,6 @@
-"""How a mask is judged: per case, on the native grid, in mm; a miss counts, an absent class in both is left out.
+"""Scores of a case: a mask against its reference, by class, on the native grid, in mm.
+
+A miss counts; a class that is in neither mask is left out.
 
 Metrics follow Maier-Hein and Reinke et al., "Metrics reloaded" (2024, arXiv 2206.01653): overlap by Dice, boundary by
 HD95 and NSD, size by the error in ml. `swinunet.training.metrics.surfaces` says what a surface is.
@@ -40,7 +42,7 @@ class ClassScore:
 
 
 def dice(predicted: np.ndarray, reference: np.ndarray, num_classes: int) -> np.ndarray:
-    """Dice (1945) of classes 1..K-1 of two label maps of one shape: float64 [K-1].
+    """Dice (1945) of foreground classes of two label maps of one shape: float64 [classes - 1].
 
     A class absent from both is NaN, to be left out of means; absent from one only, it is 0.
     """
@@ -56,7 +58,7 @@ def dice(predicted: np.ndarray, reference: np.ndarray, num_classes: int) -> np.n
 def score_case(
     predicted: np.ndarray, reference: Volume, num_classes: int, tolerance_mm: float = TOLERANCE_MM
 ) -> tuple[ClassScore, ...]:
-    """Every metric of classes 1..K-1 of one case.
+    """Every metric of foreground classes of one case.
 
     predicted: uint8 [I, J, K] labels on the reference's grid. reference: the labels, uint8, whose affine gives the mm;
     axes are taken as perpendicular, as DICOM's are. Raises InputError if the shapes differ.

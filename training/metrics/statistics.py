@@ -24,8 +24,9 @@ class Estimate:
 def estimate_means(values: np.ndarray, seed: int, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """Means over cases of each column, and over columns of those, with percentile bootstrap intervals over cases.
 
-    values: float64 [N cases, K columns, M metrics], NaN left out. Returns float64 [K, M, 3] and [M, 3]: mean, low,
-    high (Efron and Tibshirani 1993, chapter 13). The same `seed` draws the same cases.
+    values: float64 [cases, columns, metrics], NaN left out. Returns mean, low and high: float64
+    [columns, metrics, 3] and [metrics, 3] (Efron and Tibshirani 1993, chapter 13). The same `seed` draws the
+    same cases.
     """
     count, columns, metrics = values.shape
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
@@ -76,7 +77,7 @@ def _intervals(means: np.ndarray, scored: np.ndarray) -> np.ndarray:
 
 
 def _nanmean(means: np.ndarray) -> np.ndarray:
-    """Over classes: [R, K, M] to [R, M]."""
+    """Over classes: [resamples, columns, metrics] to [resamples, metrics]."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         averaged: np.ndarray = np.nanmean(means, axis=1)

@@ -31,13 +31,13 @@ def assert_places_every_voxel(dicom: DicomVolume, slices: Sequence[Dataset], tol
     """Values and positions of all voxels, each from its own source header by equation C.7.6.2.1-1 of PS3.3."""
     sources = {ds.SOPInstanceUID: ds for ds in slices}
     columns, rows, count = dicom.volume.shape
-    assert count == len(slices) == len(dicom.headers)
+    assert count == len(slices) == len(dicom.source.headers)
     j, i = np.mgrid[:rows, :columns]
     for k in range(count):
-        ds = sources[dicom.source(k)[0]]
+        ds = sources[dicom.source.references[k][0]]
         stored = np.frombuffer(ds.PixelData, np.uint16).reshape(rows, columns)
         np.testing.assert_array_equal(dicom.volume.voxels[:, :, k], stored.T)
-        assert dicom.headers[k].SOPInstanceUID == ds.SOPInstanceUID
+        assert dicom.source.headers[k].SOPInstanceUID == ds.SOPInstanceUID
         row, column = np.array(ds.ImageOrientationPatient[:3], float), np.array(ds.ImageOrientationPatient[3:], float)
         row_spacing, column_spacing = map(float, ds.PixelSpacing)
         expected = (
@@ -155,8 +155,8 @@ def test_enhanced_frames_are_sorted_and_rescaled_one_by_one(tmp_path: Path) -> N
     expected = [[2 * (10 * place + column) + place for place in range(4)] for column in range(3)]
     np.testing.assert_array_equal(dicom.volume.voxels[:, 0, :], expected)
     np.testing.assert_allclose(dicom.volume.affine[:3], [[0.75, 0, 0, 1], [0, 0.5, 0, 2], [0, 0, 2, 3]])
-    assert [dicom.source(k)[1] for k in range(4)] == [order.index(place) + 1 for place in range(4)]
-    assert len(dicom.headers) == 1
+    assert [dicom.source.references[k][1] for k in range(4)] == [order.index(place) + 1 for place in range(4)]
+    assert len(dicom.source.headers) == 1
 
 
 @pytest.mark.parametrize(

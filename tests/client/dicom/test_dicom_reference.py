@@ -79,7 +79,7 @@ def test_series_becomes_its_ground_truth(name: str) -> None:
     np.testing.assert_allclose(affine, truth_affine, rtol=0, atol=AFFINE_TOLERANCE_MM)
     corner = np.array([*voxels.shape, 1]) - [1, 1, 1, 0]
     np.testing.assert_allclose(affine @ corner, truth_affine @ corner, rtol=0, atol=AFFINE_TOLERANCE_MM)
-    assert {dicom.source(k)[1] is None for k in range(dicom.volume.shape[2])} == {first_frame is None}
+    assert {dicom.source.references[k][1] is None for k in range(dicom.volume.shape[2])} == {first_frame is None}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -100,9 +100,9 @@ def test_single_slice_says_where_its_thickness_comes_from() -> None:
 
 def test_enhanced_frames_keep_their_numbers() -> None:
     dicom = read_volume(only_series("philips_enhanced/anatomical/001"))
-    numbers = [dicom.source(k)[1] for k in range(8)]
+    numbers = [dicom.source.references[k][1] for k in range(8)]
     assert numbers == [1, 2, 3, 4, 5, 6, 7, 8]
-    (header,) = dicom.headers
+    (header,) = dicom.source.headers
     assert "PixelData" not in header
     for k, number in enumerate(numbers):
         assert number is not None

@@ -57,7 +57,7 @@ SPLITS: dict[str, tuple[Callable[[Dataset, int], object], list[str]]] = {
     "b-value of GE": (ge_b_value, [f"b-value {500 * v} s/mm2" for v in range(3)]),
     "dual energy": (put(KVP=lambda v: str(80 + 30 * v)), [f"tube voltage {80 + 30 * v} kV" for v in range(3)]),
     "time": (put(AcquisitionTime=lambda v: f"1200{v:02d}"), [f"acquired at time {v + 1}" for v in range(3)]),
-    "two traits": (
+    "two attributes": (
         put(EchoTime=lambda v: "5" if v < 2 else "9", FlipAngle=lambda v: "20" if v % 2 else "10"),
         ["echo time 5 ms, flip angle 10 degrees", "echo time 5 ms, flip angle 20 degrees",
          "echo time 9 ms, flip angle 10 degrees"],
@@ -142,8 +142,8 @@ def test_enhanced_frames_are_split_by_their_groups(tmp_path: Path) -> None:
     scan = scan_folder(save(tmp_path, [ds]))
     assert [one.name for one in scan.series] == ["echo time 10.0 ms", "echo time 30.0 ms"]
     second = read_volume(scan.series[1])
-    assert [second.source(k)[1] for k in range(3)] == [4, 5, 6]
-    assert len(second.headers) == 1
+    assert [second.source.references[k][1] for k in range(3)] == [4, 5, 6]
+    assert len(second.source.headers) == 1
 
 
 def test_copies_of_an_instance_are_used_once(tmp_path: Path) -> None:

@@ -16,11 +16,14 @@ from pydicom.dataset import Dataset
 from result_samples import LABELS, SPEC
 
 from swinunet.client.dicom import DicomVolume, read_volume, scan_folder, select_series
-from swinunet.client.results.outputs import FILE_NAMES, OutputOptions, write_outputs
+from swinunet.client.inputs import LoadedInput
+from swinunet.client.results.formats import FILE_NAMES
+from swinunet.client.results.options import OutputOptions, SegType
+from swinunet.client.results.outputs import write_outputs
 from swinunet.client.results.report import read_report
-from swinunet.client.results.seg import SegType
-from swinunet.client.results.segments import make_segments, measure
+from swinunet.client.results.result import Result
 from swinunet.client.segmentation import Segmentation
+from swinunet.client.segments import make_segments, measure
 from swinunet.client.triton import Exchange
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -63,9 +66,10 @@ def segmented(folder: Path, slices: Sequence[Dataset], stack: str, seg_type: Seg
     mask = np.random.default_rng(1).integers(0, 3, dicom.volume.shape, np.uint8)
     mask[:, :, 1] = 0
     measurements = measure(mask, SEGMENTS, dicom.volume.voxel_ml, dicom.volume.voxels)
-    found = Segmentation(dicom.volume, mask, SEGMENTS, measurements, None, {}, Exchange(), "")
+    found = Segmentation(dicom.volume, SPEC, (), mask, SEGMENTS, measurements, None, {}, Exchange(), "")
     options = OutputOptions(("nifti", "seg", "json"), seg_type)
-    assert not write_outputs(folder, "exam", found, dicom, SPEC, (), options, {}).failed
+    loaded = LoadedInput(Path("exam"), (dicom.volume,), dicom, 0.0)
+    assert not write_outputs(folder, Result(loaded, found, options, "exam")).failed
     return dicom, mask
 
 
@@ -79,7 +83,7 @@ def assert_frames_lie_on_their_sources(seg: Dataset, mask: np.ndarray, dicom: Di
         sources.append(source)
     shared = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
     np.testing.assert_allclose(shared, next(iter(by_uid.values())).ImageOrientationPatient, atol=1e-6)
-    filled = {dicom.source(k)[0] for k in range(mask.shape[2]) if mask[:, :, k].any()}
+    filled = {dicom.source.references[k][0] for k in range(mask.shape[2]) if mask[:, :, k].any()}
     assert set(sources) == filled
     assert len(filled) == len(by_uid) - 1
 
@@ -103,7 +107,7 @@ def test_the_mask_lies_on_its_source_slices(lying: str, stack: str, seg_type: Se
     slices = scanned(lying, stack)
     dicom, mask = segmented(tmp_path, slices, stack, seg_type)
     path, by_uid = tmp_path / FILE_NAMES["seg"], {ds.SOPInstanceUID: ds for ds in slices}
-    expected = {dicom.source(k)[0]: mask[:, :, k].T for k in range(len(slices))}
+    expected = {dicom.source.references[k][0]: mask[:, :, k].T for k in range(len(slices))}
     assert set(expected) == set(by_uid)
     for k, uid in enumerate(expected):
         stored = np.frombuffer(by_uid[uid].PixelData, np.uint16).reshape(6, 5)
@@ -126,7 +130,7 @@ def test_the_nifti_has_the_stacks_own_affine_and_the_report_says_so(lying: str, 
     np.testing.assert_array_equal(np.asarray(image.dataobj), mask)
     by_uid = {ds.SOPInstanceUID: np.array(ds.ImagePositionPatient, float) for ds in slices}
     corners = [(_RAS_LPS @ image.affine @ [0, 0, k, 1])[:3] for k in range(len(slices))]
-    away_mm = [np.abs(corner - by_uid[dicom.source(k)[0]]).max() for k, corner in enumerate(corners)]
+    away_mm = [np.abs(corner - by_uid[dicom.source.references[k][0]]).max() for k, corner in enumerate(corners)]
     assert max(away_mm) < (STEP_MM * 1.1 if "gap" in stack else 1e-4)
     assert int(image.header["qform_code"]) == ("tilted" not in stack)
     verdict = read_report(tmp_path / FILE_NAMES["json"]).input.verdict

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from result_samples import LABELS
 
-from swinunet.client.results.overlay import write_overlay
-from swinunet.client.results.segments import make_segments, measure
+from swinunet.client.results.overlay_writer import write_overlay
+from swinunet.client.segments import make_segments, measure
 from swinunet.imaging import Code, Label, Volume
 
 SHAPE, SPACING, ORIGIN = (100, 120, 80), (1.5, 1.25, 2.0), (-70.0, -60.0, -100.0)  # along L, P, S

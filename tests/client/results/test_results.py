@@ -12,8 +12,8 @@ import pytest
 from matplotlib.image import imread
 from result_samples import LABELS, SEGMENTS, SPEC, affine_of, blobs, classic_series
 
-from swinunet.client.results import overlay
-from swinunet.client.results.overlay import write_overlay
+from swinunet.client.results import report as report_module
+from swinunet.client.results.overlay_writer import write_overlay
 from swinunet.client.results.quality import judge_quality
 from swinunet.client.results.report import (
     Box,
@@ -25,7 +25,7 @@ from swinunet.client.results.report import (
     report_schema,
     write_report,
 )
-from swinunet.client.results.segments import make_segments, mask_values, measure
+from swinunet.client.segments import make_segments, mask_values, measure
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import Volume
 
@@ -88,15 +88,35 @@ def test_overlay_of_a_crop_and_of_nothing(tmp_path: Path, filled: bool) -> None:
     assert shown.any() == filled
 
 
-def test_overlay_of_a_constant_image(tmp_path: Path) -> None:
-    volume = Volume(np.zeros((9, 9, 9), np.float32), np.eye(4))
-    mask = np.zeros((9, 9, 9), np.uint8)
-    write_overlay(tmp_path / "overlay.png", volume, mask, measure(mask, SEGMENTS, 1.0), title="")
-    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
+CORNER = np.zeros((9, 9, 9), np.float32)
+CORNER[:4, :4, :4] = 7.0
+HOLED = CORNER.copy()
+HOLED[8, 8, 8] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("voxels", "window"),
+    [
+        (np.zeros((9, 9, 9), np.float32), (0.0, 1.0)),
+        (np.full((9, 9, 9), np.nan, np.float32), (0.0, 1.0)),
+        (np.full((9, 9, 9), 0.5, np.float32), (0.0, 1.0)),
+        (CORNER, (7.0, 7.000001)),
+        (HOLED, (7.0, 7.000001)),
+    ],
+)
+def test_overlay_of_a_constant_image(tmp_path: Path, voxels: np.ndarray, window: tuple[float, float]) -> None:
+    """An image, or its foreground, of one value has no percentiles to show: its window has a width all the same."""
+    volume, mask = Volume(voxels, np.eye(4)), np.zeros((9, 9, 9), np.uint8)
+    measurements = measure(mask, SEGMENTS, 1.0)
+    write_overlay(tmp_path / "chosen.png", volume, mask, measurements, title="")
+    write_overlay(tmp_path / "given.png", volume, mask, measurements, title="", window=window)
+    write_overlay(tmp_path / "other.png", volume, mask, measurements, title="", window=(-1.0, 2.0))
+    assert (tmp_path / "chosen.png").read_bytes() == (tmp_path / "given.png").read_bytes()
+    assert (tmp_path / "chosen.png").read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
 def test_overlay_leaves_matplotlib_state_alone() -> None:
-    check = "import sys, swinunet.client.results.overlay; sys.exit('matplotlib.pyplot' in sys.modules)"
+    check = "import sys, swinunet.client.results.overlay_writer; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=Path(__file__).parents[3]).returncode == 0
 
 
@@ -130,7 +150,7 @@ def test_report_round_trip(tmp_path: Path) -> None:
 
 
 def test_the_published_schema_is_the_reports() -> None:
-    published = Path(overlay.__file__).with_name("report.schema.json")
+    published = Path(report_module.__file__).with_name("report.schema.json")
     assert published.read_text() == report_schema()
 
 

@@ -22,10 +22,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from result_samples import SEGMENTS, blobs, classic_series, enhanced, identity_of
 
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.deidentify import Pseudonyms
+from swinunet.client.results.dicom_seg_writer import write_seg
 from swinunet.client.results.report import read_report
-from swinunet.client.results.seg import write_seg
-from swinunet.client.results.seg_source import SourceImages
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.serving import TritonServer
 

@@ -17,10 +17,10 @@ import numpy as np
 from result_samples import HIPPOCAMPUS, SPEC, affine_of, classic_series, identity_of
 from swinunet.benchmarks.measure.machine import peak_mib
 from swinunet.client.results.quality import judge_quality
-from swinunet.client.results.seg import write_seg
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import make_segments, measure
-from swinunet.client.results.overlay import write_overlay
+from swinunet.client.results.dicom_seg_writer import write_seg
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.segments import make_segments, measure
+from swinunet.client.results.overlay_writer import write_overlay
 from swinunet.imaging import Label, Volume
 
 classes, folder, shape = int(sys.argv[1]), Path(sys.argv[2]), (512, 512, 24)

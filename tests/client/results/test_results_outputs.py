@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,14 @@ from result_samples import LABELS, SPEC
 
 from swinunet.client import TritonModel, load_input, run_job
 from swinunet.client.dicom import DicomVolume
-from swinunet.client.results.outputs import FILE_NAMES, KINDS, Kind, OutputOptions, parse_outputs, write_outputs
+from swinunet.client.inputs import LoadedInput
+from swinunet.client.results.formats import FILE_NAMES, FORMATS_BY_NAME, parse_outputs
+from swinunet.client.results.options import OutputOptions
+from swinunet.client.results.outputs import write_outputs
 from swinunet.client.results.report import Report, read_report
-from swinunet.client.results.segments import make_segments, measure
+from swinunet.client.results.result import Result
 from swinunet.client.segmentation import Segmentation
+from swinunet.client.segments import Segment, make_segments, measure
 from swinunet.client.triton import Exchange
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.imaging import Volume, Window
@@ -36,13 +41,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(tmp_path_factory.mktemp("study") / "exam", slices)
 
 
-def write(folder: Path, dicom: DicomVolume, kinds: tuple[Kind, ...] | None = None) -> Report:
+def write(
+    folder: Path, dicom: DicomVolume, formats: tuple[str, ...] | None = None, segments: Sequence[Segment] = SEGMENTS
+) -> Report:
     """The outputs of a made-up result."""
     mask = np.zeros(dicom.volume.shape, np.uint8)
     mask[10:20, 10:20, 3:8], mask[10:20, 20:25, 3:8] = 1, 2
-    measurements = measure(mask, SEGMENTS, dicom.volume.voxel_ml, dicom.volume.voxels)
-    found = Segmentation(dicom.volume, mask, SEGMENTS, measurements, None, {}, Exchange(), "")
-    return write_outputs(folder, "exam", found, dicom, SPEC, (), OutputOptions(kinds), {})
+    measurements = measure(mask, segments, dicom.volume.voxel_ml, dicom.volume.voxels)
+    found = Segmentation(dicom.volume, SPEC, (), mask, tuple(segments), measurements, None, {}, Exchange(), "")
+    loaded = LoadedInput(Path("exam"), (dicom.volume,), dicom, 0.0)
+    return write_outputs(folder, Result(loaded, found, OutputOptions(formats), "exam"))
 
 
 def test_all_outputs_and_the_report_names_the_source(tmp_path: Path, study: Path) -> None:
@@ -51,14 +59,14 @@ def test_all_outputs_and_the_report_names_the_source(tmp_path: Path, study: Path
     assert report.outputs == FILE_NAMES
     assert not report.failed
     assert {path.name for path in tmp_path.iterdir()} == set(FILE_NAMES.values())
-    assert list(report.input.source_instances) == [dicom.source(k)[0] for k in range(12)]
+    assert list(report.input.source_instances) == [dicom.source.references[k][0] for k in range(12)]
     assert report.model.checkpoint_sha256 == SPEC.provenance.checkpoint_sha256
     sr, seg = (pydicom.dcmread(tmp_path / FILE_NAMES[kind]) for kind in ("sr", "seg"))
-    assert sr.StudyInstanceUID == seg.StudyInstanceUID == dicom.headers[0].StudyInstanceUID
+    assert sr.StudyInstanceUID == seg.StudyInstanceUID == dicom.source.headers[0].StudyInstanceUID
 
 
-@pytest.mark.parametrize("failing", KINDS)
-def test_if_one_output_fails_the_others_are_kept(tmp_path: Path, study: Path, failing: Kind) -> None:
+@pytest.mark.parametrize("failing", FORMATS_BY_NAME)
+def test_if_one_output_fails_the_others_are_kept(tmp_path: Path, study: Path, failing: str) -> None:
     """A folder in the way of a file: the disk refuses it for real."""
     (tmp_path / FILE_NAMES[failing]).mkdir()
     report = write(tmp_path, read(study))
@@ -66,16 +74,19 @@ def test_if_one_output_fails_the_others_are_kept(tmp_path: Path, study: Path, fa
     assert set(report.failed) == lost
     assert "cannot write" in report.failed[failing]
     assert str(tmp_path) not in report.failed[failing]
-    assert set(report.outputs) == set(KINDS) - lost
+    if failing == "seg":
+        assert report.failed["sr"] == "the segmentation it refers to was not written"
+    assert set(report.outputs) == set(FORMATS_BY_NAME) - lost
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert files == {FILE_NAMES[kind] for kind in KINDS if kind not in lost}
+    assert files == {FILE_NAMES[kind] for kind in FORMATS_BY_NAME if kind not in lost}
     if failing != "json":
         assert set(read_report(tmp_path / "report.json").failed) == lost
 
 
-def test_what_a_library_says_is_not_repeated(tmp_path: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swinunet.client.results.outputs.write_overlay", lambda *_, **__: 1 / 0)
-    assert write(tmp_path, read(study)).failed == {"png": "unexpected ZeroDivisionError"}
+def test_what_a_library_says_is_not_repeated(tmp_path: Path, study: Path) -> None:
+    """A colour that is none: Matplotlib's message would quote it."""
+    no_colour = make_segments([replace(label, color=(999, 0, 0)) for label in LABELS])
+    assert write(tmp_path, read(study), ("nifti", "png"), no_colour).failed == {"png": "unexpected ValueError"}
 
 
 def test_no_output_at_all_is_an_error(tmp_path: Path, study: Path) -> None:
@@ -86,7 +97,7 @@ def test_no_output_at_all_is_an_error(tmp_path: Path, study: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "kinds"), [("json", ("json",)), ("sr, seg", ("seg", "sr")), ("png,nifti,png", ("nifti", "png"))]
 )
-def test_outputs_are_chosen(text: str, kinds: tuple[Kind, ...]) -> None:
+def test_outputs_are_chosen(text: str, kinds: tuple[str, ...]) -> None:
     assert parse_outputs(text) == kinds
 
 
@@ -97,9 +108,9 @@ def test_outputs_that_are_refused(text: str, says: str) -> None:
 
 
 def test_nifti_has_no_dicom_outputs() -> None:
-    assert OutputOptions().kinds_of(is_dicom=False) == ("nifti", "png", "json")
+    assert OutputOptions().formats_for(is_dicom=False) == ("nifti", "png", "json")
     with pytest.raises(InputError, match="needs a DICOM input"):
-        OutputOptions(("seg",)).kinds_of(is_dicom=False)
+        OutputOptions(("seg",)).formats_for(is_dicom=False)
 
 
 def test_a_failed_output_is_named_and_the_exit_says_so(triton: TritonServer, study: Path, tmp_path: Path) -> None:
@@ -140,12 +151,14 @@ def test_the_window_of_a_window_model_is_shown(tmp_path: Path) -> None:
     volume = Volume(voxels, np.diag([1.0, 1, 3, 1]))
     mask = np.zeros(volume.shape, np.uint8)
     mask[10:20, 10:20, 3:6] = 1
-    found = Segmentation(volume, mask, SEGMENTS, measure(mask, SEGMENTS, 0.003), None, {}, Exchange(), "")
+    measurements = measure(mask, SEGMENTS, 0.003)
     pictures = []
     for low in (-100.0, -1000.0):
         spec = replace(SPEC, intensity=Window(low, 300.0))
         folder = tmp_path / str(low)
         folder.mkdir()
-        write_outputs(folder, "case", found, None, spec, (), OutputOptions(("png",)), {})
+        found = Segmentation(volume, spec, (), mask, SEGMENTS, measurements, None, {}, Exchange(), "")
+        loaded = LoadedInput(Path("case"), (volume,), None, 0.0)
+        write_outputs(folder, Result(loaded, found, OutputOptions(("png",)), "case"))
         pictures.append((folder / "overlay.png").read_bytes())
     assert pictures[0] != pictures[1]

@@ -10,7 +10,7 @@ import pytest
 from result_samples import LABELS, SPEC
 
 from swinunet.client.results.quality import LOW_CONFIDENCE, judge_quality
-from swinunet.client.results.segments import make_segments, measure
+from swinunet.client.segments import make_segments, measure
 from swinunet.imaging import ModelSpec, StudySlices, Volume
 from swinunet.training.data.cases import prepare_case, with_seen_volumes
 

@@ -31,11 +31,12 @@ from result_samples import (
     mask_by_position,
 )
 
-from swinunet.client.results.seg import SegType, write_seg
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.results.dicom_seg_writer import write_seg
+from swinunet.client.results.options import SegType
 from swinunet.client.results.seg_frames import MaskFrames
 from swinunet.client.results.seg_readback import verify_seg
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import make_segments
+from swinunet.client.segments import make_segments
 from swinunet.foundation.errors import OutputError
 
 SEG_TYPES = ("binary", "labelmap")
@@ -205,6 +206,22 @@ def test_dates_are_the_sources(
         headers[0].add(DataElement(tag_for_keyword(keyword), "LO", value))
     seg = pydicom.dcmread(write(tmp_path / "seg.dcm", blobs((12, 10, 6), 1), SourceImages.of_slices(headers)))
     assert (seg.ContentDate, seg.ContentTime) == expected
+
+
+@pytest.mark.parametrize(
+    ("slices", "stated_mm", "expected_mm"), [(6, 2.5, 2.5), (6, None, 1.2), (6, 0, 1.2), (1, None, 1.0), (1, 3, 3.0)]
+)
+@pytest.mark.parametrize("plane", ["axial", "oblique"])
+def test_slice_thickness(tmp_path: Path, plane: str, slices: int, stated_mm: float | None, expected_mm: float) -> None:
+    """The source's; where it states none, the distance between its slices, here 1.2 mm, and 1 mm for a single one."""
+    headers = classic_series(plane, (12, 10, slices), (0.9, 0.8, 1.2))
+    for header in headers if stated_mm is not None else ():
+        header.SliceThickness = stated_mm
+    mask = np.ones((12, 10, slices), np.uint8)
+    seg = pydicom.dcmread(write(tmp_path / "seg.dcm", mask, SourceImages.of_slices(headers)))
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == pytest.approx(expected_mm, abs=1e-6)
+    assert [float(value) for value in measures.PixelSpacing] == [0.8, 0.9]
 
 
 def _flip_a_voxel(seg: Dataset) -> None:

@@ -13,11 +13,12 @@ import pytest
 from pydicom.dataset import Dataset
 from result_samples import SEGMENTS, SPEC, blobs, classic_series, enhanced, identity_of
 
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.results.dicom_seg_writer import write_seg
+from swinunet.client.results.dicom_sr_writer import read_values, write_sr
+from swinunet.client.results.options import SegType
 from swinunet.client.results.quality import Quality, judge_quality
-from swinunet.client.results.seg import SegType, write_seg
-from swinunet.client.results.seg_source import SourceImages
-from swinunet.client.results.segments import Measurement, measure
-from swinunet.client.results.sr import read_values, write_sr
+from swinunet.client.segments import Measurement, measure
 from swinunet.foundation.errors import OutputError
 
 MASK = blobs((12, 10, 6), 2)

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 from breakable_triton import add_version, client_regions, signal_server, slow_down, small_study
+from misrouting_proxy import misrouting_proxy
 from server_traces import eventually
 from small_model import SMALL_SPEC, small_images, small_labels, write_small_repository
 from tritonclient.utils import InferenceServerException
 
 from swinunet.client import (
     JobControl,
-    Loaded,
+    LoadedInput,
     Segmentation,
     ServerOptions,
     Timeouts,
@@ -138,7 +139,7 @@ def test_a_killed_server_ends_the_job_with_one_line_and_no_result(slow_repositor
     with TritonServer(slow_repository) as server:
         hasty = replace(by_shared_memory(server), timeouts=Timeouts(connect=2, request=2, outage=1))
         with TritonModel(server.url, options=hasty) as model:
-            loaded = Loaded(tmp_path / "study.nii.gz", (small_study(),), None, 0.0)
+            loaded = LoadedInput(tmp_path / "study.nii.gz", (small_study(),), None, 0.0)
             kill = Mischief(lambda: signal_server(server, signal.SIGKILL))
             with pytest.raises(ServerError, match="no Triton answers at"):
                 run_job(loaded, tmp_path / "out", model, tick=kill)
@@ -221,6 +222,20 @@ def test_another_model_under_the_same_version_is_found_out(slow_repository: Path
                 segment(first, chosen, Mischief(swap), small_study())
         finally:
             second.close()
+
+
+@pytest.mark.parametrize("answering", ["1", "2"])
+def test_the_version_that_answers_must_be_the_one_that_was_asked(steady: TritonServer, answering: str) -> None:
+    """Something between client and server may send a request to another version than it names."""
+    with (
+        misrouting_proxy(steady.url, answering) as url,
+        TritonModel(url, options=ServerOptions(timeouts=QUICK, shared_memory="off")) as model,
+    ):
+        if answering == "1":
+            np.testing.assert_array_equal(segment_volume(small_study(4), model).mask, expected_mask(small_study(4)))
+        else:
+            with pytest.raises(ServerError, match="version 1 of small was asked, version 2 answered"):
+                segment_volume(small_study(4), model)
 
 
 def executions(server: TritonServer) -> int:

@@ -1,0 +1,174 @@
+"""Which of the volumes in a folder is meant: chosen by rules, each volume told why it is, or is not, the one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from swinunet.client.dicom.geometry import plane_of
+from swinunet.client.dicom.series import Scan, Series, require_images
+from swinunet.client.dicom.verdict import ALLOWANCES, VerdictKind
+from swinunet.foundation.errors import GeometryError, InputError
+from swinunet.imaging import ModelSpec
+
+_LISTED = 20  # series named in one message
+_SCOUTS = ("localizer", "localiser", "scout", "survey", "topogram", "surview")  # what descriptions call them
+_NO_GEOMETRY = (VerdictKind.UNREADABLE, VerdictKind.COLOUR, VerdictKind.MOSAIC, VerdictKind.CONFLICTING_COPIES)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be read. taken: the one volume, None if none or several are left. reasons: for each of the scan's."""
+
+    taken: Series | None
+    candidates: tuple[Series, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Preference:
+    """A rule that narrows the candidates, if any candidate meets it. reason: of those it leaves out."""
+
+    met: Callable[[Series], bool]
+    reason: str
+
+
+def choose(
+    scan: Scan,
+    uid: str | None = None,
+    modality: str | None = None,
+    *,
+    spec: ModelSpec | None = None,
+    allow: Collection[str] = (),
+) -> Choice:
+    """Apply the rules to every volume of the scan, whatever else is wrong with it.
+
+    uid: SeriesInstanceUID, or UID#NUMBER, or UID#NAME: it overrules all but the verdict and the modality.
+    modality: the only one taken; a spec's own if a spec is given. spec: its body part, description, slice count and
+    planes are preferred where some volume has them, as are volumes that are no localizers and no single slices.
+    allow: verdicts to overrule, of `verdict.ALLOWANCES`. Raises InputError for one that is unknown.
+    """
+    unknown = set(allow) - set(ALLOWANCES)
+    if unknown:
+        raise InputError(
+            f"--allow {sorted(unknown)[0]}: there is no such allowance; expected {' or '.join(ALLOWANCES)}"
+        )
+    wanted = spec.modality if spec else modality
+    reasons = {}
+    for series in scan.series:
+        if uid is not None and uid not in (series.uid, series.selector, f"{series.uid}#{series.name}"):
+            reasons[series.selector] = "not taken: another one was asked for"
+        elif wanted is not None and series.modality != wanted:
+            reasons[series.selector] = (
+                f"not taken: its modality is {series.modality or 'none'}, the model reads {wanted}"
+            )
+        elif not series.verdict.readable(allow):
+            reasons[series.selector] = f"not taken: {series.verdict.kind}"
+        elif scan.unreadable:
+            files = "an unreadable file" if len(scan.unreadable) == 1 else f"{len(scan.unreadable)} unreadable files"
+            reasons[series.selector] = f"not taken: {files} may belong to it"
+    left = [series for series in scan.series if series.selector not in reasons]
+    for rule in _preferences(spec) if uid is None and spec else ():
+        if any(map(rule.met, left)):
+            reasons |= {series.selector: f"not taken: {rule.reason}" for series in left if not rule.met(series)}
+            left = [series for series in left if rule.met(series)]
+    if len(left) == 1:
+        reasons[left[0].selector] = "taken: " + ("it was asked for" if uid else "the only one that fits")
+    else:
+        reasons |= {one.selector: f"one of {len(left)} that fit: choose with --series {one.selector}" for one in left}
+    return Choice(left[0] if len(left) == 1 else None, tuple(left), tuple(reasons[one.selector] for one in scan.series))
+
+
+def select_series(
+    scan: Scan,
+    uid: str | None = None,
+    modality: str | None = None,
+    *,
+    spec: ModelSpec | None = None,
+    allow: Collection[str] = (),
+) -> Series:
+    """The one volume to read, as `choose` finds it.
+
+    Raises InputError if there is nothing to choose, more than one, or only series of another modality, and
+    GeometryError with the verdict if the series is no volume. A broken file that may belong to the series is an error.
+    """
+    require_images(scan)
+    if scan.unreadable:
+        first = scan.unreadable[0]
+        raise InputError(
+            f"{first.name}: {first.fault}, so it is unknown to which series it belongs"
+            f"{f' ({len(scan.unreadable)} such files)' if len(scan.unreadable) > 1 else ''}; "
+            "fetch the study again, or remove the file"
+        )
+    choice = choose(scan, uid, modality, spec=spec, allow=allow)
+    if choice.taken:
+        return choice.taken
+    if choice.candidates:
+        key = "UID#NUMBER" if any(one.total > 1 for one in choice.candidates) else "UID"
+        raise InputError(
+            f"{scan.folder}: {_several(choice.candidates)} could be meant, choose one with --series {key}: "
+            f"{_listing(choice.candidates)}"
+        )
+    raise _nothing_left(scan, uid, spec.modality if spec else modality)
+
+
+def refusal(series: Series) -> InputError:
+    """The error for a series that is refused, by name and with the numbers."""
+    kind, sentence = series.verdict.kind, series.verdict.sentence
+    return (InputError if kind in _NO_GEOMETRY else GeometryError)(f"series {series.selector}: {kind}: {sentence}")
+
+
+def _preferences(spec: ModelSpec) -> tuple[_Preference, ...]:
+    described = " or ".join(spec.descriptions)
+    return (
+        _Preference(lambda one: not one.body_part or one.body_part == spec.body_part, f"not of {spec.body_part}"),
+        _Preference(lambda one: one.body_part == spec.body_part, f"it does not say that it is of {spec.body_part}"),
+        _Preference(_is_no_scout, "a localizer, by its image type or description"),
+        _Preference(lambda one: _is_described(one, spec.descriptions), f"its description does not say {described}"),
+        _Preference(lambda one: len(one.frames) > 1, "a single slice"),
+        _Preference(lambda one: len(one.frames) >= spec.min_slices, f"fewer than {spec.min_slices} slices"),
+        _Preference(
+            lambda one: plane_of(one.frames[0]) in spec.planes, f"its slices are not {' or '.join(spec.planes)}"
+        ),
+    )
+
+
+def _is_described(series: Series, words: Collection[str]) -> bool:
+    description = series.description.lower()
+    return not words or any(word.lower() in description for word in words)
+
+
+def _is_no_scout(series: Series) -> bool:
+    description = series.description.lower()
+    return not any(word in description for word in _SCOUTS) and "LOCALIZER" not in series.files[0].image_type
+
+
+def _nothing_left(scan: Scan, uid: str | None, modality: str | None) -> InputError:
+    series = scan.series
+    if uid is not None:
+        series = tuple(one for one in series if uid in (one.uid, one.selector, f"{one.uid}#{one.name}"))
+        if not series:
+            return InputError(f"{scan.folder}: no series {uid}; found {_listing(scan.series)}")
+    if modality is not None:
+        found = sorted({one.modality or "none" for one in series})
+        series = tuple(one for one in series if one.modality == modality)
+        if not series:
+            return InputError(
+                f"{scan.folder}: the modality is {', '.join(found)}, the model reads {modality}; "
+                f"give a series of modality {modality}"
+            )
+    if len(series) == 1:
+        return refusal(series[0])
+    return InputError(
+        f"{scan.folder}: none of {_several(series)} is a volume: {_listing(series)}; see `swinunet inspect`"
+    )
+
+
+def _several(volumes: tuple[Series, ...]) -> str:
+    """How many series, or volumes where a series has several."""
+    return f"{len(volumes)} {'volumes' if any(one.total > 1 for one in volumes) else 'series'}"
+
+
+def _listing(series: tuple[Series, ...]) -> str:
+    listed = "; ".join(f"{number}) {one.summary()}" for number, one in enumerate(series[:_LISTED], start=1))
+    return listed + (f"; and {len(series) - _LISTED} more" if len(series) > _LISTED else "")

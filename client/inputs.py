@@ -1,0 +1,105 @@
+"""One input read: a NIfTI file, or the series of a DICOM folder that is meant, as volumes; and which input it was."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from swinunet.client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
+from swinunet.foundation.errors import InputError
+from swinunet.foundation.files import sha256_of_file
+from swinunet.imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
+from swinunet.imaging.study import image_name
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedInput:
+    """An input that was read. study: a volume for each of the model's modalities. dicom: None for NIfTI.
+
+    digest: 64 hexadecimal digits, the same for the same volume, wherever it lies, and for no other; empty where nobody
+    will ask whether a result is of this input.
+    """
+
+    path: Path
+    study: tuple[Volume, ...]
+    dicom: DicomVolume | None
+    read_seconds: float
+    digest: str = ""
+
+    @property
+    def volume(self) -> Volume:
+        """The volume on whose grid results are: the only one, or the first modality."""
+        return self.study[0]
+
+
+def has_nifti_name(path: Path) -> bool:
+    """Whether a file is NIfTI by its name."""
+    return path.name.lower().endswith(_NIFTI_SUFFIXES)
+
+
+def result_name(path: Path) -> str:
+    """What an input's folder of results is called: as the folder, or the file without the suffix of its format."""
+    return image_name(path.resolve()) or "input"
+
+
+def load_input(
+    path: Path,
+    spec: ModelSpec,
+    series_uid: str | None = None,
+    scan: Scan | None = None,
+    allow: Collection[str] = (),
+) -> LoadedInput:
+    """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
+
+    scan: of the folder, if it was scanned already. allow: "gap", "tilted": verdicts to read a series in spite of.
+    A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
+    """
+    began = time.perf_counter()
+    if path.is_file() and has_nifti_name(path):
+        study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
+        if len(study) != spec.num_modalities:
+            raise InputError(
+                f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "
+                f"{spec.num_modalities} ({', '.join(spec.modalities)})"
+            )
+        return LoadedInput(path, study, None, time.perf_counter() - began, sha256_of_file(path))
+    series = _choose_series(path, spec, series_uid, scan, allow)
+    dicom = read_volume(series, allow)
+    return LoadedInput(path, (dicom.volume,), dicom, time.perf_counter() - began, digest_of_series(series))
+
+
+def digest_of_input(
+    path: Path,
+    spec: ModelSpec,
+    series_uid: str | None = None,
+    scan: Scan | None = None,
+    allow: Collection[str] = (),
+) -> str:
+    """The digest of what `load_input` would read, from its headers alone. Raises InputError."""
+    if path.is_file() and has_nifti_name(path):
+        return sha256_of_file(path)
+    return digest_of_series(_choose_series(path, spec, series_uid, scan, allow))
+
+
+def digest_of_series(series: Series) -> str:
+    """SHA-256 of the SOP Instance UID and frame number of each slice, in order: UIDs name pixels (PS3.5 9.1)."""
+    lines = [f"{frame.file.sop_instance_uid}#{frame.number or 1}\n" for frame in series.frames]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _choose_series(
+    path: Path, spec: ModelSpec, series_uid: str | None, scan: Scan | None, allow: Collection[str]
+) -> Series:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if spec.modalities:
+        raise InputError(
+            f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
+            "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
+        )
+    return select_series(scan or scan_folder(path), uid=series_uid, spec=spec, allow=allow)

@@ -1,0 +1,186 @@
+"""DICOM Segmentation objects (PS3.3 A.51, C.8.20) of a result mask, read back and compared before they count as done.
+
+write_seg(path, mask, segments, source, identity, series_description="Hippocampus (AI)")
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.seg import Segmentation, SegmentDescription
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from swinunet.client.dicom.quiet import quiet
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.results.concepts import concept, modifiers
+from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity, date_from_source
+from swinunet.client.results.options import SegType
+from swinunet.client.results.plain_errors import plain_reason
+from swinunet.client.results.result import Result
+from swinunet.client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
+from swinunet.client.results.seg_readback import verify_seg
+from swinunet.client.results.stand_ins import reference_of, stand_ins
+from swinunet.client.segments import Segment
+from swinunet.foundation.errors import OutputError
+from swinunet.foundation.files import written_aside
+
+SERIES_NUMBER_OFFSET = 1000  # a result's Series Number: its source's, moved out of the scanner's range
+
+
+def write(result: Result, path: Path) -> Segmentation:
+    """Write the segmentation of a result of a DICOM input, and return it as `write_seg` does."""
+    assert result.source
+    found, spec = result.found, result.found.spec
+    return write_seg(
+        path, found.mask, found.segments, result.source, result.identity,
+        series_description=f"{spec.name} {spec.version} segmentation", seg_type=result.options.seg_type,
+    )  # fmt: skip
+
+
+def write_seg(
+    path: Path,
+    mask: np.ndarray,
+    segments: Sequence[Segment],
+    source: SourceImages,
+    identity: Identity,
+    *,
+    series_description: str,
+    seg_type: SegType = "binary",
+) -> Segmentation:
+    """Write `mask` as one segmentation of the source images; written aside, verified, then renamed.
+
+    Returns it without its pixels, which are in memory a frame at a time.
+
+    mask: uint8 [I, J, K], I the source's columns, J its rows, K its slices; values are the segments' `mask_value`.
+    seg_type: "binary" makes one frame for each segment on each slice where it has a voxel, "labelmap" (PS3.3 C.8.20.2,
+    Supplement 243) one frame for each slice where any has. An empty mask gives empty frames, on the middle slice: the
+    standard has no segmentation without frames, and "looked and found nothing" is a result. The same mask of the same
+    job gets the same UIDs, and dates from its source: the object is the same to the byte.
+    Raises OutputError if the object cannot be made or written, or does not read back as `mask`.
+    """
+    frames = MaskFrames(mask, segments, source)
+    with quiet():
+        try:
+            seg = _build(frames, source, identity, series_description, seg_type)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            reason = plain_reason(error, source.headers)
+            raise OutputError(f"{path.name}: no DICOM SEG can be made of this source ({reason})") from None
+        with written_aside(path) as aside:
+            with tempfile.TemporaryFile(dir=aside.parent) as pixels:
+                pack_frames((frames.frame(key) for key in frame_keys(seg, source)), pixels)
+                pixels.seek(0)
+                seg.add_new("PixelData", "OB", pixels)
+                seg.save_as(aside)
+                del seg.PixelData
+            verify_seg(aside, frames, source, path.name)
+    return seg
+
+
+def _build(
+    frames: MaskFrames,
+    source: SourceImages,
+    identity: Identity,
+    series_description: str,
+    seg_type: SegType,
+) -> Segmentation:
+    """The whole object but for its pixels. highdicom makes it of the outline of the mask, which has the same frames."""
+    segments, outline = frames.segments, frames.outline()
+    content = (seg_type, series_description, *(segment.text for segment in segments))
+    spec, headers = identity.spec, stand_ins(source)
+    for stand_in in headers:
+        stand_in.Rows, stand_in.Columns = outline.shape[1:]
+    middle = None
+    if not outline.any():
+        k = len(outline) // 2
+        middle = [hd.PlanePositionSequence("PATIENT", source.positions_mm[k])]
+        outline = outline[k : k + 1]
+    seg = Segmentation(
+        source_images=headers,
+        pixel_array=outline,
+        segmentation_type=seg_type.upper(),
+        segment_descriptions=[_describe(segment, identity) for segment in segments],
+        series_instance_uid=identity.uid("seg series", *content),
+        series_number=SERIES_NUMBER_OFFSET + int(source.headers[0].get("SeriesNumber") or 0),
+        sop_instance_uid=identity.uid("seg instance", *content, frames.digest()),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=identity.software,
+        device_serial_number=identity.device_serial_number,
+        content_label=_code_string(spec.name),
+        content_description=f"Model {spec.name}, version {spec.version}"[:64],
+        series_description=series_description[:64],
+        plane_positions=middle,
+        omit_empty_frames=middle is None,
+    )
+    seg.Rows, seg.Columns = frames.shape
+    _refer_to_source(seg, source)
+    _fix_dimensions(seg, identity.uid("dimension organization", *content))
+    date_from_source(seg, headers[0])
+    return seg
+
+
+def _describe(segment: Segment, identity: Identity) -> SegmentDescription:
+    """The item of the Segment Sequence (PS3.3 C.8.20.4) for one segment."""
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=identity.spec.name,
+        family=codes.cid7162.ArtificialIntelligence,
+        version=str(identity.spec.version),
+        source=MANUFACTURER,
+        parameters=identity.parameters(),
+    )
+    description = SegmentDescription(
+        segment_number=segment.number,
+        segment_label=segment.text[:64],
+        segmented_property_category=codes.cid7150.AnatomicalStructure,
+        segmented_property_type=concept(segment.label.type),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        tracking_id=tracking(segment, identity)[0],
+        tracking_uid=tracking(segment, identity)[1],
+        display_color=CIELabColor.from_rgb(*segment.label.color),
+    )
+    if coded := modifiers(segment):
+        property_type = description.SegmentedPropertyTypeCodeSequence[0]
+        property_type.SegmentedPropertyTypeModifierCodeSequence = coded
+    return description
+
+
+def tracking(segment: Segment, identity: Identity) -> tuple[str, str]:
+    """Tracking ID and UID of a structure: the same in every object of a job (PS3.3 C.8.20.2)."""
+    return f"{identity.spec.name}: {segment.text}"[:64], identity.uid("tracking", segment.text)
+
+
+def _fix_dimensions(seg: Segmentation, uid: str) -> None:
+    """Replace the random Dimension Organization UID (PS3.3 C.7.6.17) by one that follows from the job."""
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
+
+
+def _refer_to_source(seg: Segmentation, source: SourceImages) -> None:
+    """Replace references to stand-ins by references to the source's instances and frames."""
+    instances: dict[str, Dataset] = {}
+    for item in {id(item): item for item in source_items(seg)}.values():  # segments share the item of a slice
+        item.ReferencedSOPClassUID, reference = reference_of(source, item.ReferencedSOPInstanceUID)
+        item.ReferencedSOPInstanceUID, frame = reference
+        if frame is not None:
+            item.ReferencedFrameNumber = frame
+    for item in seg.SourceImageSequence:
+        item.ReferencedSOPClassUID, (item.ReferencedSOPInstanceUID, _) = reference_of(
+            source, item.ReferencedSOPInstanceUID
+        )
+        instances.setdefault(item.ReferencedSOPInstanceUID, item)
+    seg.SourceImageSequence = list(instances.values())
+    seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = list(instances.values())
+
+
+def _code_string(text: str) -> str:
+    """As a Code String (PS3.5 6.2): upper case, digits, space, underscore; 16 characters."""
+    return re.sub(r"[^A-Z0-9_ ]", "_", text.upper())[:16]

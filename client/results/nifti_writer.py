@@ -1,0 +1,13 @@
+"""The mask as NIfTI, on the input's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swinunet.client.results.result import Result
+from swinunet.imaging import Volume, write_nifti
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the mask. Raises OutputError if it cannot be written."""
+    write_nifti(Volume(result.found.mask, result.found.volume.affine), path)

@@ -1,0 +1,35 @@
+"""What a user decides about results: which of them, and how they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from swinunet.client.results.deidentify import Pseudonyms
+from swinunet.client.results.formats import FORMATS_BY_NAME, OUTPUT_FORMATS
+from swinunet.foundation.errors import InputError
+from swinunet.imaging.study_slices import Output
+
+SegType = Literal["binary", "labelmap"]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What the user decides about results.
+
+    formats: names of output formats, None for the default ones that the input allows. seg_type: how a DICOM SEG stores
+    its segments. restore: `StudySlices`'s. pseudonyms: with which results are de-identified.
+    """
+
+    formats: tuple[str, ...] | None = None
+    seg_type: SegType = "binary"
+    restore: Output = "labels"
+    pseudonyms: Pseudonyms | None = None
+
+    def formats_for(self, is_dicom: bool) -> tuple[str, ...]:
+        """The formats to write of an input. Raises InputError for one that was asked for and cannot be made."""
+        if self.formats is None:
+            return tuple(each.name for each in OUTPUT_FORMATS if each.default and (is_dicom or not each.needs_dicom))
+        if impossible := [name for name in self.formats if FORMATS_BY_NAME[name].needs_dicom and not is_dicom]:
+            raise InputError(f"--outputs {impossible[0]}: needs a DICOM input, this is NIfTI; leave it out")
+        return self.formats

@@ -1,0 +1,57 @@
+"""The JSON report of a result, as far as its outputs are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from swinunet.client.results.report import Box, Input, Report, Settings, make_report, write_report
+from swinunet.client.results.result import Result
+from swinunet.client.rois import Roi
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the report of what is known by now. Raises OutputError if it cannot be written."""
+    write_report(path, describe(result))
+
+
+def describe(result: Result) -> Report:
+    """The report of what is known by now."""
+    found, options, source = result.found, result.options, result.source
+    return make_report(
+        Input(
+            name=result.input_name,
+            kind="dicom" if source else "nifti",
+            shape=found.volume.shape,
+            spacing_mm=found.volume.spacing_mm,
+            series_instance_uid=str(source.headers[0].SeriesInstanceUID) if source else None,
+            source_instances=tuple(dict.fromkeys(uid for uid, _ in source.references)) if source else (),
+            verdict=_verdict(result),
+            fingerprint=result.input_digest,
+        ),
+        found.spec,
+        list(result.judged()),
+        settings=Settings(
+            restore=options.restore,
+            seg_type=options.seg_type,
+            outputs=options.formats_for(source is not None),
+            deidentified=options.pseudonyms is not None,
+        ),
+        boxes=boxes_of(found.rois),
+        timings_s=result.timings,
+        outputs=result.outputs,
+        failed=result.failed,
+        trace=found.trace,
+    )
+
+
+def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:
+    """Boxes as a report names them."""
+    corners = [(roi.bounds_mm[0::2], roi.bounds_mm[1::2], roi.side) for roi in rois]
+    return tuple(Box((x0, y0, z0), (x1, y1, z1), side) for (x0, y0, z0), (x1, y1, z1), side in corners)
+
+
+def _verdict(result: Result) -> str | None:
+    """The sentence on a series that is no plain stack."""
+    verdict = result.loaded.dicom.series.verdict if result.loaded.dicom else None
+    return None if verdict is None or verdict.usable else verdict.sentence

@@ -1,0 +1,57 @@
+"""What every output is made from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from swinunet.client.inputs import LoadedInput
+from swinunet.client.results.identity import Identity
+from swinunet.client.results.options import OutputOptions
+from swinunet.client.results.quality import Quality, judge_quality
+from swinunet.client.rois import Roi
+from swinunet.client.segmentation import Segmentation
+from swinunet.client.segments import Measurement
+
+
+class Result:
+    """A segmentation of an input, judged, and which of its outputs are written by now.
+
+    loaded, found, options: what the result is of, what was found, and what the user decided about its outputs.
+    input_name, input_digest: what outputs call the input. source: its images, None for NIfTI. These three, and nothing
+        else of the input, may be named in an output: they are pseudonyms where results are de-identified.
+    identity: from which the UIDs of the outputs follow. qualities: of each measurement.
+    timings: seconds by stage, in the order they ran. outputs: file name by format, of what is written or being written.
+    failed: the reason by format. objects: by format, what its writer returned, for formats that refer to it.
+    """
+
+    def __init__(self, loaded: LoadedInput, found: Segmentation, options: OutputOptions, name: str) -> None:
+        """name: of the folder of results, which is what a de-identified input is called."""
+        self.loaded, self.found, self.options = loaded, found, options
+        self.timings = {"read": loaded.read_seconds, **found.seconds}
+        self.outputs: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self.objects: dict[str, object] = {}
+        began = time.perf_counter()
+        volume, dicom, pseudonyms = found.volume, loaded.dicom, options.pseudonyms
+        boxes = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in found.rois]
+        self.qualities = judge_quality(found.mask, found.measurements, boxes)
+        self.source = dicom.source if dicom else None
+        self.input_name, self.input_digest = loaded.path.resolve().name, loaded.digest
+        if pseudonyms:
+            self.source = pseudonyms.source(self.source) if self.source else None
+            self.input_name, self.input_digest = name, pseudonyms.name(loaded.digest, "input")
+        references = self.source.references if self.source else ()
+        sources = tuple(f"{uid}#{frame}" for uid, frame in references)
+        self.identity = Identity(sources, found.spec, _settings(found.rois, options))
+        self.timings["judge"] = time.perf_counter() - began
+
+    def judged(self) -> Iterator[tuple[Measurement, Quality]]:
+        """Each measurement with its quality."""
+        return zip(self.found.measurements, self.qualities, strict=True)
+
+
+def _settings(rois: tuple[Roi, ...], options: OutputOptions) -> tuple[tuple[str, str], ...]:
+    """What the user chose and the mask depends on, as SEG and SR say it."""
+    boxes = "; ".join(f"{f'{roi.side}=' if roi.side else ''}{','.join(map(str, roi.bounds_mm))}" for roi in rois)
+    return ("restore", options.restore), *((("roi", boxes),) if rois else ())

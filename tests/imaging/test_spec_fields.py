@@ -1,0 +1,202 @@
+"""Every field of a ModelSpec: it comes back from JSON, its JSON is the documented one, its bounds are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swinunet.foundation.errors import SpecError
+from swinunet.imaging import Code, Label, ModelSpec, Window, ZScore
+from swinunet.imaging.spec import SCHEMA_VERSION, SPEC_KEY, Provenance
+
+PLAIN: dict[str, object] = {
+    "name": "m",
+    "version": 1,
+    "modality": "MR",
+    "body_part": "BRAIN",
+    "plane": "axial",
+    "context_slices": 1,
+    "context_step_mm": 1.0,
+    "input_size": [32, 48],
+    "spacing_mm": None,
+    "intensity": {"rule": "zscore"},
+    "labels": [],
+    "schema_version": 1,
+}
+LABEL = {"index": 1, "name": "thing", "color": [1, 2, 3], "type": {"value": "1", "scheme": "SCT", "meaning": "Thing"}}
+
+
+def read(**changes: object) -> ModelSpec:
+    return ModelSpec.from_json(json.dumps(PLAIN | changes), "here")
+
+
+texts, numbers = st.text(max_size=12), st.floats(0.01, 500)
+codes = st.builds(Code, texts, texts, texts)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> ModelSpec:
+    """A spec with every field drawn."""
+    planes = draw(st.permutations(["sagittal", "coronal", "axial"]))
+    colour = st.tuples(*[st.integers(0, 255)] * 3)
+    label = st.tuples(texts, colour, codes, st.none() | codes, st.none() | st.tuples(numbers, numbers))
+    drawn = draw(st.lists(label, max_size=4))
+    labels = tuple(
+        Label(index, f"{name} {index}", color, kind, modifier, volume)
+        for index, (name, color, kind, modifier, volume) in enumerate(drawn, start=1)
+    )
+    sided = any(side in label.name.lower() for label in labels for side in ("left", "right"))
+    return ModelSpec(
+        name=draw(st.from_regex(r"[A-Za-z0-9_\-]+", fullmatch=True)),
+        version=draw(st.integers(1, 999)),
+        modality=draw(texts),
+        body_part=draw(texts),
+        plane=planes[0],
+        context_slices=2 * draw(st.integers(0, 4)) + 1,
+        context_step_mm=draw(numbers),
+        input_size=draw(st.tuples(st.integers(1, 512), st.integers(1, 512))),
+        spacing_mm=draw(st.none() | st.tuples(numbers, numbers)),
+        intensity=draw(st.builds(ZScore, st.just("zscore"), numbers, numbers) | st.builds(Window, numbers, numbers)),
+        labels=labels,
+        modalities=draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")])),
+        further_planes=tuple(planes[1 : draw(st.integers(1, 3))]),
+        mirrored=draw(st.booleans()) and not sided,
+        components=draw(st.sampled_from(["all", "largest"])),
+        descriptions=tuple(draw(st.lists(texts, max_size=3))),
+        min_slices=draw(st.integers(0, 300)),
+        provenance=draw(
+            st.builds(Provenance, *[texts] * 4, st.integers(0, 99), st.dictionaries(texts, numbers), texts, texts)
+        ),
+    )  # fmt: skip
+
+
+@given(spec=specs())
+@settings(max_examples=80, deadline=None)
+def test_every_field_comes_back(spec: ModelSpec) -> None:
+    again = ModelSpec.from_json(spec.to_json(), "here")
+    assert again == spec
+    assert "\n" not in spec.to_json()
+    for each in dataclasses.fields(ModelSpec):
+        assert getattr(again, each.name) == getattr(spec, each.name)
+
+
+@given(spec=specs())
+@settings(max_examples=40, deadline=None)
+def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
+    """Compared with dataclasses.asdict; newer fields are there just where they say something."""
+    written = json.loads(spec.to_json())
+    expected = json.loads(json.dumps(dataclasses.asdict(spec)))
+    for name in ("modalities", "further_planes", "mirrored", "descriptions", "min_slices"):
+        assert (name in written) == bool(expected[name])
+        if not expected[name]:
+            del expected[name]
+    for label in expected["labels"]:
+        if label["volume_ml"] is None:
+            del label["volume_ml"]
+    assert written == expected
+
+
+def test_what_a_spec_of_the_first_software_leaves_unsaid() -> None:
+    """Defaults are part of the format: an old file must go on meaning what it meant."""
+    spec = read()
+    assert (spec.modalities, spec.further_planes, spec.descriptions) == ((), (), ())
+    assert (spec.mirrored, spec.components, spec.min_slices, spec.schema_version) == (False, "all", 0, 1)
+    assert spec.intensity == ZScore("zscore", 0.5, 99.5)
+    assert spec.provenance == Provenance("", "", "", "", 0, {}, "", "")
+    label = read(labels=[LABEL]).labels[0]
+    assert (label.modifier, label.volume_ml) == (None, None)
+    assert (SCHEMA_VERSION, SPEC_KEY) == (1, "swinunet_spec")
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({"version": 1}, True),
+        ({"version": 0}, False),
+        ({"context_slices": 1}, True),
+        ({"context_slices": 3}, True),
+        ({"context_slices": -1}, False),
+        ({"context_slices": 2}, False),
+        ({"context_step_mm": 0.001}, True),
+        ({"context_step_mm": 0}, False),
+        ({"input_size": [1, 1]}, True),
+        ({"input_size": [0, 8]}, False),
+        ({"input_size": [8, 0]}, False),
+        ({"input_size": [8, 8, 8]}, False),
+        ({"spacing_mm": [0.5, 0.25]}, True),
+        ({"spacing_mm": [0, 1]}, False),
+        ({"spacing_mm": [1, 0]}, False),
+        ({"spacing_mm": [1, -1]}, False),
+        ({"min_slices": 0}, True),
+        ({"min_slices": -1}, False),
+        ({"modalities": ["a", "b"]}, True),
+        ({"modalities": ["a"]}, False),
+        ({"modalities": ["a", "a"]}, False),
+        ({"modalities": ["a", "b", "a"]}, False),
+        ({"further_planes": ["coronal", "sagittal"]}, True),
+        ({"further_planes": ["axial"]}, False),
+        ({"further_planes": ["coronal", "coronal"]}, False),
+        ({"labels": [LABEL, LABEL | {"index": 2}]}, True),
+        ({"labels": [LABEL | {"index": 0}]}, False),
+        ({"labels": [LABEL | {"index": 2}]}, False),
+        ({"labels": [LABEL, LABEL]}, False),
+        ({"labels": [LABEL | {"index": 2}, LABEL]}, False),
+        ({"labels": [LABEL | {"index": at} for at in range(1, 256)]}, True),
+        ({"labels": [LABEL | {"index": at} for at in range(1, 257)]}, False),
+        ({"labels": [LABEL | {"surprise": 1}]}, False),
+        ({"labels": [LABEL | {"type": LABEL["type"] | {"surprise": 1}}]}, False),  # type: ignore[operator]
+        ({"intensity": {"rule": "window", "low": -1, "high": 1}}, True),
+        ({"intensity": {"rule": "window", "low": -1}}, False),
+        ({"intensity": {"rule": "other"}}, False),
+        ({"intensity": {"rule": "zscore", "surprise": 1}}, False),
+        ({"intensity": {"rule": "window", "low": -1, "high": 1, "surprise": 1}}, False),
+        ({"provenance": {"surprise": 1}}, False),
+        ({"mirrored": True}, True),
+        ({"mirrored": True, "labels": [LABEL | {"name": "Left_thing"}]}, False),
+        ({"mirrored": True, "labels": [LABEL | {"name": "thing, RIGHT"}]}, False),
+        ({"mirrored": True, "labels": [LABEL | {"name": "bright leftover"}]}, True),
+        ({"mirrored": False, "labels": [LABEL | {"name": "left thing"}]}, True),
+        ({"schema_version": 1}, True),
+        ({"schema_version": 2}, False),
+        ({"components": "some"}, False),
+        ({"name": "a b"}, False),
+        ({"name": ""}, False),
+    ],
+    ids=str,
+)
+def test_bounds(change: dict[str, object], fits: bool) -> None:
+    if fits:
+        found = json.loads(read(**change).to_json())
+        assert all(found.get(name, value) == value or name == "labels" for name, value in change.items())
+    else:
+        with pytest.raises(SpecError, match=r"^here: "):
+            read(**change)
+
+
+def test_what_follows_from_the_fields() -> None:
+    spec = read(
+        labels=[LABEL, LABEL | {"index": 2, "name": "other"}], modalities=["a", "b", "c"], context_slices=5,
+        further_planes=["coronal"], mirrored=True,
+    )  # fmt: skip
+    assert (spec.num_classes, spec.num_modalities, spec.in_channels) == (3, 3, 15)
+    assert spec.planes == ("axial", "coronal")
+    assert spec.readings == (("axial", False), ("coronal", False), ("axial", True), ("coronal", True))
+    plain = read()
+    assert (plain.num_classes, plain.num_modalities, plain.in_channels) == (1, 1, 1)
+    assert plain.readings == (("axial", False),)
+    assert not plain.names_sides
+    with pytest.raises(AttributeError):
+        plain.plane = "coronal"  # type: ignore[misc]
+
+
+def test_an_error_says_where_and_what() -> None:
+    with pytest.raises(SpecError, match=r"^here: broken model spec \(labels\.0\.index: .*\); export the model again$"):
+        read(labels=[LABEL | {"index": 0}])
+    with pytest.raises(SpecError, match=r"^here: broken model spec \(.*context_slices must be odd, found 4\)"):
+        read(context_slices=4)
+    with pytest.raises(SpecError, match=r"has schema version 2, this software reads up to 1; update"):
+        read(schema_version=2, surprise=True)
