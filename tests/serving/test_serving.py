@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """A real tritonserver: up when its canaries are answered, one line when it cannot start, and nothing left."""
-=======
-"""A real tritonserver: up when its canaries are answered, else one line, and nothing left whatever happens."""
->>>>>>> main
 
 from __future__ import annotations
 
