@@ -264,7 +264,7 @@ def test_a_spreadsheet_computes_nothing_of_the_table(tmp_path: Path, patient: st
     header.PatientID, header.StudyInstanceUID, header.SeriesInstanceUID = patient, "1.2.3", "1.2.3.4"
     pseudonyms.record("case-1", tmp_path / "input", header)
     pseudonyms.record("case-2", tmp_path / "input", header)
-    rows = list(csv.DictReader(io.StringIO(pseudonyms.table.read_text(newline=""), newline="")))
+    rows = list(csv.DictReader(io.StringIO(pseudonyms.table.read_bytes().decode(), newline="")))
     assert [row["result"] for row in rows] == ["case-1", "case-2"]
     expected = patient if patient in ("plain", "7-8") else f"'{patient}"
     assert [row["patient_id"] for row in rows] == [expected] * 2
