@@ -1,4 +1,4 @@
-"""What the network is given, voxel by voxel, worked out with numpy alone; and what StudySampler makes of answers."""
+"""What the network is given, voxel by voxel, worked out with numpy alone; and what StudySlices makes of answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_model import SMALL_SPEC
 
 from swinunet.foundation.errors import GeometryError, InputError
-from swinunet.imaging import ModelSpec, SliceSampler, StudySampler, Volume, Window, ZScore
+from swinunet.imaging import ModelSpec, PlaneSlices, StudySlices, Volume, Window, ZScore
 from swinunet.imaging.slices import in_memory_order, plane_axes
 
 RNG = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def padded(image: np.ndarray, size: int = 8) -> np.ndarray:
 @pytest.mark.parametrize("plane", ["sagittal", "coronal", "axial"])
 def test_a_window_maps_its_bounds_to_minus_one_and_one(plane: str) -> None:
     spec = make_spec(plane=plane, intensity=Window(60.0, 140.0))
-    sampler = SliceSampler(unit(VOXELS), spec)
+    sampler = PlaneSlices(unit(VOXELS), spec)
     expected = (np.clip(VOXELS, 60, 140) - 100) / 40
     for index, native in enumerate(laid_out(expected, plane)):
         np.testing.assert_allclose(sampler.image(index)[0], padded(native), atol=1e-5)
@@ -55,7 +55,7 @@ def test_a_window_maps_its_bounds_to_minus_one_and_one(plane: str) -> None:
 @pytest.mark.parametrize("percentiles", [(0.5, 99.5), (0.0, 100.0), (10.0, 70.0)])
 def test_a_zscore_is_numpys(dtype: type, percentiles: tuple[float, float]) -> None:
     voxels = VOXELS.astype(dtype)
-    sampler = SliceSampler(unit(voxels), make_spec(plane="axial", intensity=ZScore("zscore", *percentiles)))
+    sampler = PlaneSlices(unit(voxels), make_spec(plane="axial", intensity=ZScore("zscore", *percentiles)))
     clipped = np.clip(voxels.astype(np.float64), *np.percentile(voxels.astype(np.float64), percentiles))
     expected = laid_out((clipped - clipped.mean()) / clipped.std(), "axial")
     for index in range(len(sampler)):
@@ -67,18 +67,18 @@ def test_how_near_to_constant_an_image_may_be(stored: type) -> None:
     """A deviation of a millionth of the largest value is noise of the storage; ten times that is an image."""
     flat = np.full((8, 8, 8), 20000, stored)
     with pytest.raises(InputError, match=r"constant \(value 20000\)"):
-        SliceSampler(unit(flat), make_spec())
+        PlaneSlices(unit(flat), make_spec())
     flat[4:] += stored(1)
-    SliceSampler(unit(flat), make_spec())
+    PlaneSlices(unit(flat), make_spec())
     tiny = np.full((8, 8, 8), 1.0)
     tiny[4:] += 1e-6  # a deviation of 5e-7
     with pytest.raises(InputError, match="constant"):
-        SliceSampler(unit(tiny), make_spec())
+        PlaneSlices(unit(tiny), make_spec())
     tiny[4:] += 4e-6
-    SliceSampler(unit(tiny), make_spec())
+    PlaneSlices(unit(tiny), make_spec())
     with pytest.raises(InputError, match=r"constant \(value 0\)"):
-        SliceSampler(unit(np.zeros((8, 8, 8))), make_spec())
-    SliceSampler(unit(-1e-3 * np.arange(512.0).reshape(8, 8, 8)), make_spec())
+        PlaneSlices(unit(np.zeros((8, 8, 8))), make_spec())
+    PlaneSlices(unit(-1e-3 * np.arange(512.0).reshape(8, 8, 8)), make_spec())
 
 
 @pytest.mark.parametrize(("slices", "step_mm"), [(3, 1.0), (3, 0.5), (5, 2.5), (7, 1.3)])
@@ -87,7 +87,7 @@ def test_context_slices_lie_where_their_mm_say(slices: int, step_mm: float) -> N
     values = RNG.normal(size=9)
     volume = Volume(values[:, None, None] * np.ones((1, 8, 8)), np.diag([2.0, 1.0, 1.0, 1.0]))
     spec = make_spec(plane="sagittal", context_slices=slices, context_step_mm=step_mm, intensity=Window(-9.0, 9.0))
-    sampler = SliceSampler(volume, spec)
+    sampler = PlaneSlices(volume, spec)
     for index in range(9):
         at_mm = 2 * index + step_mm * (np.arange(slices) - slices // 2)
         expected = np.interp(at_mm, 2.0 * np.arange(9), values) / 9
@@ -97,8 +97,8 @@ def test_context_slices_lie_where_their_mm_say(slices: int, step_mm: float) -> N
 def test_a_neighbour_that_is_hardly_off_a_slice_is_that_slice() -> None:
     volume = Volume(np.arange(5.0)[:, None, None] * np.ones((1, 8, 8)), np.diag([1.0, 1.0, 1.0, 1.0]))
     spec = make_spec(plane="sagittal", context_slices=3, intensity=Window(-4.0, 4.0))
-    off = SliceSampler(volume, dataclasses.replace(spec, context_step_mm=1.0005)).image(2)[2, 0, 0]
-    beyond = SliceSampler(volume, dataclasses.replace(spec, context_step_mm=1.01)).image(2)[2, 0, 0]
+    off = PlaneSlices(volume, dataclasses.replace(spec, context_step_mm=1.0005)).image(2)[2, 0, 0]
+    beyond = PlaneSlices(volume, dataclasses.replace(spec, context_step_mm=1.01)).image(2)[2, 0, 0]
     assert off * 4 == 3.0
     assert beyond * 4 == pytest.approx(3.01)
 
@@ -106,7 +106,7 @@ def test_a_neighbour_that_is_hardly_off_a_slice_is_that_slice() -> None:
 def test_modalities_are_channels_each_with_its_own_normalisation() -> None:
     first, second = VOXELS, 5 - 3 * VOXELS**2
     spec = make_spec(plane="axial", modalities=("one", "two"), context_slices=3, intensity=ZScore("zscore", 0, 100))
-    image = SliceSampler((unit(first), unit(second)), spec).image(4)
+    image = PlaneSlices((unit(first), unit(second)), spec).image(4)
     assert image.shape == (6, 8, 8)
     for number, voxels in enumerate((first, second)):
         normal = laid_out((voxels - voxels.mean()) / voxels.std(), "axial")
@@ -117,14 +117,14 @@ def test_modalities_are_channels_each_with_its_own_normalisation() -> None:
 def test_modalities_must_be_as_many_and_on_one_grid() -> None:
     two = make_spec(modalities=("one", "two"))
     with pytest.raises(InputError, match=r"^1 modality found, the model expects 2 modalities \(one, two\)$"):
-        SliceSampler(unit(VOXELS), two)
+        PlaneSlices(unit(VOXELS), two)
     with pytest.raises(InputError, match=r"^2 modalities found, the model expects 1 modality$"):
-        SliceSampler((unit(VOXELS), unit(VOXELS)), make_spec())
+        PlaneSlices((unit(VOXELS), unit(VOXELS)), make_spec())
     with pytest.raises(GeometryError, match=r"^two has the grid \(6, 7, 7\), one \(6, 7, 8\), or they lie apart"):
-        SliceSampler((unit(VOXELS), unit(VOXELS[..., :7])), two)
+        PlaneSlices((unit(VOXELS), unit(VOXELS[..., :7])), two)
     moved = Volume(VOXELS, np.diag([1.0, 1.0, 1.1, 1.0]))
     with pytest.raises(GeometryError, match="two has the grid"):
-        SliceSampler((unit(VOXELS), moved), two)
+        PlaneSlices((unit(VOXELS), moved), two)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_the_field_of_view_is_pixels_times_spacing(
     volume = Volume(RNG.normal(size=shape), np.diag([*spacing, 1.0]))
     spec = make_spec(plane="sagittal", spacing_mm=(1.0, 1.5))
     if says is None:
-        assert SliceSampler(volume, spec).image(0).shape == (1, 8, 8)
+        assert PlaneSlices(volume, spec).image(0).shape == (1, 8, 8)
     else:
         with pytest.raises(GeometryError, match=f"sagittal slices of {says}"):
-            SliceSampler(volume, spec)
+            PlaneSlices(volume, spec)
 
 
 def test_stretching_ignores_mm() -> None:
     volume = Volume(RNG.normal(size=(3, 4, 16)), np.diag([1.0, 70.0, 9.0, 1.0]))
-    sampler = SliceSampler(volume, make_spec(plane="sagittal", spacing_mm=None))
+    sampler = PlaneSlices(volume, make_spec(plane="sagittal", spacing_mm=None))
     assert sampler.image(1).shape == (1, 8, 8)
     assert (sampler.image(1) != 0).all()
     labels = RNG.integers(0, 3, (3, 4, 16)).astype(np.uint8)
@@ -170,7 +170,7 @@ def test_memory_order_turns_the_slowest_axis_first(shape: list[int], order: list
 
 
 def test_a_batch_stops_where_it_is_told() -> None:
-    sampler = SliceSampler(unit(VOXELS), make_spec(plane="axial"))
+    sampler = PlaneSlices(unit(VOXELS), make_spec(plane="axial"))
     batch = sampler.batch(2, 5)
     assert (batch.shape, batch.dtype) == ((3, 1, 8, 8), np.float16)
     for offset in range(3):
@@ -179,7 +179,7 @@ def test_a_batch_stops_where_it_is_told() -> None:
 
 def test_batches_number_the_slices_of_all_readings_through() -> None:
     spec = make_spec(plane="axial", further_planes=("coronal",), mirrored=True)
-    sampler = StudySampler(unit(VOXELS), spec)
+    sampler = StudySlices(unit(VOXELS), spec)
     starts = [(start, len(image)) for start, image in sampler.batches(5)]
     assert starts == [(0, 5), (5, 3), (8, 5), (13, 2), (15, 5), (20, 3), (23, 5), (28, 2)]
     assert len(sampler) == 30
@@ -190,10 +190,10 @@ def test_batches_number_the_slices_of_all_readings_through() -> None:
 
 
 def test_one_reading_gives_labels_as_they_are_asked_for() -> None:
-    plain, smooth = (StudySampler(unit(VOXELS), make_spec(), how) for how in ("labels", "probabilities"))  # type: ignore[arg-type]
+    plain, smooth = (StudySlices(unit(VOXELS), make_spec(), how) for how in ("labels", "probabilities"))  # type: ignore[arg-type]
     assert (plain.output, plain.confidence) == ("labels", None)
     assert smooth.output == "probabilities"
-    assert StudySampler(unit(VOXELS), make_spec(further_planes=("axial",)), "labels").output == "probabilities"
+    assert StudySlices(unit(VOXELS), make_spec(further_planes=("axial",)), "labels").output == "probabilities"
     assert plain.mask().dtype == smooth.mask().dtype == np.uint8
     assert plain.mask().shape == VOXELS.shape
 
@@ -203,7 +203,7 @@ def test_one_reading_gives_labels_as_they_are_asked_for() -> None:
 def test_confidence_is_the_winner_of_255(further: tuple[str, ...], probability: float, byte: int) -> None:
     """rint(0.75 * 255) = 191; the mean of readings that agree is what each says."""
     spec = make_spec(plane="axial", further_planes=further)
-    sampler = StudySampler(unit(VOXELS), spec, "probabilities")
+    sampler = StudySlices(unit(VOXELS), spec, "probabilities")
     for start, image in sampler.batches(4):
         said = np.zeros((len(image), 3, 8, 8), np.float16)
         said[:, 2], said[:, 0] = probability, 1 - probability
@@ -217,7 +217,7 @@ def test_confidence_is_the_winner_of_255(further: tuple[str, ...], probability: 
 
 def test_labels_land_in_the_slice_they_were_asked_for() -> None:
     spec = make_spec(plane="coronal")
-    sampler = StudySampler(unit(VOXELS), spec)
+    sampler = StudySlices(unit(VOXELS), spec)
     answer = np.zeros((2, 8, 8), np.uint8)
     answer[0], answer[1] = 1, 2
     sampler.add(3, answer)
