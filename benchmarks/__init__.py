@@ -1,15 +1,14 @@
-"""`swinunet benchmark`: every engine, Triton and the whole chain, measured interleaved in one run.
+"""`swinunet benchmark`: everything measured interleaved in one run, and reported as Markdown, JSON and pictures.
 
-`swinunet benchmark training` is training_speed (the rounds), training_worker (one way to train) and training_report.
-The rest is the benchmark of serving:
+inference       `swinunet benchmark`: every engine, Triton under load, and the chain from DICOM to SEG
+training        `swinunet benchmark training`: steps of each recipe against a plain PyTorch loop
+reading         `swinunet benchmark reading`: DICOM folders against a plain pydicom loop (reading_series writes them)
+graph           `swinunet benchmark graph`: what each change that export makes to the graph saves
 
-plan      what is measured: engines, batches, loads; a row more is a row more in the report
-subject   the model version, its spec and the real slices; standard: a recipe's network where there is no model
-children  worker processes: started, told what to do, gone with their parent
-runner    the rounds; stations and triton_station: what a round visits, in processes of its own
-          engines (engine_worker), matrix-multiply peaks (gemm_worker), Triton (served, caller_worker, perf_analyzer,
-          wire), a GPU where there is one (gpu, gpu_worker), the whole chain from DICOM to SEG (chain, chain_worker)
-result    what was found; figures: rounds into spreads; verdict: which goals it reaches
-wording   figures for readers
-report    report.md, report.json, from tables and notes; plot: the pictures
+measure         what all of them stand on: interleaved rounds, spreads, the machine, worker processes
+workers         programs of the worker processes
+reports         the report writer
+
+A new benchmark is a module here that hands its tasks to `measure.rounds.run_interleaved` and returns a
+`reports.report.Report`, and an entry in `cli.verbs.benchmark`.
 """

@@ -35,7 +35,7 @@ class _Bars(Progress):
 
     def __init__(self, *columns: ProgressColumn, console: Console, **options: bool) -> None:
         super().__init__(*columns, console=console, **options)  # type: ignore[arg-type]
-        self.print = self._print  # type: ignore[method-assign]  # Rich makes it an attribute, too
+        self.print = self._print
 
     def _print(self, *objects: Any, **_style: Any) -> None:
         line = " ".join(map(printable, objects))

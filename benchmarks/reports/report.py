@@ -1,71 +1,102 @@
-"""The report's files: report.md (ready to paste), report.json (every figure of every round) and latency.png."""
+"""The report of a benchmark: NAME.md (ready to paste), NAME.json (the figures of every round) and pictures."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from swinunet.benchmarks.measure.figures import Row
 from swinunet.benchmarks.measure.machine import Machine
-from swinunet.benchmarks.reports.notes import notes
-from swinunet.benchmarks.reports.plot import plot_chain, plot_engines, plot_triton
-from swinunet.benchmarks.reports.result import CallsRow, EngineRows, Result
-from swinunet.benchmarks.reports.tables import remark, tables
-from swinunet.benchmarks.reports.verdict import goals
+from swinunet.benchmarks.measure.rounds import Run
 from swinunet.foundation.files import unwritable
 from swinunet.foundation.tables import Table
 
-SCHEMA_VERSION = 2
-FILES = ("report.md", "report.json", "engines.png", "triton.png", "chain.png")
+_BUSY = 0.05  # share of the cores' time that others may take before figures suffer
 
 
-def write_report(result: Result, folder: Path) -> list[Path]:
-    """Write FILES into `folder`, each whole or not at all, in place of an earlier report. Raises OutputError."""
-    with staged_files(folder, FILES) as (report, figures, *pictures):
-        report.write_text(markdown(result))
-        figures.write_text(json.dumps(as_json(result), indent=1) + "\n")
-        for plot, path in zip((plot_engines, plot_triton, plot_chain), pictures, strict=True):
-            plot(result, path)
-    return [folder / name for name in FILES]
+@dataclass(frozen=True)
+class Report:
+    """What a run found, ready to be shown and written.
 
-
-@contextmanager
-def staged_files(folder: Path, names: Sequence[str]) -> Iterator[list[Path]]:
-    """Paths to write to, which replace the files of these names in `folder` when the block ends well, none before.
-
-    Raises OutputError for what the file system refuses.
+    name: of the files. title: of what was measured, for the terminal; heading: the same for a page. command: that ran.
+    figures: for programs, beside what all reports have. footnotes: what a reader of the tables must know.
+    introduction, descriptions: before the machine, and after the tables. pictures: by file name, what draws each.
     """
-    try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
-            staged = [Path(aside) / name for name in names]
-            yield staged
-            for path in staged:
-                path.replace(folder / path.name)
-    except OSError as error:
-        raise unwritable(folder, error) from None
+
+    name: str
+    title: str
+    heading: str
+    command: str
+    run: Run
+    quick: bool
+    tables: Sequence[Table]
+    figures: Mapping[str, Any]
+    footnotes: Sequence[str]
+    schema_version: int = 1
+    introduction: str = ""
+    descriptions: Sequence[str] = ()
+    pictures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all that `write` writes."""
+        return (f"{self.name}.md", f"{self.name}.json", *self.pictures)
+
+    @property
+    def notes(self) -> list[str]:
+        """The footnotes, then what other programs took meanwhile, if it is known, and what a quick run is worth."""
+        found, others = list(self.footnotes), self.run.machine.others_cpu
+        if others is not None:
+            busy = f"Other programs took {others:.0%} of these cores' time during the run"
+            found.append(f"{busy}: these figures are not the machine's best." if others > _BUSY else f"{busy}.")
+        if self.quick:
+            found.append("A quick run: it shows that everything works, not how fast it is.")
+        return found
+
+    def json(self) -> dict[str, Any]:
+        """The report, for programs."""
+        machine = asdict(self.run.machine)
+        common = {"schema_version": self.schema_version, "machine": machine, "seconds": self.run.seconds}
+        return {**common, **self.figures, "notes": self.notes}
+
+    def markdown(self) -> str:
+        """The report, as a page."""
+        made = f"{self.run.machine.started}, {self.run.seconds:.0f} s, by `{self.command}`."
+        parts = [f"# Benchmark: {self.heading}", f"{self.introduction} {made}".strip(), *_machine(self.run.machine)]
+        parts += [f"## {table.title}\n\n{table.markdown(figures_to_the_right=False)}" for table in self.tables]
+        parts += [f"![{name.removesuffix('.png')}]({name})" for name in self.pictures]
+        if self.descriptions:
+            parts += ["How each computes:", _bullets(self.descriptions)]
+        return "\n\n".join([*parts, "Notes:", _bullets(self.notes)]) + "\n"
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all files into `folder`, each whole or none at all, in place of an earlier report's.
+
+        Raises OutputError for what the file system refuses.
+        """
+        try:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
+                page, figures, *pictures = (Path(aside) / name for name in self.files)
+                page.write_text(self.markdown())
+                figures.write_text(json.dumps(self.json(), indent=1) + "\n")
+                for draw, path in zip(self.pictures.values(), pictures, strict=True):
+                    draw(path)
+                return [(Path(aside) / name).replace(folder / name) for name in self.files]
+        except OSError as error:
+            raise unwritable(folder, error) from None
 
 
-def markdown(result: Result) -> str:
-    """The report, as Markdown."""
-    machine, spec = result.machine, result.subject.spec
-    head = [
-        f"# Benchmark: {result.subject.title}",
-        f"Input {spec.in_channels} x {spec.input_size[0]} x {spec.input_size[1]}, {spec.num_classes} classes. "
-        f"{machine.started}, {result.seconds:.0f} s, by `swinunet benchmark`.",
-        *machine_lines(machine),
-    ]
-    parts = [markdown_table(table) for table in tables(result)]
-    parts += [f"![{name.removesuffix('.png')}]({name})" for name in FILES if name.endswith(".png")]
-    tail = ["How each computes:", _descriptions(result), "Notes:", markdown_list(notes(result))]
-    return "\n\n".join([*head, *parts, *tail]) + "\n"
+def table_with_remarks(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+    """A table whose last column are remarks; without that column where there are none."""
+    rows = list(rows)
+    width = None if any(row[-1] for row in rows) else -1
+    return Table(title, heads[:width], [row[:width] for row in rows])
 
 
-def machine_lines(machine: Machine) -> list[str]:
+def _machine(machine: Machine) -> list[str]:
     """The machine and the versions, a paragraph each."""
     packages = ", ".join(f"{name} {number}" for name, number in machine.packages.items())
     return [
@@ -76,76 +107,5 @@ def machine_lines(machine: Machine) -> list[str]:
     ]
 
 
-def as_json(result: Result) -> dict[str, Any]:
-    """The report, for programs: the figures of every round, not only their spread."""
-    plan = result.plan
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"name": result.subject.spec.name, "version": result.subject.folder.name},
-        "machine": asdict(result.machine),
-        "plan": {
-            "rounds": result.rounds,
-            "rounds_s": result.rounds_s,
-            "load_s": result.load_s,
-            "seconds": plan.seconds,
-            "threads": result.threads,
-            "quick": plan.quick,
-        },
-        "verdict": [asdict(goal) for goal in goals(result)],
-        "gflop": result.gflop or None,
-        "trained": result.trained,
-        "slices": result.origin,
-        "process_mib": result.process_mib,
-        "seconds": result.seconds,
-        "served": asdict(result.served) if result.served else None,
-        "engines": [_engine(result, each, row) for each in result.engines for row in each.rows],
-        "peaks": {name: {"gflop_per_s": each.rounds} for name, each in result.peaks.items()},
-        "triton": [_triton(row) for row in result.triton],
-        "wire_bytes": asdict(result.wire) if result.wire else None,
-        "chain": result.chain.to_json() if result.chain else None,
-        "gpu": asdict(result.gpu),
-        "notes": notes(result),
-    }
-
-
-def _engine(result: Result, each: EngineRows, row: Row) -> dict[str, Any]:
-    ratio = row.ratio(result.baseline(row.size), lambda sample: sample.slices_per_s)
-    share = result.peak_share(each.engine, row)
-    return {
-        "engine": each.engine.name,
-        "precision": each.engine.precision,
-        "key": each.engine.key,
-        "batch": row.size,
-        **row.to_json(),
-        "remark": remark(row),
-        "speed_ratio": ratio.to_json() if ratio else None,
-        "share_of_peak": share.to_json() if share else None,
-    }
-
-
-def _triton(row: CallsRow) -> dict[str, Any]:
-    return {**asdict(row.calls), **row.to_json(), "remark": remark(row)}
-
-
-def page(
-    subject: str, command: str, machine: Machine, seconds: float, table: Table, notes: list[str], *pictures: str
-) -> str:
-    """A report of one table, as Markdown. command: that made it, in so many seconds."""
-    head = [f"# Benchmark: {subject}", f"{machine.started}, {seconds:.0f} s, by `{command}`.", *machine_lines(machine)]
-    return "\n\n".join([*head, markdown_table(table), *pictures, "Notes:", markdown_list(notes)]) + "\n"
-
-
-def markdown_table(table: Table) -> str:
-    """A table under its title."""
-    return f"## {table.title}\n\n{table.markdown(figures_to_the_right=False)}"
-
-
-def _descriptions(result: Result) -> str:
-    """One line an engine, and one for Triton."""
-    rows = [each.rows[0] for each in result.engines] + list(result.triton[:1])
-    return markdown_list([f"{row.title}: {row.description or remark(row)}" for row in rows])
-
-
-def markdown_list(lines: list[str]) -> str:
-    """One bullet a line."""
+def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)

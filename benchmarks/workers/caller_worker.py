@@ -1,4 +1,4 @@
-"""The process of one caller: asks Triton for one slice, waits for the answer, asks again. See `measure/served.py`."""
+"""The process of one caller: asks Triton for one slice, waits for the answer, asks again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import shared_memory
 
-from swinunet.benchmarks.measure.children import obey
-from swinunet.benchmarks.measure.figures import Tally
+from swinunet.benchmarks.measure.processes import serve_orders
+from swinunet.benchmarks.measure.samples import LabelComparison
 from swinunet.foundation.triton_channel import channel_options
 
 _TIMEOUT_S = 120.0
@@ -29,6 +29,7 @@ class CallerWorker:
 
         headers: gRPC metadata that opens the server's shared-memory protocol. region: a name for this caller's own.
         """
+        # Without an http_proxy from the environment, which would catch loopback too.
         self._client = grpcclient.InferenceServerClient(url, channel_args=channel_options())
         self._model, self._version = model, version
         self._slices = np.load(slices)
@@ -44,7 +45,7 @@ class CallerWorker:
     ) -> dict[str, Any]:
         """Ask for slices from `first` on for `seconds` from `start` on (time.monotonic, the same in every process)."""
         expected = None if reference is None else np.load(reference)
-        ask, tally = self._asks[transport], Tally()
+        ask, comparison = self._asks[transport], LabelComparison()
         latencies_s: list[float] = []
         time.sleep(max(0.0, start - time.monotonic()))
         cpu = time.process_time()
@@ -54,9 +55,9 @@ class CallerWorker:
             labels = ask(index)
             latencies_s.append(time.perf_counter() - began)
             if expected is not None:
-                tally.add(labels, expected[index : index + 1])
+                comparison.add(labels, expected[index : index + 1])
         cpu_s = time.process_time() - cpu
-        return {"latencies_s": latencies_s, "end": time.monotonic(), "cpu_s": cpu_s, "tally": asdict(tally)}
+        return {"latencies_s": latencies_s, "end": time.monotonic(), "cpu_s": cpu_s, "comparison": asdict(comparison)}
 
     def _ask(self, index: int) -> np.ndarray:
         """Labels uint8 [1, H, W] of one slice, all in the messages."""
@@ -96,4 +97,4 @@ class CallerWorker:
 
 if __name__ == "__main__":
     worker = CallerWorker()
-    obey({"connect": worker.connect, "call": worker.call})
+    serve_orders({"connect": worker.connect, "call": worker.call})

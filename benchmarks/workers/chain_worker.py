@@ -1,4 +1,4 @@
-"""The process of the client: a DICOM series in, results out, every stage timed. See `measure/chain.py`."""
+"""The process of the client: a DICOM series in, results out, every stage timed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
+from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.client.dicom import read_volume, scan_folder, select_series
 from swinunet.client.inputs import LoadedInput
 from swinunet.client.job import run_job
@@ -99,4 +99,4 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    obey({"run": ChainWorker().run})
+    serve_orders({"run": ChainWorker().run})

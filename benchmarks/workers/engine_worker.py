@@ -1,4 +1,4 @@
-"""The process of one engine: loads it once, then runs it when told to. Started by `measure/children.py`."""
+"""The process of one engine: loads it once, then runs it when told to."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swinunet.benchmarks.measure.children import obey
-from swinunet.benchmarks.measure.figures import Tally, sample
 from swinunet.benchmarks.measure.machine import peak_mib
-from swinunet.export.engines import LOADERS, Loaded, load_engine
-from swinunet.foundation.errors import InputError
+from swinunet.benchmarks.measure.processes import serve_orders
+from swinunet.benchmarks.measure.samples import LabelComparison, latency_sample
+from swinunet.export.engines.loaded_engine import LoadedEngine
+from swinunet.export.engines.registry import load_engine
 
 if TYPE_CHECKING:
     from swinunet.imaging.study_slices import Output
@@ -25,7 +25,7 @@ _DICE_BATCH = 8  # slices
 class EngineWorker:
     """Holds the engine and the slices, float16 [N, C, H, W]."""
 
-    engine: Loaded
+    engine: LoadedEngine
     slices: np.ndarray
 
     def __init__(self) -> None:
@@ -33,12 +33,10 @@ class EngineWorker:
 
     def load(self, *, loader: str, precision: str, folder: str, threads: int, slices: str) -> dict[str, Any]:
         """Load the engine up to its first answer."""
-        if loader not in LOADERS:
-            raise InputError(f"no engine {loader!r} here; there is {', '.join(LOADERS)}")
         before = peak_mib()
         self.slices = np.load(slices)
         began = time.perf_counter()
-        self.engine = load_engine(loader, Path(folder), precision, threads)
+        self.engine = load_engine(f"{loader}-{precision}", Path(folder), threads)
         self.engine.run(self.slices[:1])
         load_s = time.perf_counter() - began - self.engine.import_s
         return {
@@ -85,7 +83,7 @@ class EngineWorker:
         wanted = [None if expected is None else expected[part] for part in parts]
         self._warm_up(images)
         latencies_s: list[float] = []
-        tally = Tally()
+        comparison = LabelComparison()
         end = time.perf_counter() + seconds
         while not latencies_s or time.perf_counter() < end:
             turn = len(latencies_s) % len(images)
@@ -93,9 +91,9 @@ class EngineWorker:
             labels = self.engine.run(images[turn]).labels
             latencies_s.append(time.perf_counter() - began)
             if (right := wanted[turn]) is not None:
-                tally.add(labels, right)
-        measured = sample(latencies_s, batch * len(latencies_s), sum(latencies_s), peak_mib())
-        return {"sample": asdict(measured), "tally": asdict(tally)}
+                comparison.add(labels, right)
+        measured = latency_sample(latencies_s, batch * len(latencies_s), sum(latencies_s), peak_mib())
+        return {"sample": asdict(measured), "comparison": asdict(comparison)}
 
     def _warm_up(self, images: list[np.ndarray]) -> None:
         """Untimed: the batch if it is new to the engine, then two slices, as the caches were another engine's."""
@@ -113,4 +111,4 @@ def _parts(slices: int, batch: int) -> list[np.ndarray]:
 
 if __name__ == "__main__":
     worker = EngineWorker()
-    obey({"load": worker.load, "labels": worker.labels, "dice": worker.dice, "measure": worker.measure})
+    serve_orders({"load": worker.load, "labels": worker.labels, "dice": worker.dice, "measure": worker.measure})

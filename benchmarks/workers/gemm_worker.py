@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from swinunet.benchmarks.measure.children import obey
+from swinunet.benchmarks.measure.processes import serve_orders
 
 _SIZE = 1024  # square; operands of 4 MiB in float32, larger than a core's cache and far larger than a tile
 _FLOP = 2.0 * _SIZE**3
@@ -87,4 +87,4 @@ def _add_openvino(found: dict[str, dict[str, Multiply]], threads: int) -> None:
 
 if __name__ == "__main__":
     worker = GemmWorker()
-    obey({"load": worker.load, "measure": worker.measure})
+    serve_orders({"load": worker.load, "measure": worker.measure})

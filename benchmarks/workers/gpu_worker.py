@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from swinunet.benchmarks.measure.children import obey
+from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.foundation.errors import InputError
 from swinunet.training.network.checkpoint import load_checkpoint
 from swinunet.training.network.recipes import gflop
@@ -107,4 +107,4 @@ def _bytes_moved(network: nn.Module, image: Tensor) -> int:
 
 if __name__ == "__main__":
     worker = GpuWorker()
-    obey({"load": worker.load, "roofline": worker.roofline, "measure": worker.measure})
+    serve_orders({"load": worker.load, "roofline": worker.roofline, "measure": worker.measure})

@@ -1,4 +1,4 @@
-"""The process that reads one folder once: started by `measure/children.py`, so that its peak memory is the reading's.
+"""The process that reads one folder once: so that its peak memory is the reading's.
 
 `plain` is what a script does: pydicom, one file after the other, in one thread. `client` is `swinunet.client.dicom`.
 """
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
+from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.client.dicom import read_volume, scan_folder
 
 Stages = tuple[np.ndarray, int, float, float]  # voxels int16 [K, rows, columns]; files; seconds to inspect, to read
@@ -77,4 +77,4 @@ def _cpu_seconds() -> float:
 
 
 if __name__ == "__main__":
-    obey({"measure": measure})
+    serve_orders({"measure": measure})

@@ -1,4 +1,4 @@
-"""The process of one way to train: builds the network once, then steps when told to. Started by `measure/children.py`.
+"""The process of one way to train: builds the network once, then steps when told to.
 
 `plain` is the bare loop that the others are compared with: forward, the same loss, backward, AdamW, and nothing else.
 `fp32` and `auto` are the product's own Learner, which also clips, checks, schedules and averages.
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swinunet.benchmarks.measure.children import obey
 from swinunet.benchmarks.measure.machine import peak_mib
+from swinunet.benchmarks.measure.processes import serve_orders
 from swinunet.imaging import Code, Label, ModelSpec, Volume, ZScore
 from swinunet.training.data.cases import prepare_case
 from swinunet.training.loop.batch_loader import Batch, BatchLoader
@@ -130,4 +130,4 @@ def endless(source: BatchLoader) -> Iterator[Batch]:
 
 if __name__ == "__main__":
     worker = TrainingWorker()
-    obey({"load": worker.load, "measure": worker.measure})
+    serve_orders({"load": worker.load, "measure": worker.measure})

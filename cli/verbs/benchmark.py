@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,9 @@ from swinunet.cli.options import with_options
 from swinunet.cli.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
-    from swinunet.benchmarks.measure.machine import Machine
-    from swinunet.benchmarks.measure.plan import Plan
-    from swinunet.benchmarks.measure.runner import Progress
-    from swinunet.foundation.tables import Table
+    from swinunet.benchmarks.inference.settings import BenchmarkSettings
+    from swinunet.benchmarks.measure.rounds import Progress
+    from swinunet.benchmarks.reports.report import Report
 
 _SUBJECTS = {
     "serving": "every engine and Triton",
@@ -56,7 +55,7 @@ class BenchmarkOptions:
     seconds: Annotated[float | None, typer.Option(show_default="0.5, or 0.1 with --quick")] = None
     """Time for each row in each round."""
     perf_analyzer: Annotated[bool, typer.Option("--perf-analyzer")] = False
-    """Download NVIDIA's load generator if it is not installed (14 MB)."""
+    """Download NVIDIA's load generator if it is not installed (13 MiB)."""
     recipes: Annotated[str | None, typer.Option(show_default="all")] = None
     """Of `benchmark training`: recipes to measure, as small,tiny."""
     quick: Annotated[bool, typer.Option("--quick")] = False
@@ -79,18 +78,18 @@ class BenchmarkOptions:
         if self.recipe is not None and (self.repository or self.model or self.data):
             raise InputError("--recipe makes its own model; leave out --repository, --model and --data")
 
-    def plan(self) -> Plan:
-        """The plan of `benchmark serving`. Raises InputError for unknown engines or batches."""
+    def settings(self) -> BenchmarkSettings:
+        """Of `benchmark serving`. Raises InputError for unknown engines or batches."""
         from dataclasses import replace
 
-        from swinunet.benchmarks.measure.plan import Plan, choose_engines, choose_sizes
+        from swinunet.benchmarks.inference.settings import BenchmarkSettings, choose_engines, choose_sizes
 
-        plan = Plan.short() if self.quick else Plan()
+        settings = BenchmarkSettings.short() if self.quick else BenchmarkSettings()
         if self.engines is not None:
-            plan = replace(plan, engines=choose_engines(self.engines))
+            settings = replace(settings, engines=choose_engines(self.engines))
         if self.batches is not None:
-            plan = replace(plan, batches=choose_sizes(self.batches, "--batches"))
-        return replace(plan, seconds=self.seconds or plan.seconds, perf_analyzer=self.perf_analyzer)
+            settings = replace(settings, batches=choose_sizes(self.batches, "--batches"))
+        return replace(settings, seconds=self.seconds or settings.seconds, perf_analyzer=self.perf_analyzer)
 
 
 def register(app: typer.Typer) -> None:
@@ -125,12 +124,10 @@ def benchmark(options: BenchmarkOptions) -> None:
 def _serving(options: BenchmarkOptions) -> None:
     from tempfile import TemporaryDirectory
 
-    plan = options.plan()  # refuses unknown engines before PyTorch is imported
-    from swinunet.benchmarks.measure.runner import run_benchmark
-    from swinunet.benchmarks.measure.subject import find_subject
-    from swinunet.benchmarks.reports.notes import notes
-    from swinunet.benchmarks.reports.report import write_report
-    from swinunet.benchmarks.reports.tables import tables
+    settings = options.settings()  # refuses unknown engines before PyTorch is imported
+    from swinunet.benchmarks.inference.benchmark import run_benchmark
+    from swinunet.benchmarks.inference.model_version import find_version
+    from swinunet.benchmarks.inference.report import benchmark_report
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
     from swinunet.foundation.terminal import print_line
@@ -140,70 +137,64 @@ def _serving(options: BenchmarkOptions) -> None:
         DataFolder.open(options.data)  # refuse it now, not in every engine
     with TemporaryDirectory(prefix="swinunet-benchmark-") as made, interrupted_by_sigterm():
         if options.recipe is not None:
-            from swinunet.benchmarks.measure.standard import standard_subject
+            from swinunet.benchmarks.inference.untrained import export_untrained
 
-            subject = standard_subject(options.recipe, Path(made), () if plan.quick else plan.engines)
+            version = export_untrained(options.recipe, Path(made), () if settings.quick else settings.engines)
         else:
-            subject = find_subject(options.repository or default_repository(), options.model)
+            version = find_version(options.repository or default_repository(), options.model)
         prepare_folder(options.output)
-        print_line(f"{subject.title}: {plan.summary}")
+        print_line(f"{version.title}: {settings.summary}")
         with _progress() as progress:
-            result = run_benchmark(subject, plan, progress, data=options.data, trained=options.recipe is None)
-    files = write_report(result, options.output)
-    _show(result.subject.title, result.machine, tables(result), notes(result), files)
+            result = run_benchmark(version, settings, progress, data=options.data, trained=options.recipe is None)
+    _publish(benchmark_report(result), options.output)
 
 
 def _training(options: BenchmarkOptions) -> None:
-    from swinunet.benchmarks.measure.training_speed import TrainingPlan, parse_recipes, run_training_benchmark
-    from swinunet.benchmarks.reports.training_report import training_notes, training_table, write_training_report
+    from swinunet.benchmarks.training import TrainingSettings, parse_recipes, run_training_benchmark, training_report
     from swinunet.foundation.files import prepare_folder
 
     names = parse_recipes(options.recipes)
     prepare_folder(options.output)
     rounds, default_s = (2, 0.2) if options.quick else (5, 2.0)
-    plan = TrainingPlan(names, rounds, options.seconds or default_s, options.quick)
+    settings = TrainingSettings(names, rounds, options.seconds or default_s, options.quick)
     with interrupted_by_sigterm(), _progress() as progress:
-        result = run_training_benchmark(plan, progress)
-    files = write_training_report(result, options.output)
-    _show("Training", result.machine, [training_table(result)], training_notes(result), files)
+        result = run_training_benchmark(settings, progress)
+    _publish(training_report(result), options.output)
 
 
 def _reading(options: BenchmarkOptions) -> None:
-    from swinunet.benchmarks.measure.reading import ReadingPlan, run_reading_benchmark
-    from swinunet.benchmarks.reports.reading_report import reading_notes, reading_table, write_reading_report
+    from swinunet.benchmarks.reading import ReadingSettings, reading_report, run_reading_benchmark
     from swinunet.foundation.files import prepare_folder
 
     prepare_folder(options.output)
     with interrupted_by_sigterm(), _progress() as progress:
-        result = run_reading_benchmark(ReadingPlan.short() if options.quick else ReadingPlan(), progress)
-    files = write_reading_report(result, options.output)
-    _show("Reading", result.machine, [reading_table(result)], reading_notes(result), files)
+        result = run_reading_benchmark(ReadingSettings.short() if options.quick else ReadingSettings(), progress)
+    _publish(reading_report(result), options.output)
 
 
 def _graph(options: BenchmarkOptions) -> None:
-    from swinunet.benchmarks.measure.graph import GraphPlan, run_graph_benchmark
-    from swinunet.benchmarks.measure.standard import standard_network
-    from swinunet.benchmarks.measure.subject import find_subject, real_slices
-    from swinunet.benchmarks.reports.graph_report import graph_notes, graph_table, write_graph_report
-    from swinunet.export.repository.version_files import CHECKPOINT, read_checkpoint
+    from swinunet.benchmarks.graph import GraphSettings, graph_report, run_graph_benchmark
+    from swinunet.benchmarks.inference.model_version import find_version, real_slices
+    from swinunet.benchmarks.inference.untrained import untrained_network
+    from swinunet.export.file_names import CHECKPOINT_FILE
+    from swinunet.export.repository.version_files import read_checkpoint
     from swinunet.foundation.files import prepare_folder
     from swinunet.foundation.paths import default_repository
 
     if options.recipe is not None:
         title = f"{options.recipe}, untrained"
-        network, spec, slices = standard_network(options.recipe)
+        network, spec, slices = untrained_network(options.recipe)
     else:
-        subject = find_subject(options.repository or default_repository(), options.model)
-        title = subject.title
-        network, spec = read_checkpoint(subject.folder / CHECKPOINT, None)
-        slices, _ = real_slices(subject)
+        version = find_version(options.repository or default_repository(), options.model)
+        title = version.title
+        network, spec = read_checkpoint(version.folder / CHECKPOINT_FILE, None)
+        slices, _ = real_slices(version)
     prepare_folder(options.output)
     rounds, default_s = (2, 0.1) if options.quick else (5, 1.0)
-    plan = GraphPlan(rounds, options.seconds or default_s, options.quick)
+    settings = GraphSettings(rounds, options.seconds or default_s, options.quick)
     with interrupted_by_sigterm(), _progress() as progress:
-        result = run_graph_benchmark(title, network, spec, slices, plan, progress)
-    files = write_graph_report(result, options.output)
-    _show(result.title, result.machine, [graph_table(result)], graph_notes(result), files)
+        result = run_graph_benchmark(title, network, spec, slices, settings, progress)
+    _publish(graph_report(result), options.output)
 
 
 @contextmanager
@@ -230,12 +221,14 @@ def _progress() -> Iterator[Progress]:
         yield progress
 
 
-def _show(title: str, machine: Machine, tables: list[Table], notes: list[str], files: Sequence[Path]) -> None:
+def _publish(report: Report, output: Path) -> None:
+    """Write the files, and show what is in them."""
     from swinunet.foundation.terminal import print_line, show_table
 
-    print_line(f"{title} on {machine.cpu}, {', '.join(machine.instruction_sets)}")
-    for each in tables:
-        show_table(each, figures_to_the_right=False)
-    for note in notes:
+    files, machine = report.write(output), report.run.machine
+    print_line(f"{report.title} on {machine.cpu}, {', '.join(machine.instruction_sets)}")
+    for table in report.tables:
+        show_table(table, figures_to_the_right=False)
+    for note in report.notes:
         print_line(f"- {note}")
-    print_line(f"{files[0].parent}: {', '.join(path.name for path in files)}")
+    print_line(f"{output}: {', '.join(path.name for path in files)}")

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _REPORT_WIDTH = 160  # columns; on a narrower terminal the report's tables cannot be read
 
 
+def _engine_help() -> str:
+    from swinunet.export.engines.registry import judged_engines
+
+    names = ", ".join(engine.name for engine in judged_engines())
+    return f"Engine that must pass; repeatable. One of {names}."
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """A checkpoint, how it is proven, and where it goes."""
@@ -32,7 +39,9 @@ class ExportOptions:
     """Model version."""
     data: Annotated[Path | None, typer.Option(show_default="the MNI152 brain, without labels")] = None
     """Labelled folder, or images, to judge the engines on."""
-    engine: Annotated[list[str] | None, typer.Option(show_default="all that are installed are judged")] = None
+    engine: Annotated[
+        list[str] | None, typer.Option(help=_engine_help(), show_default="all that are installed are judged")
+    ] = None
     """Engine that must pass; repeatable."""
     serve_with: Annotated[str | None, typer.Option(show_default="openvino-f32")] = None
     """Engine and precision of the CPU config."""
@@ -88,10 +97,10 @@ def export(options: ExportOptions) -> None:
 
 def _refuse_engines(names: Sequence[str], making: bool) -> None:
     """Raise InputError for an unknown engine, or a plan that cannot be built here, before PyTorch is imported."""
-    from swinunet.export.gate.rows import choose_rows
+    from swinunet.export.engines.registry import choose_judged
     from swinunet.foundation.errors import InputError
 
-    if not any(row.loader == "tensorrt" for row in choose_rows(names)) or not making:
+    if not any(engine.library.name == "tensorrt" for engine in choose_judged(names)) or not making:
         return
     from swinunet.serving.plan import INSTEAD, this_host
 
@@ -115,7 +124,7 @@ def _prove(checkpoint: Path, repository: Path, options: ExportOptions) -> None:
 
 
 def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[Exported | None, Report]:
-    from swinunet.export.gate.rows import DEFAULT_SERVED
+    from swinunet.export.engines.registry import DEFAULT_SERVED
     from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
 
     gate = GateOptions(tuple(options.engine or ()), options.serve, options.bisect, say)

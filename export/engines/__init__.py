@@ -1,11 +1,8 @@
 """Engines that run a model version in this process: what the gate proves, and what the benchmark measures.
 
-table          every engine by name, and how to load one
-contract       what all of them take and return
+registry       every engine by name, what it runs and how it is loaded
+loaded_engine  what all of them take and return
+artefacts      the files that engines run, made from model.onnx
 pytorch, onnx_runtime, open_vino, tensor_rt    one library each
+tensorrt_plan, tensorrt_rtx    plans for the GPU of this machine, and for one that is not here
 """
-
-from swinunet.export.engines.contract import Loaded, Outputs
-from swinunet.export.engines.table import ENGINES, LOADERS, EngineName, Loader, engine, load_engine
-
-__all__ = ["ENGINES", "LOADERS", "EngineName", "Loaded", "Loader", "Outputs", "engine", "load_engine"]

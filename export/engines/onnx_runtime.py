@@ -7,36 +7,33 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from swinunet.export.engines.contract import Loaded, Outputs, expect_file
+from swinunet.export.engines.loaded_engine import LoadedEngine, Outputs, require_file
 from swinunet.foundation.errors import InputError
 
-GRAPHS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 
-
-def load_cpu(folder: Path, precision: str, threads: int) -> Loaded:
+def load_cpu(path: Path, precision: str, threads: int) -> LoadedEngine:
     """On the CPU, whose kernels are fp32 and int8: a graph in fp16 runs with casts around every node."""
-    return _load(folder, precision, threads, "CPUExecutionProvider")
+    return _load(path, precision, threads, "CPUExecutionProvider")
 
 
-def load_cuda(folder: Path, precision: str, threads: int) -> Loaded:
+def load_cuda(path: Path, precision: str, threads: int) -> LoadedEngine:
     """On a GPU. Raises InputError where onnxruntime has no CUDA provider, or it does not start."""
-    return _load(folder, precision, threads, "CUDAExecutionProvider")
+    return _load(path, precision, threads, "CUDAExecutionProvider")
 
 
-def load_tensorrt(folder: Path, precision: str, threads: int) -> Loaded:
+def load_tensorrt(path: Path, precision: str, threads: int) -> LoadedEngine:
     """On a GPU, through TensorRT. Raises InputError where onnxruntime has no such provider, or it does not start."""
-    return _load(folder, precision, threads, "TensorrtExecutionProvider")
+    return _load(path, precision, threads, "TensorrtExecutionProvider")
 
 
-def _load(folder: Path, precision: str, threads: int, provider: str) -> Loaded:
+def _load(path: Path, precision: str, threads: int, provider: str) -> LoadedEngine:
     title = provider.removesuffix("ExecutionProvider")
     if provider not in (known := onnxruntime.get_available_providers()):
         raise InputError(
             f"onnxruntime {onnxruntime.__version__} has no {provider} (only {', '.join(known)}); on a GPU host "
             f"`make gpu` installs onnxruntime-gpu; the engine onnxruntime-{precision} runs on any CPU"
         )
-    remedy = f"export this version again with --engine onnxruntime-{precision}"
-    path = expect_file(folder / GRAPHS[precision], remedy)
+    require_file(path, f"onnxruntime-{precision}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -49,5 +46,5 @@ def _load(folder: Path, precision: str, threads: int, provider: str) -> Loaded:
     def run(image: np.ndarray) -> Outputs:
         return Outputs(*session.run(["labels", "probabilities"], {"image": image}))
 
-    said = f"onnxruntime {onnxruntime.__version__}, {title} provider, {path.name}, {threads} threads"
-    return Loaded(run, lambda: said)
+    description = f"onnxruntime {onnxruntime.__version__}, {title} provider, {path.name}, {threads} threads"
+    return LoadedEngine(run, lambda: description)

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import openvino
 
-from swinunet.export.engines.contract import Loaded, Outputs, expect_file
+from swinunet.export.engines.loaded_engine import LoadedEngine, Outputs, require_file
 from swinunet.foundation.errors import InputError
-
-GRAPHS = {"f32": "model.onnx", "bf16": "model.onnx", "int8": "openvino_int8.xml"}
 
 _madvise = ctypes.CDLL(None).madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
-def load(folder: Path, precision: str, threads: int) -> Loaded:
+def load(path: Path, precision: str, threads: int) -> LoadedEngine:
     """f32 and bf16: how model.onnx is computed; int8: the graph that `export/graph/quantisation.py` made, the rest
     of it in bf16 on a CPU that has it, else in f32.
 
@@ -32,8 +30,8 @@ def load(folder: Path, precision: str, threads: int) -> Loaded:
     has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not has_bf16:
         raise InputError("this CPU has no bf16 instructions (AVX512-BF16, AMX-BF16); openvino-f32 runs on it")
-    path = expect_file(folder / GRAPHS[precision], f"export this version again with --engine openvino-{precision}")
-    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and the f32 row would be a bf16 row.
+    require_file(path, f"openvino-{precision}")
+    # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and openvino-f32 would compute in bf16.
     hint = "bf16" if has_bf16 and precision != "f32" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(_read_mapped(core, path), "CPU", hints)
@@ -55,7 +53,7 @@ def load(folder: Path, precision: str, threads: int) -> Loaded:
         rest = f"all but int8 in {hint}, " if precision == "int8" else ""
         return f"openvino {release}, {rest}{_matrix_kernels(compiled)}, {used} threads"
 
-    return Loaded(run, describe)
+    return LoadedEngine(run, describe)
 
 
 def _read_mapped(core: Any, path: Path) -> Any:
@@ -85,8 +83,8 @@ def _matrix_kernels(compiled: Any) -> str:
     """The kernels that OpenVINO chose for the matrix products, most used first: they name the instruction set."""
     found: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
-        said = node.get_rt_info()
-        if "layerType" in said and said["layerType"].astype(str) in ("FullyConnected", "MatMul"):
-            found[said["primitiveType"].astype(str)] += 1
+        info = node.get_rt_info()
+        if "layerType" in info and info["layerType"].astype(str) in ("FullyConnected", "MatMul"):
+            found[info["primitiveType"].astype(str)] += 1
     kernels = " and ".join(f"{count} {name}" for name, count in found.most_common())
     return f"matrix products: {kernels or 'not told'}"

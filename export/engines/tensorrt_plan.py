@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from swinunet.export.engines.contract import expect_file
-from swinunet.export.engines.onnx_runtime import GRAPHS
-from swinunet.export.repository.triton_config import MAX_BATCH_SIZE
+from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE, require_file
+from swinunet.export.engines.registry import engine_named
+from swinunet.export.file_names import TIMING_CACHE_FILE
 from swinunet.foundation.errors import InputError, MissingExtraError
 from swinunet.foundation.files import sha256_of_file, write_whole
 from swinunet.serving.plan import INSTEAD, PLAN_FILE, SIDECAR_FILE, Host, PlanRecord, this_host
 
-TIMING_CACHE_FILE = "model.plan.timing"  # what TensorRT measured; makes the next build on this GPU faster
 _OPTIMAL_BATCH = 8
 
 
@@ -54,8 +53,8 @@ def write_plan(
     trt: Any, host: Host, folder: Path, precision: str, command: str, max_batch_size: int = MAX_BATCH_SIZE
 ) -> PlanRecord:
     """What `build_plan` does, with the TensorRT and for the host that it is given."""
-    remedy = f"export this version again with --engine onnxruntime-{precision}"
-    graph = expect_file(folder / GRAPHS[precision], remedy)
+    source = engine_named(f"onnxruntime-{precision}")  # its graph holds the precision
+    graph = require_file(folder / source.artefact, source.name)
     plan, profile = _build(trt, graph, max_batch_size, folder / TIMING_CACHE_FILE)
     write_whole(folder / PLAN_FILE, plan)
     record = PlanRecord(

@@ -14,11 +14,8 @@ from polygraphy import constants
 from polygraphy.backend.onnx import ModifyOutputs, OnnxFromPath
 from polygraphy.logger import G_LOGGER
 
-from swinunet.export.gate.rows import Row
-
-# Largest change of a layer's output, as a share of its largest value. float32 graphs of one exporter run the same
-# kernels in the same order, so this is far above rounding and far below what a wrong weight does.
-MAX_DRIFT = {"fp32": 1e-3, "f32": 1e-3, "fp16": 0.02, "bf16": 0.1, "int8": 0.25}
+from swinunet.export.engines.registry import Engine
+from swinunet.export.tolerances import MAX_LAYER_DRIFT
 
 Tensors = dict[str, np.ndarray]
 
@@ -47,23 +44,25 @@ class Drift:
         )
 
 
-def first_drift(reference: Path, suspect: Path, row: Row, image: np.ndarray) -> Drift | None:
-    """The first layer of `suspect` (ONNX) beyond MAX_DRIFT of `reference`, the checkpoint's float32 graph, or None.
+def first_drift(reference: Path, suspect: Path, engine: Engine, image: np.ndarray) -> Drift | None:
+    """The first layer of `suspect` (ONNX) further than MAX_LAYER_DRIFT from `reference`, the checkpoint's graph.
 
-    row: the engine and precision that runs `suspect`; the reference runs on ONNX Runtime. image: float16 [B, C, H, W].
+    None if there is none. engine: what runs `suspect`; the reference, in float32, runs on ONNX Runtime.
+    image: float16 [B, C, H, W].
     Layers are compared by the names of their tensors, so a graph made by another exporter has fewer to compare.
     """
     with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
         theirs, ours = (ModifyOutputs(OnnxFromPath(str(path)), constants.MARK_ALL)() for path in (reference, suspect))
-    expected = _onnxruntime(theirs, row.precision)(image)
-    found = _RUN.get(row.loader, _onnxruntime)(ours, row.precision)(image)
+    expected = _onnxruntime(theirs, engine.precision)(image)
+    found = _RUN.get(engine.library.name, _onnxruntime)(ours, engine.precision)(image)
     shared = [node for node in ours.graph.node if _comparable(node.output[0], found, expected)]
+    allowed = MAX_LAYER_DRIFT[engine.arithmetic]
     for at, node in enumerate(shared, start=1):
         name = node.output[0]
         drift = _drift(found[name], expected[name])
-        if not drift <= MAX_DRIFT[row.precision]:
+        if not drift <= allowed:  # so that NaN is found
             weights = _differing(node, ours, theirs)
-            return Drift(node.name, node.op_type, name, weights, drift, MAX_DRIFT[row.precision], at, len(shared))
+            return Drift(node.name, node.op_type, name, weights, drift, allowed, at, len(shared))
     return None
 
 

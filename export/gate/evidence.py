@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, Volume
 from swinunet.training.data.cases import Case, load_case, prepare_case
 from swinunet.training.data.folders import INDEX, CasePaths, DataFolder
+from swinunet.training.data.split_file import read_part
 
 MAX_CASES = 40
 _SLICE_CASES = 4  # whose slices the tensors are compared on
@@ -22,13 +22,13 @@ _SLICE_CASES = 4  # whose slices the tensors are compared on
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """spec: of the model. words: what this is, for the report. labelled: whether the cases have reference labels.
+    """spec: of the model. description: what this is, for the report. labelled: whether the cases have reference labels.
 
     A case without labels has an empty mask for its reference. _training: labelled cases that are not judged.
     """
 
     spec: ModelSpec
-    words: str
+    description: str
     labelled: bool
     _training: tuple[CasePaths, ...]
     _files: tuple[CasePaths, ...]
@@ -63,7 +63,7 @@ class Evidence:
         return np.concatenate([load_case(self._training[at], self.spec).images for at in spread])
 
 
-def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
+def gather_evidence(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
     """The evidence in `data`: a labelled folder, images (see `sample_slices.py`), or None.
 
     split: split.json of the model's run, where it exists: its validation cases are taken where the folder has any, and
@@ -76,12 +76,12 @@ def gather(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
         studies = tuple(sample_studies(spec, data))
         return Evidence(spec, f"{len(studies)} images of {data.name}, no labels", False, (), (), studies)
     folder = DataFolder.open(data)
-    chosen, words = unseen_cases(folder, split)
+    chosen, description = unseen_cases(folder, split)
     training = tuple(case for case in folder.cases if case not in chosen) if split.is_file() else ()
     taken = [chosen[int(at)] for at in np.unique(np.linspace(0, len(chosen) - 1, MAX_CASES).round())]
     if len(taken) < len(chosen):
-        words = f"{len(taken)} of {words}"
-    return Evidence(spec, f"{folder.name}: {words}", True, training, tuple(taken), ())
+        description = f"{len(taken)} of {description}"
+    return Evidence(spec, f"{folder.name}: {description}", True, training, tuple(taken), ())
 
 
 def unseen_cases(folder: DataFolder, split: Path) -> tuple[list[CasePaths], str]:
@@ -92,13 +92,7 @@ def unseen_cases(folder: DataFolder, split: Path) -> tuple[list[CasePaths], str]
     cases = list(folder.cases)
     if not split.is_file():
         return cases, f"{len(cases)} labelled cases (no split.json: some may be training cases)"
-    try:
-        said = json.loads(split.read_text())
-        training, validation = set(said["training"]), set(said["validation"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{split}: no lists of training and validation cases; expected the split.json of a run"
-        ) from None
+    training, validation = set(read_part(split, "training")), set(read_part(split, "validation"))
     held_out = [case for case in cases if case.name in validation]
     if held_out:
         return held_out, f"{len(held_out)} validation cases of split.json"

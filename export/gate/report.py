@@ -8,22 +8,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from swinunet.export.gate.clinic import ClinicFigures
-from swinunet.export.gate.rows import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
+from swinunet.export.file_names import GATE_JSON_FILE, GATE_MARKDOWN_FILE
+from swinunet.export.gate.masks import MaskFigures
 from swinunet.export.gate.tensors import BatchFigures
+from swinunet.export.tolerances import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
 from swinunet.foundation.errors import ParityError
 from swinunet.foundation.files import write_whole
 from swinunet.foundation.tables import Table
 
-JSON_NAME, MARKDOWN_NAME = "gate.json", "GATE.md"
+_JSON_KEYS = {"masks": "clinic"}
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
 Status = Literal["passed", "failed", "not run"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One engine. reasons: the figures that failed, or why it did not run. drift: what `--bisect` found.
+    """What was found of one engine.
 
+    reasons: the figures that failed, or why it did not run. drift: what `--bisect` found.
     needed: the version is not promoted if this engine fails.
     """
 
@@ -36,13 +38,13 @@ class Verdict:
     description: str = ""
     seconds: float = 0.0
     tensors: tuple[BatchFigures, ...] = ()
-    clinic: ClinicFigures | None = None
+    masks: MaskFigures | None = None
     drift: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A whole judgement. served: the row that the CPU config runs. cases: what the clinic was judged on."""
+    """The whole proof. served: the engine that the CPU config runs. cases: what the masks were judged on, in words."""
 
     model: str
     version: int
@@ -88,8 +90,14 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write both files into `folder`, which exists. Raises OutputError."""
-        write_whole(folder / JSON_NAME, (json.dumps(asdict(self), indent=1) + "\n").encode())
-        write_whole(folder / MARKDOWN_NAME, self.markdown().encode())
+        write_whole(folder / GATE_JSON_FILE, (json.dumps(self.to_json(), indent=1) + "\n").encode())
+        write_whole(folder / GATE_MARKDOWN_FILE, self.markdown().encode())
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of gate.json, whose key for the figures of masks is `clinic`."""
+        found = asdict(self)
+        verdicts = [{_JSON_KEYS.get(key, key): value for key, value in each.items()} for each in found["verdicts"]]
+        return found | {"verdicts": verdicts}
 
     def markdown(self) -> str:
         """The report as Markdown."""
@@ -112,8 +120,8 @@ class Report:
         absent = {
             each.name
             for verdict in self.verdicts
-            if verdict.clinic
-            for each in verdict.clinic.structures
+            if verdict.masks
+            for each in verdict.masks.structures
             if each.volume_change is None
         }
         if absent:
@@ -122,8 +130,8 @@ class Report:
         return lines if self.failed or self.unproven else [f"All that were judged passed: {judged}.", *lines]
 
     def tables(self) -> tuple[Table, ...]:
-        """The two halves: tensors, and the clinic with a row for each engine and structure."""
-        return _tensor_table(self.verdicts), _clinic_table(self.verdicts, self.cases, self.labelled)
+        """The two halves: tensors, and masks with a row for each engine and structure."""
+        return _tensor_table(self.verdicts), _mask_table(self.verdicts, self.cases, self.labelled)
 
     def overview(self) -> Table:
         """A row for each engine with its worst figures, for a terminal that is too narrow for the two halves."""
@@ -177,7 +185,7 @@ def _tensor_row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _worst(verdict: Verdict) -> tuple[str, ...]:
-    structures = verdict.clinic.structures if verdict.clinic else ()
+    structures = verdict.masks.structures if verdict.masks else ()
     dice = [each.dice_change.mean for each in structures if each.dice_change.mean is not None]
     volume = [each.volume_change for each in structures if each.volume_change is not None]
     errors = [each.max_probability_error for each in verdict.tensors]
@@ -187,11 +195,11 @@ def _worst(verdict: Verdict) -> tuple[str, ...]:
         _figure(max(errors, default=None), ".1e"),
         _figure(min(dice, default=None), "+.4f"),
         _figure(100 * max(volume) if volume else None, ".3f"),
-        _figure(100 * verdict.clinic.flipped if verdict.clinic else None, ".4f"),
+        _figure(100 * verdict.masks.flipped if verdict.masks else None, ".4f"),
     )
 
 
-def _clinic_table(verdicts: Sequence[Verdict], cases: str, labelled: bool) -> Table:
+def _mask_table(verdicts: Sequence[Verdict], cases: str, labelled: bool) -> Table:
     judged = "" if labelled else "; labels: not judged"
     heads = (
         "engine",
@@ -207,13 +215,13 @@ def _clinic_table(verdicts: Sequence[Verdict], cases: str, labelled: bool) -> Ta
         "change, %",
         "labels flipped, %",
     )
-    rows = [row for verdict in verdicts if verdict.clinic for row in _clinic_rows(verdict.engine, verdict.clinic)]
+    rows = [row for verdict in verdicts if verdict.masks for row in _mask_rows(verdict.engine, verdict.masks)]
     return Table(f"Clinic: {cases}{judged}", heads, tuple(rows))
 
 
-def _clinic_rows(engine: str, clinic: ClinicFigures) -> list[tuple[str, ...]]:
+def _mask_rows(engine: str, masks: MaskFigures) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for each in clinic.structures:
+    for each in masks.structures:
         change = each.dice_change
         spread = "" if change.low is None else f" ({change.low:+.4f} to {change.high:+.4f})"
         rows.append(
@@ -229,7 +237,7 @@ def _clinic_rows(engine: str, clinic: ClinicFigures) -> list[tuple[str, ...]]:
                 f"{each.volume_ml:.3f}",
                 f"{each.volume_change_ml:.4f}",
                 _figure(None if each.volume_change is None else 100 * each.volume_change, ".3f"),
-                f"{100 * clinic.flipped:.4f}",
+                f"{100 * masks.flipped:.4f}",
             )
         )
     return rows

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import tritonclient.grpc as grpcclient
 
-from swinunet.export.engines import Outputs
+from swinunet.export.engines.loaded_engine import Outputs
 from swinunet.export.repository.served_configs import Configs
+from swinunet.foundation.errors import ParityError
 from swinunet.serving import TritonServer
 from swinunet.serving.canary import connect
 
@@ -31,7 +32,7 @@ def served_model(folder: Path, name: str, version: int, configs: Configs) -> Ite
         configs.write(model)
         _link(folder, model / str(version))
         with TritonServer(Path(made)) as server, connect(server.url) as client:
-            yield lambda image: _infer(client, name, version, image)
+            yield lambda image: infer(client, name, version, image)
 
 
 def _link(folder: Path, target: Path) -> None:
@@ -44,9 +45,13 @@ def _link(folder: Path, target: Path) -> None:
             (target / path.name).symlink_to(path.resolve())
 
 
-def _infer(client: grpcclient.InferenceServerClient, name: str, version: int, image: np.ndarray) -> Outputs:
+def infer(client: grpcclient.InferenceServerClient, name: str, version: int, image: np.ndarray) -> Outputs:
+    """Both outputs for image, float16 [B, C, H, W]. Raises ParityError if another version than `version` answers."""
     tensor = grpcclient.InferInput("image", image.shape, "FP16")
     tensor.set_data_from_numpy(image)
     wanted = [grpcclient.InferRequestedOutput(output) for output in Outputs._fields]
     answer = client.infer(name, [tensor], str(version), outputs=wanted, client_timeout=_TIMEOUT_S)
+    answered = answer.get_response().model_version
+    if answered != str(version):
+        raise ParityError(f"version {answered or '?'} of {name} answered for version {version}")
     return Outputs(*(np.asarray(answer.as_numpy(output)) for output in Outputs._fields))

@@ -18,8 +18,9 @@ from polygraphy.common import TensorMetadata
 from polygraphy.comparator import Comparator, IterationResult, RunResults, SimpleCompareFunc
 from polygraphy.logger import G_LOGGER
 
-from swinunet.export.gate.rows import MAX_LOGIT_ERROR, REFERENCE, TIE_MARGIN, Tolerance
+from swinunet.export.engines.registry import REFERENCE
 from swinunet.export.graph.onnx_graph import LOGITS
+from swinunet.export.tolerances import MAX_LOGIT_ERROR, TIE_MARGIN, Tolerance
 from swinunet.foundation.errors import ParityError
 from swinunet.training.network.swin_unet import SwinUNet
 

@@ -2,7 +2,7 @@
 
 What depends on weights alone is computed here, once: attention scale, relative position bias and shift mask, and the
 scale and shift of layer normalisations. Tokens reach their windows by one gather. The network itself keeps its
-parameters as they are trained; `export.parity` proves that both compute the same.
+parameters as they are trained; the gate judges that both compute the same (`export/gate`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CHANGES: dict[str, Change] = {
 
 
 @torch.no_grad()
-def lean(network: SwinUNet, changes: Iterable[Change] = tuple(CHANGES.values())) -> SwinUNet:
+def fold(network: SwinUNet, changes: Iterable[Change] = tuple(CHANGES.values())) -> SwinUNet:
     """A copy of `network`, for inference only, that computes the same after `changes`, the first few of CHANGES."""
     folded = copy.deepcopy(network).eval()
     for change in changes:
@@ -100,9 +100,19 @@ class GatheredWindows(nn.Module):
 class FoldedAttention(nn.Module):
     """As `WindowAttention`, on the tokens of `GatheredWindows`.
 
-    Query, key and value have a matrix each, [C, C], and nothing is split at run time. A bias of the keys adds the same
-    to every logit of a query, which softmax takes out again; one of the values comes out as it went in, as attention
-    sums to 1: the first is dropped, the second is part of the projection's.
+    Of the N tokens X of a window, [N, C], `WindowAttention` computes, for each head of d channels (equation 4 of
+    2103.14030, with B the relative position bias and M the shift mask, [N, N]),
+
+        A = softmax((X Wq + bq) (X Wk + bk)^T / sqrt(d) + B + M)
+        Y = concat(A (X Wv + bv)) Wo + bo
+
+    and this module, with S = B + M, Wq' = Wq / sqrt(d), bq' = bq / sqrt(d) and bo' = bv Wo + bo as constants,
+
+        A = softmax((X Wq' + bq') (X Wk)^T + S)
+        Y = concat(A (X Wv)) Wo + bo'
+
+    bk adds the same to every logit of a query, which softmax takes out again; bv comes out of A as it went in, since
+    the rows of A sum to 1. Query, key and value have a matrix each, [C, C], so nothing is split at run time.
     """
 
     bias: Tensor

@@ -11,8 +11,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from swinunet.export.graph.folding import CHANGES, Change, lean
-from swinunet.imaging import SPEC_KEY, ModelSpec
+from swinunet.export.graph.folding import CHANGES, Change, fold
+from swinunet.export.graph.onnx_spec import put_spec
+from swinunet.imaging import ModelSpec
 from swinunet.training.network.swin_unet import SwinUNet
 
 OPSET = 20  # LayerNormalization is one node from 17 on
@@ -38,14 +39,14 @@ def export_onnx(
 ) -> None:
     """Write the served graph of `network` to `path` (ONNX, float32 inside, fixed H and W, dynamic batch).
 
-    changes: what makes it lean, all or the first few of `swinunet.export.graph.folding.CHANGES`.
+    changes: what is folded, all or the first few of `swinunet.export.graph.folding.CHANGES`.
     """
     image = torch.zeros(2, network.config.in_channels, *network.config.input_size, dtype=torch.float16)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            WireContract(lean(network, changes)),
+            WireContract(fold(network, changes)),
             (image,),
             dynamo=True,
             opset_version=OPSET,
@@ -59,7 +60,7 @@ def export_onnx(
     kept = [output for output in model.graph.output if output.name != LOGITS]
     del model.graph.output[:]
     model.graph.output.extend(kept)
-    onnx.helper.set_model_props(model, {SPEC_KEY: spec.to_json()})
+    put_spec(model, spec)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
@@ -72,9 +73,3 @@ def with_logits(path: Path, num_classes: int, input_size: tuple[int, int]) -> by
     shape: list[str | int | None] = ["batch", num_classes, *input_size]
     model.graph.output.append(onnx.helper.make_tensor_value_info(LOGITS, element, shape))
     return model.SerializeToString()
-
-
-def read_spec(path: Path) -> ModelSpec:
-    """The spec in an ONNX file's metadata. Raises SpecError if there is none."""
-    properties = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
-    return ModelSpec.from_json(properties.get(SPEC_KEY, ""), str(path))

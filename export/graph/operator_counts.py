@@ -13,7 +13,7 @@ SHAPE_ARITHMETIC = frozenset({"Shape", "Size", "ConstantOfShape", "Range", "Expa
 
 
 @dataclass(frozen=True)
-class Census:
+class OperatorCounts:
     """nodes: number of nodes by operator, most frequent first. parameters_mb: of all constants, 10 ** 6 bytes."""
 
     nodes: dict[str, int]
@@ -26,7 +26,7 @@ class Census:
 
     @property
     def shape_arithmetic(self) -> dict[str, int]:
-        """Nodes that compute shapes at run time; none in a lean graph."""
+        """Nodes that compute shapes at run time; none in a folded graph."""
         return {operator: count for operator, count in self.nodes.items() if operator in SHAPE_ARITHMETIC}
 
     def __str__(self) -> str:
@@ -35,9 +35,9 @@ class Census:
         return f"{self.total} nodes ({listed}), {self.parameters_mb:.1f} MB"
 
 
-def census(path: Path) -> Census:
+def count_operators(path: Path) -> OperatorCounts:
     """Count the nodes of the ONNX graph at `path`."""
     graph = onnx.load(str(path)).graph
     nodes = Counter(node.op_type for node in graph.node)
     size = sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
-    return Census(dict(nodes.most_common()), size / 1e6)
+    return OperatorCounts(dict(nodes.most_common()), size / 1e6)

@@ -3,8 +3,8 @@
     openvino_int8.xml, .bin   8-bit matrix products and convolutions, the rest float32
     model_int8.onnx           the same as QuantizeLinear and DequantizeLinear: symmetric int8, weights per channel
 
-Accuracy-controlled: while labels differ from the float32 graph's by more than MAX_DICE_DROP, parts go back to float32.
-The promotion gate judges against the truth afterwards.
+Accuracy-controlled: while labels differ from the float32 graph's by more than MAX_INT8_DICE_DROP, parts go back to
+float32. The promotion gate judges against the reference labels afterwards.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from swinunet.export.engines.onnx_runtime import GRAPHS as ONNX_GRAPHS
-from swinunet.export.engines.open_vino import GRAPHS as OPENVINO_GRAPHS
+from swinunet.export.file_names import GRAPH_FILE, INT8_GRAPH_FILE, OPENVINO_INT8_FILE
+from swinunet.export.tolerances import MAX_INT8_DICE_DROP
 from swinunet.foundation.errors import InputError, ParityError
 from swinunet.foundation.files import written_aside
 from swinunet.foundation.progress import Say, say_nothing
 
-MAX_DICE_DROP = 0.005  # of the labels against the float32 graph's, mean over classes
 CALIBRATION_SLICES = 48
 VALIDATION_SLICES = 16
 _FLOAT_SHARES = (0, 1 / 8, 1 / 4, 1 / 2)  # of the products, nearest the output, to try in float32
@@ -50,7 +49,7 @@ def split_slices(slices: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndar
 
 
 def quantise_openvino(
-    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP, say: Say = say_nothing
+    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_INT8_DICE_DROP, say: Say = say_nothing
 ) -> float:
     """Write openvino_int8.xml and .bin beside model.onnx; returns the Dice of its labels against float32's.
 
@@ -61,9 +60,9 @@ def quantise_openvino(
     import nncf
     import openvino
 
-    _check(folder / ONNX_GRAPHS["fp32"], calibration)
+    _check(folder / GRAPH_FILE, calibration)
     shown, validation = _apart(calibration)
-    labels = _labels(folder / ONNX_GRAPHS["fp32"], validation)
+    labels = _labels(folder / GRAPH_FILE, validation)
     # By image, because NNCF asks for subsets in an order of its own.
     expected = {image.tobytes(): right for image, right in zip(validation, labels, strict=True)}
 
@@ -78,7 +77,7 @@ def quantise_openvino(
     say(f"openvino-int8: NNCF calibrates on {len(shown)} slices")
     with _quiet():
         quantised = nncf.quantize_with_accuracy_control(
-            openvino.Core().read_model(folder / ONNX_GRAPHS["fp32"]),
+            openvino.Core().read_model(folder / GRAPH_FILE),
             nncf.Dataset(list(_single(shown))),
             nncf.Dataset(list(_single(validation))),
             agreement,
@@ -89,7 +88,7 @@ def quantise_openvino(
     compiled = openvino.compile_model(quantised, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found, _ = agreement(compiled, _single(validation))
     _accept(found, max_dice_drop, "NNCF's int8 graph")
-    path = folder / OPENVINO_GRAPHS["int8"]
+    path = folder / OPENVINO_INT8_FILE
     with tempfile.TemporaryDirectory(dir=folder, prefix=".int8.") as aside:  # two files that belong together
         openvino.save_model(quantised, Path(aside) / path.name, compress_to_fp16=False)
         for suffix in (".bin", ".xml"):
@@ -98,19 +97,19 @@ def quantise_openvino(
 
 
 def quantise_onnxruntime(
-    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_DICE_DROP, say: Say = say_nothing
+    folder: Path, calibration: np.ndarray, max_dice_drop: float = MAX_INT8_DICE_DROP, say: Say = say_nothing
 ) -> float:
     """Write model_int8.onnx beside model.onnx; returns the Dice of its labels against float32's.
 
     Arguments and errors are those of `quantise_openvino`.
     """
-    source = folder / ONNX_GRAPHS["fp32"]
+    source = folder / GRAPH_FILE
     _check(source, calibration)
     shown, validation = _apart(calibration)
     expected = _labels(source, validation)
     products = [node.name for node in onnx.load(str(source)).graph.node if node.op_type in _PRODUCTS]
     found = 0.0
-    with written_aside(folder / ONNX_GRAPHS["int8"]) as aside:
+    with written_aside(folder / INT8_GRAPH_FILE) as aside:
         for share in _FLOAT_SHARES:
             in_float = products[len(products) - int(share * len(products)) :]
             say(f"onnxruntime-int8: {len(products) - len(in_float)} of {len(products)} products in int8")

@@ -9,13 +9,15 @@ from swinunet.training.network.swin_unet import SwinUNetConfig
 
 def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
     """Markdown: what the model is, what it was trained on, how well it does, how it was made."""
-    said = spec.provenance
+    provenance = spec.provenance
     labels = "\n".join(
         f"| {label.index} | {label.name} | {label.type.meaning} ({label.type.scheme} {label.type.value})"
         f"{f', {label.modifier.meaning}' if label.modifier else ''} |"
         for label in spec.labels
     )
-    metrics = "\n".join(f"| {name} | {value:g} |" for name, value in said.metrics.items()) or "| none recorded | |"
+    metrics = (
+        "\n".join(f"| {name} | {value:g} |" for name, value in provenance.metrics.items()) or "| none recorded | |"
+    )
     spacing = (
         "stretched to the input" if spec.spacing_mm is None else f"{spec.spacing_mm[0]:g} x {spec.spacing_mm[1]:g} mm"
     )
@@ -42,17 +44,17 @@ Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M param
 |---|---|---|
 {labels}
 
-**Data**: {said.dataset or "not recorded"}. Source: {said.attribution or "not recorded"}. Licence: {said.licence or "not recorded"}.
+**Data**: {provenance.dataset or "not recorded"}. Source: {provenance.attribution or "not recorded"}. Licence: {provenance.licence or "not recorded"}.
 
-**Split**: {said.split or "not recorded"} (seed {said.seed}).
+**Split**: {provenance.split or "not recorded"} (seed {provenance.seed}).
 
 | metric (validation cases, native grid) | value |
 |---|---|
 {metrics}
 
-**Made by**: `{said.command or "not recorded"}`
+**Made by**: `{provenance.command or "not recorded"}`
 
-**Checkpoint** SHA-256: `{said.checkpoint_sha256}`
+**Checkpoint** SHA-256: `{provenance.checkpoint_sha256}`
 
 **Proof** that every engine here segments like it: `GATE.md`, in full `gate.json`.
 

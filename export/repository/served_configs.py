@@ -6,10 +6,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
 
-from swinunet.export.gate.rows import DEFAULT_SERVED, ROWS, Row
-from swinunet.export.repository.triton_config import CpuEngine, CpuPrecision, cpu_config, gpu_config
+from swinunet.export.engines.registry import DEFAULT_SERVED, Engine, served_engines
+from swinunet.export.file_names import GATE_JSON_FILE
+from swinunet.export.repository.triton_config import cpu_config, gpu_config
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec
@@ -19,11 +19,11 @@ GPU_CONFIG, CPU_CONFIG = "config.pbtxt", "configs/cpu.pbtxt"
 
 @dataclass(frozen=True)
 class Configs:
-    """Text of config.pbtxt and configs/cpu.pbtxt. row: what the latter runs."""
+    """Text of config.pbtxt and configs/cpu.pbtxt. engine: what the latter runs."""
 
     gpu: str
     cpu: str
-    row: Row
+    engine: Engine
 
     def write(self, model: Path) -> None:
         """Write both into a model's folder, each whole; each names the version it serves. Raises OutputError."""
@@ -33,18 +33,19 @@ class Configs:
 
 
 def make_configs(spec: ModelSpec, serve: str = DEFAULT_SERVED) -> Configs:
-    """The configs of a version. serve: name of the row that the CPU config runs. Raises InputError for another name."""
-    known = {row.name: row for row in ROWS if _as_served(row) is not None}
+    """The configs of a version. serve: the engine that the CPU config runs. Raises InputError for others."""
+    known = {engine.name: engine for engine in served_engines()}
     if serve not in known:
         raise InputError(f"the CPU config cannot serve {serve!r}; choose one of {', '.join(known)}")
-    engine, precision = cast(tuple[CpuEngine, CpuPrecision], _as_served(known[serve]))
-    return Configs(gpu_config(spec), cpu_config(spec, engine, precision=precision), known[serve])
+    engine = known[serve]
+    cpu = cpu_config(spec, engine.library.name, precision=engine.served_precision)
+    return Configs(gpu_config(spec), cpu, engine)
 
 
 def recorded_choice(version: Path) -> str:
-    """The row that a version was put to service with, as its gate.json says; the default where it says nothing."""
+    """The engine that a version was exported to be served with, by its gate.json; the default where it names none."""
     try:
-        return str(json.loads((version / "gate.json").read_text())["served"])
+        return str(json.loads((version / GATE_JSON_FILE).read_text())["served"])
     except (OSError, ValueError, KeyError, TypeError):
         return DEFAULT_SERVED
 
@@ -60,18 +61,11 @@ def read_configs(model: Path, version: int) -> Configs | None:
     served = re.search(r"version_policy \{ specific \{ versions: \[ (\d+) \]", cpu)
     if served and int(served[1]) != version:
         return None
-    said = (_parameter(cpu, "engine"), _parameter(cpu, "precision"))
-    row = next((row for row in ROWS if _as_served(row) == said), None)
-    if row is None:
-        raise InputError(f"{model / CPU_CONFIG} serves {' '.join(said)}, which the gate cannot judge; export it again")
-    return Configs(gpu, cpu, row)
-
-
-def _as_served(row: Row) -> tuple[str, str] | None:
-    """Engine and precision in the words of the CPU config; None for a row that it has no words for."""
-    precision = "f32" if row.precision == "fp32" else row.precision
-    known = row.loader in get_args(CpuEngine) and precision in get_args(CpuPrecision)
-    return (row.loader, precision) if known else None
+    library, precision = _parameter(cpu, "engine"), _parameter(cpu, "precision")
+    for engine in served_engines():
+        if (engine.library.name, engine.served_precision) == (library, precision):
+            return Configs(gpu, cpu, engine)
+    raise InputError(f"{model / CPU_CONFIG} serves {library} {precision}, which the gate cannot judge; export it again")
 
 
 def _parameter(text: str, key: str) -> str:

@@ -7,14 +7,8 @@ model_config.proto.
 
 from __future__ import annotations
 
-from typing import Literal
-
+from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE
 from swinunet.imaging import SPEC_KEY, ModelSpec
-
-CpuEngine = Literal["openvino", "onnxruntime"]
-CpuPrecision = Literal["f32", "bf16", "fp16", "int8", "auto"]
-
-MAX_BATCH_SIZE = 16
 
 
 def gpu_config(spec: ModelSpec, max_batch_size: int = MAX_BATCH_SIZE) -> str:
@@ -49,14 +43,14 @@ optimization {{
 
 def cpu_config(
     spec: ModelSpec,
-    engine: CpuEngine = "openvino",
+    engine: str = "openvino",
     *,
-    precision: CpuPrecision = "f32",
+    precision: str = "f32",
     threads: int = 0,
     max_batch_size: int = MAX_BATCH_SIZE,
     max_queue_delay_us: int = 0,
 ) -> str:
-    """The text of `configs/cpu.pbtxt`: `model.py` (export/repository/python_backend_model.py) in the Python backend.
+    """The text of `configs/cpu.pbtxt`: `model.py` (`python_backend_model.py` here) in the Python backend.
 
     engine, precision, threads: read by model.py, whose GRAPHS says which go together; 0 threads is every core.
     max_queue_delay_us: how long the first request waits for company. None by default: what has come meanwhile is

@@ -10,15 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from swinunet.export.file_names import (
+    CANARY_FILE,
+    CHECKPOINT_FILE,
+    MODEL_CARD_FILE,
+    MODEL_PY_FILE,
+    NOTES_FILE,
+)
 from swinunet.export.repository.model_card import model_card
 from swinunet.export.sample_slices import sample_slices
 from swinunet.foundation.errors import CheckpointError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec
+from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.network.checkpoint import load_checkpoint
 from swinunet.training.network.swin_unet import SwinUNet
 
-CHECKPOINT, GRAPH, SPLIT, NOTES = "checkpoint.safetensors", "model.onnx", "split.json", "NOTES.md"
 CANARY_SLICES = 2
 
 
@@ -35,21 +42,21 @@ def read_checkpoint(checkpoint: Path, version: int | None) -> tuple[SwinUNet, Mo
 
 
 def fill_version(folder: Path, network: SwinUNet, spec: ModelSpec, checkpoint: Path) -> None:
-    """Write it all, but the engines' own files. What stands in NOTES.md beside the checkpoint ends the model card."""
-    shutil.copyfile(Path(__file__).with_name("python_backend_model.py"), folder / "model.py")
-    shutil.copyfile(checkpoint, folder / CHECKPOINT)
-    split = checkpoint.with_name(SPLIT)
+    """Write everything but the files that engines run. NOTES.md beside the checkpoint is appended to the model card."""
+    shutil.copyfile(Path(__file__).with_name("python_backend_model.py"), folder / MODEL_PY_FILE)
+    shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
+    split = checkpoint.with_name(SPLIT_FILE)
     if split.is_file():
-        shutil.copyfile(split, folder / SPLIT)
-    notes = checkpoint.with_name(NOTES)
-    said = f"\n{notes.read_text()}" if notes.is_file() else ""
-    (folder / "MODEL_CARD.md").write_text(model_card(spec, network.config) + said)
+        shutil.copyfile(split, folder / SPLIT_FILE)
+    notes = checkpoint.with_name(NOTES_FILE)
+    appendix = f"\n{notes.read_text()}" if notes.is_file() else ""
+    (folder / MODEL_CARD_FILE).write_text(model_card(spec, network.config) + appendix)
     image, labels = _canary(network, sample_slices(spec, None))  # a brain that is public: no patient's slices travel
-    np.savez_compressed(folder / "canary.npz", image=image, labels=labels)
+    np.savez_compressed(folder / CANARY_FILE, image=image, labels=labels)
 
 
 def _canary(network: SwinUNet, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slices with the most foreground, float16 [2, C, H, W], and what the checkpoint says of them, uint8."""
+    """The slices with the most foreground, float16 [2, C, H, W], and the labels of the checkpoint, uint8 [2, H, W]."""
     network.eval()
     with torch.inference_mode():
         parts = [network(torch.from_numpy(part).float()).argmax(1).byte() for part in _chunks(slices)]

@@ -27,8 +27,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from swinunet.export.file_names import CHECKPOINT_FILE, GRAPH_FILE
 from swinunet.export.repository.served_configs import CPU_CONFIG, Configs, make_configs, recorded_choice
-from swinunet.export.repository.version_files import CHECKPOINT, GRAPH, read_checkpoint
+from swinunet.export.repository.version_files import read_checkpoint
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec
@@ -132,7 +133,7 @@ def roll_back(repository: Path, name: str | None) -> Withdrawn:
         raise InputError(f"{model}: version {found[0]} is its only one, nothing would be left to serve; it stays")
     last, before = found[-1], found[-2]
     with locked(repository):
-        _, spec = read_checkpoint(model / str(before) / CHECKPOINT, before)
+        _, spec = read_checkpoint(model / str(before) / CHECKPOINT_FILE, before)
         make_configs(spec, recorded_choice(model / str(before))).write(model)
         kept = _free(model / f".withdrawn-{last}")
         try:
@@ -148,12 +149,14 @@ def find_version(path: Path, repository: Path) -> Path:
     Raises InputError if there is none.
     """
     if path.is_dir():
-        if not (path / CHECKPOINT).is_file() or not (path / GRAPH).is_file():
-            raise InputError(f"{path}: no model version; expected a folder with {GRAPH} and {CHECKPOINT} in it")
+        if not (path / CHECKPOINT_FILE).is_file() or not (path / GRAPH_FILE).is_file():
+            raise InputError(
+                f"{path}: no model version; expected a folder with {GRAPH_FILE} and {CHECKPOINT_FILE} in it"
+            )
         return path
-    wanted = sha256_of_file(path)
-    found = [file.parent for file in repository.glob(f"*/*/{CHECKPOINT}") if file.parent.name.isdecimal()]
-    same = [folder for folder in found if sha256_of_file(folder / CHECKPOINT) == wanted]
+    sha256 = sha256_of_file(path)
+    found = [file.parent for file in repository.glob(f"*/*/{CHECKPOINT_FILE}") if file.parent.name.isdecimal()]
+    same = [folder for folder in found if sha256_of_file(folder / CHECKPOINT_FILE) == sha256]
     if not same:
         raise InputError(f"{path}: no version in {repository} was exported from this checkpoint; export it first")
     return max(same, key=lambda folder: int(folder.name))

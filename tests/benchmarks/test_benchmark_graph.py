@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 from command_line import run_benchmark as run_main
-from small_model import SMALL_SPEC, small_images
+from small_model import SMALL_SPEC
 
-from swinunet.benchmarks.measure.graph import AS_TRAINED, ENGINES
-from swinunet.benchmarks.reports.graph_report import FILES
+from swinunet.benchmarks.graph import AS_TRAINED, ENGINES
 from swinunet.export.graph.folding import CHANGES
+from swinunet.training.network.checkpoint import save_checkpoint
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet
 
 
 def test_quick_run_counts_and_measures_every_change(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_repository: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = dataclasses.replace(recipe("tiny").build(1, 3), depths=(2,), num_heads=(3,))  # quick to export
-    small = SwinUNet(config), SMALL_SPEC, small_images(2)
-    monkeypatch.setattr("swinunet.benchmarks.measure.standard.standard_network", lambda name: small)
-    options = ["--recipe", "tiny", "--quick", "--seconds", "0.01", "-o", str(tmp_path / "report")]
+    save_checkpoint(small_repository / SMALL_SPEC.name / "1" / "checkpoint.safetensors", SwinUNet(config), SMALL_SPEC)
+    options = ["--repository", str(small_repository), "--quick", "--seconds", "0.01", "-o", str(tmp_path / "report")]
     status, out, err = run_main(capfd, monkeypatch, "graph", *options)
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["graph.json", "graph.md"]
     report = json.loads((tmp_path / "report" / "graph.json").read_text())
     text = (tmp_path / "report" / "graph.md").read_text()
 

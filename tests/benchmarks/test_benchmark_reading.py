@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 from command_line import run_benchmark
 
-from swinunet.benchmarks.measure.children import ChildError
-from swinunet.benchmarks.measure.reading import (
+from swinunet.benchmarks.reading import (
     WAYS,
-    Child,
-    ReadingPlan,
+    MeasuredReading,
     ReadingResult,
-    ReadingRow,
     ReadingSample,
+    ReadingSettings,
+    reading_report,
+    require_same_voxels,
     run_reading_benchmark,
 )
-from swinunet.benchmarks.measure.reading_series import QUICK_CASES, write_case
-from swinunet.benchmarks.reports.reading_report import FILES, reading_json, reading_markdown, reading_table
+from swinunet.benchmarks.reading_series import QUICK_CASES, ReadingCase, write_case
 from swinunet.benchmarks.workers.reading_worker import read_as_client, read_plainly
 
 
@@ -28,11 +27,14 @@ def test_quick_run_reads_every_folder_both_ways(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "made"))
     monkeypatch.setattr("tempfile.tempdir", None)  # read TMPDIR again
-    monkeypatch.setattr(ReadingPlan, "short", staticmethod(lambda: ReadingPlan(QUICK_CASES, 1, quick=True)))
     (tmp_path / "made").mkdir()
     status, out, err = run_benchmark(capfd, monkeypatch, "reading", "--quick", "-o", str(tmp_path / "report"))
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        "reading.json",
+        "reading.md",
+        "reading.png",
+    ]
     assert list((tmp_path / "made").iterdir()) == []
     report = json.loads((tmp_path / "report" / "reading.json").read_text())
     text = (tmp_path / "report" / "reading.md").read_text()
@@ -40,11 +42,12 @@ def test_quick_run_reads_every_folder_both_ways(
     assert [(row["case"], row["way"]) for row in report["rows"]] == [(c.name, way) for c in QUICK_CASES for way in WAYS]
     for row, case in zip(report["rows"], [case for case in QUICK_CASES for _ in WAYS], strict=True):
         assert row["error"] is None
-        (found,) = row["rounds"]
-        assert (found["files"], found["slices"]) == (case.files, case.slices)
-        assert found["volume_mib"] == pytest.approx(case.slices * case.pixels**2 * 2 / 2**20)
-        assert found["inspect_s"] > 0
-        assert found["read_s"] > 0
+        assert len(row["rounds"]) == 2
+        for found in row["rounds"]:
+            assert (found["files"], found["slices"]) == (case.files, case.slices)
+            assert found["volume_mib"] == pytest.approx(case.slices * case.pixels**2 * 2 / 2**20)
+            assert found["inspect_s"] > 0
+            assert found["read_s"] > 0
         assert f"| {case.title} | {WAYS[row['way']]} |" in text
     helpers = {row["rounds"][0]["helper_mib"] > 0 for row in report["rows"] if row["way"] == "plain"}
     assert helpers == {False}
@@ -53,8 +56,8 @@ def test_quick_run_reads_every_folder_both_ways(
 
 
 @pytest.mark.parametrize("case", QUICK_CASES, ids=lambda case: case.name)
-def test_both_ways_read_what_was_written(case: object, tmp_path: Path) -> None:
-    folder = write_case(case, tmp_path / "case")  # type: ignore[arg-type]
+def test_both_ways_read_what_was_written(case: ReadingCase, tmp_path: Path) -> None:
+    folder = write_case(case, tmp_path / "case")
     plain, client = read_plainly(folder), read_as_client(folder)
     assert (plain[0] == client[0]).all()
     assert plain[1] == client[1] == len(list(folder.iterdir()))
@@ -67,38 +70,39 @@ def sample(seconds: float, checksum: int = 1) -> ReadingSample:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    plain, ours = ReadingRow(QUICK_CASES[0], "plain"), ReadingRow(QUICK_CASES[0], "client")
+    plain, ours = MeasuredReading(QUICK_CASES[0], "plain"), MeasuredReading(QUICK_CASES[0], "client")
     for seconds in (1.0, 2.0):  # the machine was busy in the second round
         plain.samples.append(sample(seconds))
         ours.samples.append(sample(seconds / 4))
-    ratio = ours.speed_up(plain, lambda each: each.read_s)
+    ratio = ours.ratio(plain, lambda each: each.read_s, inverse=True)
     assert ratio is not None
     assert ratio.rounds == (4.0, 4.0)
     assert (sample(1.0).cores, sample(1.0).beyond_mib) == (2.0, 10.0)
     ours.error = "died"
-    assert ours.speed_up(plain, lambda each: each.read_s) is None
+    assert ours.ratio(plain, lambda each: each.read_s, inverse=True) is None
 
 
-def refuse(*_: object, **__: object) -> dict[str, object]:
-    raise ChildError("its process ended with SIGKILL")
+def test_a_way_that_fails_says_so() -> None:
+    nothing = ReadingCase("empty", "a folder without files", slices=0, pixels=16)
+    report = reading_report(run_reading_benchmark(ReadingSettings((nothing,), rounds=1)))
+    assert all(row["error"] and not row["rounds"] for row in report.json()["rows"])
+    assert "| a folder without files | the client |" in report.markdown()
+    assert "not measured: " in report.markdown()
+    assert report.tables[0].heads[-1] == "remark"
 
 
-def answer(_: Child, do: str, patience_s: float, **order: object) -> dict[str, object]:
-    return vars(sample(1.0, checksum=len(str(order["way"]))))
-
-
-@pytest.mark.parametrize(
-    ("ask", "says"),
-    [(refuse, "its process ended with SIGKILL"), (answer, "its voxels are not those of the plain loop")],
-)
-def test_a_way_that_fails_or_reads_other_voxels_says_so(
-    monkeypatch: pytest.MonkeyPatch, ask: object, says: str
-) -> None:
-    monkeypatch.setattr(Child, "ask", ask)
-    result: ReadingResult = run_reading_benchmark(ReadingPlan(QUICK_CASES[:1], rounds=1))
-    assert reading_json(result)["rows"][1]["error"] == says
-    assert f"not measured: {says}" in reading_markdown(result)
-    assert reading_table(result).heads[-1] == "remark"
+def test_a_way_that_reads_other_voxels_says_so() -> None:
+    plain, ours = (MeasuredReading(QUICK_CASES[0], way) for way in WAYS)
+    plain.samples, ours.samples = [sample(1.0)], [sample(1.0)]
+    require_same_voxels(ours, plain)
+    assert ours.measured
+    ours.samples.append(sample(1.0, checksum=2))
+    require_same_voxels(ours, plain)
+    assert ours.error == "its voxels are not those of the plain loop"
+    settings = ReadingSettings(QUICK_CASES[:1], rounds=1)
+    report = reading_report(ReadingResult(settings, [plain, ours]))
+    assert f"not measured: {ours.error}" in report.markdown()
+    assert report.tables[0].heads[-1] == "remark"
 
 
 @pytest.mark.parametrize(

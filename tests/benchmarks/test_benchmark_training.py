@@ -9,17 +9,15 @@ import pytest
 import torch
 from command_line import run_benchmark as run_main
 
-from swinunet.benchmarks.measure.children import ChildError
-from swinunet.benchmarks.measure.training_speed import (
-    TrainingPlan,
-    TrainingRow,
+from swinunet.benchmarks.training import (
+    MeasuredTraining,
     TrainingSample,
-    _Recipe,
+    TrainingSettings,
     largest_batch,
     parse_recipes,
     run_training_benchmark,
+    training_report,
 )
-from swinunet.benchmarks.reports.training_report import FILES, training_json, training_markdown
 from swinunet.benchmarks.workers.training_worker import SPEC, TrainingWorker, feed, plain_step
 from swinunet.training.network.recipes import RECIPES, recipe
 from swinunet.training.network.swin_unet import SwinUNet
@@ -31,7 +29,7 @@ def test_quick_run_measures_every_way_of_training(
     options = ["--recipes", "tiny", "--quick", "--seconds", "0.01", "-o", str(tmp_path / "report")]
     status, out, err = run_main(capfd, monkeypatch, "training", *options)
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["training.json", "training.md"]
     report = json.loads((tmp_path / "report" / "training.json").read_text())
     text = (tmp_path / "report" / "training.md").read_text()
 
@@ -81,27 +79,24 @@ def test_the_batch_is_the_largest_that_fits(limit_mib: float, batch: int) -> Non
 
 
 def test_figures_are_of_the_step_and_ratios_within_a_round() -> None:
-    plain, ours = TrainingRow("tiny", "plain", "plain"), TrainingRow("tiny", "fp32", "ours")
+    plain, ours = MeasuredTraining("tiny", "plain", "plain"), MeasuredTraining("tiny", "fp32", "ours")
     for step_s in (1.0, 2.0):  # the machine was busy in the second round
         plain.samples.append(TrainingSample(16, step_s, 9.0, 100.0))
         ours.samples.append(TrainingSample(16, 2 * step_s, 2 * step_s, 100.0))
-    ratio, share = ours.ratio(plain), ours.spread(lambda sample: sample.data_share)
+    ratio, share = ours.ratio(plain, lambda sample: sample.slices_per_s), ours.spread(lambda sample: sample.data_share)
     assert ratio is not None
     assert ratio.rounds == (0.5, 0.5)
     assert share is not None
     assert share.rounds == (0.5, 0.5)
     ours.error = "died"
-    assert ours.ratio(plain) is None
+    assert ours.ratio(plain, lambda sample: sample.slices_per_s) is None
 
 
-def test_a_recipe_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: _Recipe) -> int:
-        raise ChildError("its process ended with SIGKILL")
-
-    monkeypatch.setattr(_Recipe, "_affordable_batch", fail)
-    result = run_training_benchmark(TrainingPlan(("tiny",), rounds=1, seconds=0.01))
-    assert all(row["error"] == "its process ended with SIGKILL" for row in training_json(result)["rows"])
-    assert "not measured: its process ended with SIGKILL" in training_markdown(result)
+def test_a_recipe_that_fails_says_why() -> None:
+    result = run_training_benchmark(TrainingSettings(("tiny",), rounds=1, seconds=0.01, threads=-1))
+    report = training_report(result)
+    assert all("set_num_threads expects a positive integer" in row["error"] for row in report.json()["rows"])
+    assert "not measured: RuntimeError: set_num_threads expects" in report.markdown()
 
 
 def test_recipes_are_all_or_those_named_once() -> None:

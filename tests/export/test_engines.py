@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from small_model import SMALL_SPEC, small_images
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from swinunet.export.engines import ENGINES, LOADERS, engine, load_engine
+from swinunet.export import file_names
+from swinunet.export.engines.registry import ENGINES, engine_named, load_engine, register
 from swinunet.export.graph.onnx_graph import export_onnx
+from swinunet.export.tolerances import TOLERANCES
 from swinunet.foundation.errors import InputError, MissingExtraError
-from swinunet.training.network.checkpoint import save_checkpoint
+from swinunet.serving.canary import CANARY_FILE
+from swinunet.serving.plan import PLAN_FILE
+from swinunet.training.loop.run_folder import BEST_FILE
+from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet
 
@@ -38,37 +46,70 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", HERE)
 def test_it_computes_what_the_checkpoint_computes(folder: Path, name: str) -> None:
-    loader, precision = ENGINES[name]
-    loaded, reference = load_engine(loader, folder, precision, 1), load_engine("pytorch", folder, "fp32", 1)
+    loaded, reference = load_engine(name, folder, 1), load_engine("pytorch-fp32", folder, 1)
     for batch in (1, 3):
         image = small_images(batch, seed=batch)
         labels, probabilities = (array.copy() for array in loaded.run(image))
         expected = reference.run(image)
         assert (labels.dtype, labels.shape) == (np.uint8, (batch, 32, 32))
         assert (probabilities.dtype, probabilities.shape) == (np.float16, (batch, 3, 32, 32))
-        tolerance, agreement = (0.05, 0.95) if precision == "bf16" else (2e-3, 0.999)
+        tolerance, agreement = (0.05, 0.95) if ENGINES[name].arithmetic == "bf16" else (2e-3, 0.999)
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=tolerance)
         assert (labels == expected.labels).mean() >= agreement
     assert loaded.import_s >= 0
-    assert loader.split("-")[0] in loaded.describe().lower().replace("torch ", "pytorch torchscript ")
+    assert name.split("-")[0] in loaded.describe().lower().replace("torch ", "pytorch torchscript ")
 
 
-def test_bf16_is_not_fp32_by_another_name(folder: Path) -> None:
+class OperandTypes(TorchDispatchMode):
+    """Records the element types of what goes into matrix products and convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, set[torch.dtype]] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        dtypes = {each.dtype for each in arguments if isinstance(each, torch.Tensor)}
+        self.found.setdefault(function.overloadpacket.__name__, set()).update(dtypes)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_matrix_products_are_in_the_precision_asked_for(folder: Path, precision: str, expected: torch.dtype) -> None:
+    loaded = load_engine(f"pytorch-{precision}", folder, 1)
+    with OperandTypes() as operands:
+        loaded.run(small_images(2))
+    products = {name: operands.found[name] for name in ("linear", "matmul", "conv2d")}
+    assert products["linear"] == products["matmul"] == {expected}
+    assert expected in products["conv2d"] | products["linear"]
+
+
+@pytest.mark.parametrize("library", ["pytorch", "torchscript"])
+def test_bf16_errs_as_eight_bits_do(folder: Path, library: str) -> None:
+    """Its error is that of the network under autocast, within a factor of 3: float16 would err an eighth as much."""
     image = small_images(2)
-    for loader in ("pytorch", "torchscript"):
-        found, exact = (load_engine(loader, folder, precision, 1).run(image) for precision in ("bf16", "fp32"))
-        assert (found.probabilities != exact.probabilities).any()
+    network, _ = load_checkpoint(folder / "checkpoint.safetensors")
+    network.eval()
+    with torch.inference_mode():
+        exact = network(torch.from_numpy(image).float()).softmax(dim=1)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = network(torch.from_numpy(image).float()).float().softmax(dim=1)
+    wanted = float((rounded - exact).abs().mean())
+    found = load_engine(f"{library}-bf16", folder, 1).run(image).probabilities
+    error = float(np.abs(found.astype(np.float32) - exact.numpy()).mean())
+    assert wanted / 3 < error < wanted * 3
+    same = load_engine(f"{library}-fp32", folder, 1).run(image).probabilities
+    assert np.abs(same.astype(np.float32) - exact.numpy()).mean() < wanted / 3
 
 
 def test_openvino_maps_its_weights_and_lets_them_go(folder: Path, tmp_path: Path, monkeypatch) -> None:
     image = small_images(3)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    mapped = load_engine("openvino", folder, "f32", 1)
+    mapped = load_engine("openvino-f32", folder, 1)
     resident = weight_pages(tmp_path)
     assert set(resident) == {0}
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
-    in_heap = load_engine("openvino", folder, "f32", 1)
+    in_heap = load_engine("openvino-f32", folder, 1)
     assert len(weight_pages(tmp_path)) == len(resident)
     for found, expected in zip(mapped.run(image), in_heap.run(image), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -90,7 +131,7 @@ def test_torch_compile_is_inductor(folder: Path, monkeypatch: pytest.MonkeyPatch
         return network
 
     monkeypatch.setattr(torch, "compile", compile_)
-    loaded = load_engine("torch-compile", folder, "fp32", 1)
+    loaded = load_engine("torch-compile-fp32", folder, 1)
     assert loaded.run(small_images(3)).labels.shape == (3, 32, 32)
     assert asked.get("mode") == "reduce-overhead" if GPU else asked.get("dynamic") is True
 
@@ -104,18 +145,41 @@ def test_torch_compile_needs_a_compiler(folder: Path, monkeypatch: pytest.Monkey
     refuse(folder, "torch-compile-fp32", r"needs a C\+\+ compiler.*torchscript-\* needs none")
 
 
-def test_names_come_from_one_table() -> None:
-    assert engine("openvino-bf16") == ("openvino", "bf16")
-    assert all(str(name) == text for text, name in ENGINES.items())
-    assert set(LOADERS) == {name.loader for name in ENGINES.values()}
+def test_every_engine_is_found_by_its_name() -> None:
+    found = engine_named("openvino-bf16")
+    assert (found.library.name, found.precision, found.artefact) == ("openvino", "bf16", "model.onnx")
+    assert all(engine_named(name).name == name for name in ENGINES)
     wanted = "pytorch-fp32 torch-compile-bf16 torchscript-bf16 onnxruntime-int8 openvino-int8 tensorrt-fp16"
     assert set(wanted.split()) <= set(ENGINES)
+
+
+def test_a_name_is_taken_once_and_a_precision_needs_a_tolerance() -> None:
+    openvino = engine_named("openvino-f32")
+    before = dict(ENGINES)
+    with pytest.raises(ValueError, match="openvino-f32 is registered twice"):
+        register(openvino)
+    with pytest.raises(ValueError, match="openvino-fp4: no tolerance for fp4, only for fp32, fp16, bf16, int8"):
+        register(dataclasses.replace(openvino, precision="fp4"))
+    assert before == ENGINES
+
+
+def test_float32_has_two_spellings_and_one_tolerance() -> None:
+    torch_, openvino = engine_named("onnxruntime-fp32"), engine_named("openvino-f32")
+    assert torch_.arithmetic == openvino.arithmetic == "fp32"
+    assert torch_.served_precision == openvino.served_precision == "f32"
+    assert torch_.tolerance == openvino.tolerance == TOLERANCES["fp32"]
+    assert engine_named("onnxruntime-fp16").tolerance == TOLERANCES["fp16"]
+
+
+def test_what_serving_reads_has_the_name_that_export_writes() -> None:
+    assert (file_names.PLAN_FILE, file_names.CANARY_FILE) == (PLAN_FILE, CANARY_FILE)
+    assert file_names.CHECKPOINT_FILE == BEST_FILE
 
 
 @pytest.mark.parametrize("name", ["openvino", "openvino-fp8", "tensorflow-fp32", ""])
 def test_an_unknown_name_is_refused_with_all_that_there_are(name: str) -> None:
     with pytest.raises(InputError, match=r"choose one of pytorch-fp32, .*tensorrt-fp16") as caught:
-        engine(name)
+        engine_named(name)
     assert repr(name) in str(caught.value)
 
 
@@ -145,7 +209,7 @@ def test_bf16_needs_a_cpu_that_has_it(folder: Path) -> None:
     import openvino
 
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        assert "bf16" in load_engine("openvino", folder, "bf16", 1).describe()
+        assert "bf16" in load_engine("openvino-bf16", folder, 1).describe()
     else:
         refuse(folder, "openvino-bf16", "no bf16 instructions.*openvino-f32")
 
@@ -153,17 +217,17 @@ def test_bf16_needs_a_cpu_that_has_it(folder: Path) -> None:
 def test_a_folder_without_the_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "model.onnx", tmp_path)
     with pytest.raises(Exception, match=r"checkpoint.safetensors: no such file"):
-        load_engine("pytorch", tmp_path, "fp32", 1)
+        load_engine("pytorch-fp32", tmp_path, 1)
 
 
 def test_a_library_that_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "swinunet.export.engines.open_vino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"openvino is not installed; pip install 'swinunet\[server\]'"):
-        load_engine("openvino", folder, "f32", 1)
+        load_engine("openvino-f32", folder, 1)
 
 
 def refuse(folder: Path, name: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        load_engine(ENGINES[name].loader, folder, ENGINES[name].precision, 1)
+        load_engine(name, folder, 1)
     assert "\n" not in str(caught.value)

@@ -14,7 +14,8 @@ import torch
 from small_model import SMALL_SPEC
 from tiny_version import tiny_cases
 
-from swinunet.export.graph.onnx_graph import export_onnx, read_spec
+from swinunet.export.graph.onnx_graph import export_onnx
+from swinunet.export.graph.onnx_spec import read_spec
 from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
 from swinunet.export.repository.versions import versions
 from swinunet.export.sample_slices import sample_slices

@@ -5,12 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from answering_server import answering_server
+from small_model import small_images
 from tiny_version import tiny_cases, tiny_checkpoint, tree
 
 from swinunet import serving
 from swinunet.export.gate.report import GateError
+from swinunet.export.gate.served import infer
 from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
+from swinunet.foundation.errors import ParityError
+from swinunet.serving.canary import connect
 
 OPTIONS = GateOptions(engines=("onnxruntime-fp32",))
 SWAPPED_LABELS = "np.array([0, 2, 1], np.uint8)[array] if name == 'labels' else array"
@@ -59,6 +65,16 @@ def test_a_sabotaged_model_py_is_caught(proven: Path, cases: Path, tmp_path: Pat
     with pytest.raises(GateError, match=says):
         check_version(model.parent, repository, cases, OPTIONS)
     assert tree(repository) == before
+
+
+def test_an_answer_of_another_version_is_refused() -> None:
+    image, labels = small_images(3), np.ones((3, 32, 32), np.uint8)
+    with answering_server(labels, "2") as url, connect(url) as client:
+        with pytest.raises(ParityError, match="version 2 of small answered for version 1"):
+            infer(client, "small", 1, image)
+        found = infer(client, "small", 2, image)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert (found.probabilities.dtype, found.probabilities.shape) == (np.float16, (3, 1, 32, 32))
 
 
 def test_without_triton_the_report_says_what_is_not_proven(

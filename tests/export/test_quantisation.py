@@ -13,9 +13,8 @@ import torch
 from onnx import numpy_helper
 from small_model import SMALL_SPEC, small_images
 
-from swinunet.export.engines import load_engine
 from swinunet.export.engines.artefacts import make_artefacts
-from swinunet.export.gate.rows import choose_rows
+from swinunet.export.engines.registry import choose_judged, load_engine
 from swinunet.export.graph import quantisation
 from swinunet.export.graph.onnx_graph import export_onnx
 from swinunet.export.graph.quantisation import dice, quantise_onnxruntime, quantise_openvino, split_slices
@@ -49,7 +48,7 @@ def test_int8_segments_like_float32(folder: Path, halves: tuple[np.ndarray, np.n
     assert (
         QUANTISE[library](folder, calibration, max_dice_drop=0.1) >= 0.9
     )  # a network that never learned is no sharper
-    int8, float32 = load_engine(library, folder, "int8", 1), load_engine("onnxruntime", folder, "fp32", 1)
+    int8, float32 = load_engine(f"{library}-int8", folder, 1), load_engine("onnxruntime-fp32", folder, 1)
     for batch in (1, 3):
         image = judged[4 : 4 + batch]
         expected, found = float32.run(image), int8.run(image)
@@ -108,9 +107,9 @@ def test_calibration_slices_are_read_once_and_only_for_int8(monkeypatch: pytest.
         read.append(small_images(1))
         return read[-1]
 
-    make_artefacts(tmp_path, choose_rows(["openvino-bf16", "onnxruntime-fp16"]), calibration)
+    make_artefacts(tmp_path, choose_judged(["openvino-bf16", "onnxruntime-fp16"]), calibration)
     assert not read
-    make_artefacts(tmp_path, choose_rows(["openvino", "onnxruntime"]), calibration)
+    make_artefacts(tmp_path, choose_judged(["openvino", "onnxruntime"]), calibration)
     assert len(read) == 1
     assert set(given) == set(QUANTISE)
     assert all(slices is read[0] for slices in given.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from google.protobuf import text_format
 from small_model import SMALL_SPEC
 from tritonclient.grpc import model_config_pb2
 
+from swinunet.export.engines.registry import served_engines
 from swinunet.export.repository import triton_config
 from swinunet.export.repository.served_configs import make_configs, recorded_choice
 from swinunet.export.repository.triton_config import cpu_config, gpu_config
@@ -90,6 +92,23 @@ def test_cpu_config_tells_the_backend_what_to_run(engine) -> None:
 def test_no_batch_at_all_is_refused(config) -> None:
     with pytest.raises(ValueError, match="max_batch_size is 0"):
         config(SMALL_SPEC, max_batch_size=0)
+
+
+def test_model_py_knows_every_engine_that_may_be_served() -> None:
+    """And no other; it stands alone in a version folder, so it cannot read the registry."""
+    tree = ast.parse(Path(triton_config.__file__).with_name("python_backend_model.py").read_text())
+    (graphs,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "GRAPHS"
+    )
+    known = {
+        (library, precision, graph)
+        for library, by_precision in graphs.items()
+        for precision, graph in by_precision.items()
+        if precision != "auto"
+    }
+    assert known == {(each.library.name, each.served_precision, each.artefact) for each in served_engines()}
 
 
 def test_what_is_shipped_is_what_export_writes(repository: Path) -> None:

@@ -28,7 +28,7 @@ SMALL_SPEC = ModelSpec(
 )
 
 
-def write_small_repository(root: Path, engine: triton_config.CpuEngine = "openvino", **options: object) -> Path:
+def write_small_repository(root: Path, engine: str = "openvino", **options: object) -> Path:
     """`small` version 1 in Triton's layout under `root`, which is returned."""
     model = root / SMALL_SPEC.name
     version = model / "1"

@@ -1,0 +1,27 @@
+"""How a version is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swinunet.export.engines.registry import Engine, choose_judged
+from swinunet.foundation.progress import Say, say_nothing
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """engines: names of engines, or of libraries for all their precisions, that must pass; none judges all there are.
+
+    serve: whether a real Triton is started on the version. bisect: name the first layer that drifts in graphs that
+    fail. say: is told each step.
+    """
+
+    engines: Sequence[str] = ()
+    serve: bool = True
+    bisect: bool = False
+    say: Say = say_nothing
+
+    def required_engines(self) -> tuple[Engine, ...]:
+        """Those that must pass. Raises InputError for a name that the gate does not know."""
+        return choose_judged(self.engines)
