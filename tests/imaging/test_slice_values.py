@@ -70,6 +70,12 @@ def test_how_near_to_constant_an_image_may_be(stored: type) -> None:
         PlaneSlices(unit(flat), make_spec())
     flat[4:] += stored(1)
     PlaneSlices(unit(flat), make_spec())
+    large = np.full((8, 8, 8), 20000.0)
+    large[4:] += 0.01  # a deviation of 0.005, allowed 0.02
+    with pytest.raises(InputError, match="constant"):
+        PlaneSlices(unit(large), make_spec())
+    large[4:] += 0.09
+    PlaneSlices(unit(large), make_spec())
     tiny = np.full((8, 8, 8), 1.0)
     tiny[4:] += 1e-6  # a deviation of 5e-7
     with pytest.raises(InputError, match="constant"):

@@ -54,7 +54,7 @@ TARGETS = (
         _DICOM,
     ),
     Target(
-        "results", ("client/results/[!o]*.py", "client/results/outputs.py"), ("tests/client/results", _FROZEN), _DICOM
+        "results", ("client/results/[!o]*.py", "client/results/o[!v]*.py"), ("tests/client/results", _FROZEN), _DICOM
     ),
     Target(
         "metrics",
@@ -65,7 +65,7 @@ TARGETS = (
     Target(
         "gate",
         ("export/gate",),
-        ("tests/export/test_gate_tensors.py", "tests/export/test_gate.py"),
+        ("tests/export/test_gate_tensors.py", "tests/export/test_limits.py"),
         (*_COMMON, "torch", "onnxruntime"),
     ),
 )
