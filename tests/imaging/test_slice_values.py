@@ -230,3 +230,16 @@ def test_labels_land_in_the_slice_they_were_asked_for() -> None:
     mask = sampler.mask()
     np.testing.assert_array_equal(mask.max(axis=(0, 2)), [0, 0, 0, 1, 2, 0, 0])
     np.testing.assert_array_equal(mask.min(axis=(0, 2)), [0, 0, 0, 1, 2, 0, 0])
+
+
+def test_two_readings_are_averaged() -> None:
+    """The first says foreground with 0.25, the second with 1: 0.625, which is 159 of 255."""
+    sampler = StudySlices(unit(VOXELS), make_spec(plane="axial", further_planes=("coronal",)))
+    for start, image in sampler.batches(4):
+        answer = np.zeros((len(image), 3, 8, 8), np.float16)
+        answer[:, 1] = 0.25 if start < 8 else 1.0
+        answer[:, 0] = 1 - answer[:, 1]
+        sampler.add(start, answer)
+    assert (sampler.mask() == 1).all()
+    assert sampler.confidence is not None
+    assert (np.abs(sampler.confidence.astype(int) - 159) <= 1).all()
