@@ -6,6 +6,8 @@
 ARG TRITON_IMAGE
 FROM ${TRITON_IMAGE}
 WORKDIR /opt/swinunet
+# ONNX Runtime reports its use to its maker unless it is told not to.
+ENV ORT_DISABLE_TELEMETRY=1
 COPY . .
 # Into the image's own Python, because that is the one in which Triton's Python backend runs model.py.
 RUN python3 -m pip install --no-cache-dir --break-system-packages --constraint constraints.txt '.[client,server]'

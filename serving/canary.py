@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as grpcclient
@@ -30,15 +31,29 @@ class ServedModel:
 
 
 @contextmanager
-def connect(url: str) -> Iterator[grpcclient.InferenceServerClient]:
-    """A gRPC client of a server on this machine. Raises ServingError for whatever the server refuses."""
+def connect(url: str, headers: Mapping[str, str] | None = None) -> Iterator[grpcclient.InferenceServerClient]:
+    """A gRPC client of a server on this machine. headers: metadata of every call.
+
+    Raises ServingError for whatever the server refuses.
+    """
     client = grpcclient.InferenceServerClient(url, channel_args=channel_options())
+    client.register_plugin(_Headers(dict(headers or {})))
     try:
         yield client
     except InferenceServerException as error:
         raise ServingError(f"Triton at {url}: {' '.join(str(error.message()).split())}") from None
     finally:
         client.close()
+
+
+class _Headers(grpcclient.InferenceServerClientPlugin):
+    """Puts the headers into every call."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, request: Any) -> None:
+        request.headers = {**(request.headers or {}), **self._headers}
 
 
 def served_models(client: grpcclient.InferenceServerClient, timeout: float) -> list[ServedModel]:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from swinunet.foundation.python_process import interpreter_folder
 from swinunet.serving.errors import ServingError
 
 INSTALL_COMMAND = "pip install --no-deps nvidia-pytriton==0.7.0"
@@ -67,7 +68,7 @@ def environment(installation: Installation) -> dict[str, str]:
     variables = dict(os.environ)
     if installation.root is not None:
         # The stub takes its packages from the first `python` on PATH and its libpython from the library path.
-        variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)])
+        variables["PATH"] = os.pathsep.join([str(interpreter_folder()), variables.get("PATH", os.defpath)])
         libraries = [str(Path(sys.base_prefix) / "lib"), variables.get("LD_LIBRARY_PATH", "")]
         variables["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
         variables.pop("PYTHONHOME", None)

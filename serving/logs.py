@@ -6,9 +6,11 @@ import contextlib
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
+
+from swinunet.serving.errors import printable
 
 LogSink = Callable[[str], None]
 
@@ -18,6 +20,7 @@ _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 _NOISE = re.compile(
+    r"Failed to create instance|All log messages before absl|tensorflow\.GraphDef|"  # said again, or of no use here
     r"CUDA driver version is insufficient|CUDA memory pool disabled|CudaDriverHelper has not been initialized"
     r"|Non-graceful termination detected|^TRITONBACKEND_|Collecting CPU metrics|Timeout \d+: Found"
     r"|^\s*$|^[+|]"  # the tables, which repeat what was said or asked
@@ -49,7 +52,7 @@ def readable(line: str) -> str | None:
         return None
     if match and match[2].endswith("_stub.cc") and message.startswith("Failed to"):
         level = "ERROR"  # logged as INFO, but it ends the load
-    return f"{level} {message}".strip()
+    return f"{level} {_one_line(message) if level == 'ERROR' else message}".strip()
 
 
 def failure_reason(lines: Iterable[str]) -> str:
@@ -65,10 +68,15 @@ def failure_reason(lines: Iterable[str]) -> str:
 
 
 class LogPump:
-    """Reads a server's output in a thread, so that it never blocks; hands readable lines on and keeps the last ones."""
+    """Reads a server's output in a thread, so that it never blocks; hands readable lines on and keeps the last ones.
 
-    def __init__(self, stream: IO[str], sink: LogSink | None, file: Path | None) -> None:
-        self._stream, self._sink, self._file = stream, sink, file
+    replaced: text in lines, and what to write instead.
+    """
+
+    def __init__(
+        self, stream: IO[str], sink: LogSink | None, file: Path | None, replaced: Mapping[str, str] | None = None
+    ) -> None:
+        self._stream, self._sink, self._file, self._replaced = stream, sink, file, dict(replaced or {})
         self._lines: deque[str] = deque(maxlen=400)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._pump, name="triton-log", daemon=True)
@@ -85,6 +93,7 @@ class LogPump:
 
     def say(self, line: str) -> None:
         """Add a line of our own."""
+        line = printable(line)
         with self._lock:
             self._lines.append(line)
         with contextlib.suppress(Exception):  # a reader gone (a closed terminal) must not stop the pump, nor Triton
@@ -103,6 +112,8 @@ class LogPump:
             for raw in self._stream:
                 line = readable(raw.rstrip("\n"))
                 if line is not None:
+                    for text, replacement in self._replaced.items():
+                        line = line.replace(text, replacement)
                     self.say(line)
 
 
@@ -123,5 +134,5 @@ def _parse_error(lines: list[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without the Python traceback that the backend appends."""
-    return " ".join(text.partition("\n\nAt:")[0].split())
+    """Without the Python traceback that the backend appends, nor the names under which it passes an error on."""
+    return " ".join(text.partition("\n\nAt:")[0].replace("Internal: TritonModelException: ", "").split())

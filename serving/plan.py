@@ -1,4 +1,4 @@
-"""Can this machine load that TensorRT plan? Asked of the plan's sidecar before Triton is, whose own answer is a riddle.
+"""Can this machine load that TensorRT plan? Read from the file beside it, since Triton's own message does not say why.
 
 model.plan        an engine, for one version of TensorRT and one compute capability
 model.plan.json   what it was built with and from; written by `swinunet export --engine tensorrt-fp16`

@@ -1,4 +1,4 @@
-"""TritonServer: one tritonserver on loopback, up when its canaries sing, gone without a trace when it is closed."""
+"""TritonServer: one tritonserver on loopback, up when its canaries are answered, gone without a trace when closed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
-import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from swinunet.foundation.python_process import start_script
 from swinunet.serving import keeper
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
-from swinunet.serving.errors import ServingError
+from swinunet.serving.checksums import check_files, served_version_folders
+from swinunet.serving.errors import ServingError, printable
+from swinunet.serving.leftovers import Belongings, is_launchable, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
 from swinunet.serving.logs import LogPump, LogSink, failure_reason
 from swinunet.serving.plan import check_plans
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
 
 _POLL_SECONDS = 0.05
+_WATCH_SECONDS = 0.2
+_RESTARTS = 2  # of a server that dies in the middle of a job
 _ATTEMPTS = 3  # a free port that we chose may be taken before Triton binds it
 _RESTRICTED_KEY = "swinunet"
+# Through these a caller could write files or reach into the backend's memory, so only this server's owner may use them.
+_DANGEROUS = ("shared-memory", "trace", "logging")
+# A private server answers its owner only; health stays open, for whoever waits until it is up.
+_ALL = ("metadata", "inference", "model-config", "model-repository", "statistics", *_DANGEROUS)
+# HTTP wants this header for what makes the server work: a web page of another origin cannot send it.
+PAGE_PROOF_HEADER, PAGE_PROOF_VALUE = "swinunet-local", "yes"
+_PAGE_PROOF_OPTION = (
+    f"--http-restricted-api=inference,model-config,model-repository,statistics:{PAGE_PROOF_HEADER}={PAGE_PROOF_VALUE}"
+)
+_MODELS = "models"  # in the private folder, a link to the repository
 
 
 class TritonServer:
@@ -34,11 +49,15 @@ class TritonServer:
     config_name: picks `configs/<name>.pbtxt` of each model; None takes `config.pbtxt`.
     grpc_port, http_port, metrics_port: None is a free port, and no HTTP at all for `http_port`.
     log: called with each readable line of Triton's log, from another thread. log_file: the same lines, appended.
-    start_timeout: seconds until the canaries must have sung. grace: seconds from SIGTERM to SIGKILL.
+    start_timeout: seconds until the canaries must have been answered. grace: seconds from SIGTERM to SIGKILL.
     options: more options for tritonserver, such as `--backend-config=tensorrt,version-compatible=true`.
 
+    private: whether every call but for health wants `restricted_headers`, so that no other user of this machine can
+        use the server.
+
     The server listens on loopback only. The protocols through which a caller could write files or reach into the
-    backend's memory (shared-memory, trace, logging) want `restricted_headers` as gRPC metadata.
+    backend's memory (shared-memory, trace, logging) always want `restricted_headers` as gRPC metadata. HTTP wants
+    them, too, and for inference a header that no web page of another origin can send (`swinunet-local: yes`).
     """
 
     def __init__(
@@ -54,6 +73,7 @@ class TritonServer:
         start_timeout: float = 120.0,
         grace: float = 10.0,
         options: Sequence[str] = (),
+        private: bool = False,
     ) -> None:
         self.repository = Path(repository).resolve()
         self.config_name = config_name
@@ -62,11 +82,12 @@ class TritonServer:
         self._ports: dict[str, int] = {}
         self._log, self._log_file = log, log_file
         self._start_timeout, self._grace, self._options = start_timeout, grace, list(options)
-        self._secret = secrets.token_hex(16)
-        self._keeper: subprocess.Popen[str] | None = None
+        self._secret, self._private = secrets.token_hex(16), private
+        self._keeper: subprocess.Popen[Any] | None = None
         self._pump: LogPump | None = None
-        self._folder = Path()
-        self._shm_prefix = ""
+        self._belongings: Belongings | None = None
+        self._gone: str | None = None
+        self._abandoned = threading.Event()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -114,9 +135,15 @@ class TritonServer:
             raise ServingError(f"this server runs already, at {self.url}")
         _check_repository(self.repository, self.config_name)
         check_plans(self.repository, self.config_name)
+        unproven = [
+            folder for folder in served_version_folders(self.repository, self.config_name) if not check_files(folder)
+        ]
+        remove_leftovers()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._launch()
+                for folder in unproven:
+                    self._say(f"WARNING {folder} has no checksums in gate.json, so a damaged file may go unnoticed")
                 self._wait_until_up(time.monotonic() + self._start_timeout)
                 return self
             except BaseException as error:
@@ -133,7 +160,7 @@ class TritonServer:
         """
         if not self.alive():
             raise ServingError(f"Triton is not running{self._because()}")
-        with connect(self.url) as client:
+        with connect(self.url, self.restricted_headers) as client:
             models = served_models(client, timeout)
             if not models:
                 raise ServingError(f"Triton found no model in {self.repository}; export one first")
@@ -143,6 +170,45 @@ class TritonServer:
                         f"WARNING {model.name} version {model.version} has no canary.npz: only ready, not checked"
                     )
         return models
+
+    @contextmanager
+    def started_again_if_it_dies(self) -> Iterator[None]:
+        """While the block runs, start the server again at the same address when its process ends, a few times.
+
+        Clients that try again after an outage need not notice; `why_gone` says when there is no more hope.
+        """
+        self._requested, self._gone = dict(self._ports), None
+        self._abandoned.clear()
+        watch = threading.Thread(target=self._start_again, name="triton-watch", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            self._abandoned.set()
+            watch.join()
+
+    def why_gone(self) -> str | None:
+        """Why the server died and was not started again, in one line; None while it runs or is being started."""
+        return self._gone
+
+    def _start_again(self) -> None:
+        for _ in range(_RESTARTS):
+            while self.alive():
+                if self._abandoned.wait(_WATCH_SECONDS):
+                    return
+            self._say("WARNING Triton ended unexpectedly; it is started again")
+            self._end(signal.SIGQUIT)
+            try:
+                self.start()
+            except ServingError as error:
+                self._gone = f"the Triton that was started here ended, and does not start again: {error}"
+                return
+        while self.alive() and not self._abandoned.wait(_WATCH_SECONDS):
+            pass
+        if not self.alive():
+            self._gone = (
+                f"the Triton that was started here ended {_RESTARTS + 1} times; look for what ends it (memory?)"
+            )
 
     def close(self) -> None:
         """Stop the server: SIGTERM, grace, SIGKILL, and nothing left of it. Does nothing if it is not running."""
@@ -158,7 +224,9 @@ class TritonServer:
             self._keeper.kill()
             self._keeper.wait()
         keeper.kill_session(self._keeper.pid)  # nothing to do, unless the keeper itself was killed
-        keeper.remove_traces(self._shm_prefix, self._folder)
+        if self._belongings:
+            keeper.remove_traces(self._belongings.shm_prefix, self._belongings.folder)
+            self._belongings.release()
         if self._pump:
             self._pump.join(2)
         self._keeper = None
@@ -171,13 +239,17 @@ class TritonServer:
             for purpose, requested in self._requested.items()
             if requested is not None or purpose != "HTTP"
         }
-        self._shm_prefix = f"swinunet_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder = Path(tempfile.mkdtemp(prefix=f"swinunet-triton-{os.getpid()}-"))
-        command = [str(installation.executable), *self._arguments(), *prepare_backends(installation, self._folder)]
-        guard = [sys.executable, "-I", "-S", str(Path(keeper.__file__).resolve())]
-        self._keeper = subprocess.Popen(
-            [*guard, str(os.getpid()), str(self._grace), self._shm_prefix, str(self._folder), *command, *self._options],
-            env=environment(installation),
+        self._belongings = owned = Belongings.create()
+        folder = owned.folder
+        (folder / _MODELS).symlink_to(self.repository)
+        (folder / "tmp").mkdir()
+        options = [*self._arguments(owned), *prepare_backends(installation, folder), *self._options]
+        self._keeper = start_script(
+            Path(keeper.__file__).resolve(),
+            *(str(os.getpid()), str(self._grace), owned.shm_prefix, str(folder)),
+            *(str(installation.executable), *options),
+            environment={**environment(installation), **self._hidden_arguments(), "TMPDIR": str(folder / "tmp")},
+            pass_fds=owned.descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -186,26 +258,37 @@ class TritonServer:
             start_new_session=True,
         )
         assert self._keeper.stdout is not None
-        self._pump = LogPump(self._keeper.stdout, self._log, self._log_file)
+        as_given = {str(folder / _MODELS): printable(str(self.repository))}
+        self._pump = LogPump(self._keeper.stdout, self._log, self._log_file, as_given)
 
-    def _arguments(self) -> list[str]:
+    def _hidden_arguments(self) -> dict[str, str]:
+        """The options that hold the secret, as environment variables that stand for them in the command line."""
+        restricted = f"{_RESTRICTED_KEY}={self._secret}"
+        protocols = ",".join(_ALL if self._private else _DANGEROUS)
+        options = {f"{keeper.HIDDEN}GRPC": f"--grpc-restricted-protocol={protocols}:{restricted}"}
+        if "HTTP" in self._ports:
+            options[f"{keeper.HIDDEN}HTTP"] = f"--http-restricted-api={protocols}:{restricted}"
+        return options
+
+    def _arguments(self, owned: Belongings) -> list[str]:
         http = self._ports.get("HTTP")
         return [
-            f"--model-repository={self.repository}",
+            f"--model-repository={owned.folder / _MODELS}",  # a link: Triton's launcher would trip over many a path
             *([f"--model-config-name={self.config_name}"] if self.config_name else []),
             "--model-control-mode=none",  # explicit, with an open port, would let a caller upload a model.py
             # Completion starts each Python model once more only to ask it for a config, and ours are complete.
             "--disable-auto-complete-config",
             f"--grpc-address={LOOPBACK}",
             f"--grpc-port={self._ports['gRPC']}",
-            f"--grpc-restricted-protocol=shared-memory,trace,logging:{_RESTRICTED_KEY}={self._secret}",
+            *self._hidden_arguments(),  # their names; the keeper puts in what they stand for
             f"--allow-http={'true' if http else 'false'}",
             *([f"--http-address={LOOPBACK}", f"--http-port={http}"] if http else []),
+            *([_PAGE_PROOF_OPTION] if http and not self._private else []),
             f"--metrics-address={LOOPBACK}",
             f"--metrics-port={self._ports['metrics']}",
             f"--exit-timeout-secs={max(1, int(self._grace / 2))}",
             # A name of its own, so that servers side by side never remove each other's memory.
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={owned.shm_prefix}",
         ]
 
     def _wait_until_up(self, deadline: float) -> None:
@@ -214,6 +297,8 @@ class TritonServer:
         while not all(is_listening(port) for port in self._ports.values()):
             if not self.alive() or self._pump.doomed():
                 raise ServingError(f"Triton did not start{self._because()}")
+            if self._abandoned.is_set():
+                raise ServingError("Triton is no longer wanted")
             if time.monotonic() > deadline:
                 raise ServingError(f"Triton was not ready within {self._start_timeout:g} s{self._because()}")
             time.sleep(_POLL_SECONDS)
@@ -246,6 +331,12 @@ def _check_repository(repository: Path, config_name: str | None) -> None:
         raise ServingError(f"{repository} is no folder; expected a Triton model repository (swinunet export makes one)")
     if not any(entry.is_dir() for entry in repository.iterdir()):
         raise ServingError(f"{repository} has no model in it; expected <model>/<version>/ (swinunet export makes them)")
+    for model in repository.iterdir():
+        if model.is_dir() and not is_launchable(Path(model.name)):
+            raise ServingError(
+                f"the model folder {model} has a name that Triton cannot start; "
+                "use letters, digits, - and _ in the folder and in its configs"
+            )
     # Triton would fall back to config.pbtxt without a word, and fail for a reason that has nothing to do with it.
     if config_name and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
         known = ", ".join(sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})) or "none"

@@ -15,7 +15,11 @@ from __future__ import annotations
 import os
 import sys
 
-from swinunet.cli import main
+_package_parent = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.realpath(sys.path[0]) == os.path.realpath(os.curdir) != os.path.realpath(_package_parent):
+    del sys.path[0]  # the working folder, put there by `python -m`: a `pydicom.py` in it must not be imported
+
+from swinunet.cli import main  # noqa: E402
 
 
 def _run() -> None:

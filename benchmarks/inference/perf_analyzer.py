@@ -13,7 +13,6 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 
 from swinunet.benchmarks.measure.samples import LatencySample
 from swinunet.foundation.errors import SwinUNetError
+from swinunet.foundation.python_process import run_module
 
 _WHEEL = "tritonclient==2.50.0"
 _BINARY = "perf_analyzer"
@@ -102,10 +102,9 @@ def _fetch(cache: Path) -> None:
     """Fill the cache folder: the binary, and links to the libraries of the nvidia-pytriton wheel."""
     libraries = {name: _library(begin) for name, begin in _LIBRARIES.items()}
     with tempfile.TemporaryDirectory(prefix="swinunet-perf-") as folder:
-        options = ["-q", "--no-deps", "--only-binary=:all:", _WHEEL, "-d", folder]
-        command = [sys.executable, "-m", "pip", "download", *options]
+        options = ("download", "-q", "--no-deps", "--only-binary=:all:", _WHEEL, "-d", folder)
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_FETCH_S)
+            run_module("pip", *options, check=True, capture_output=True, timeout=_FETCH_S)
         except (OSError, subprocess.SubprocessError):
             raise PerfAnalyzerError(f"pip could not download {_WHEEL}, which has perf_analyzer in it") from None
         (wheel,) = Path(folder).glob("*.whl")

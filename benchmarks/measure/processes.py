@@ -15,14 +15,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from swinunet.foundation.errors import SwinUNetError
+from swinunet.foundation.python_process import start_module
 
 _PR_SET_PDEATHSIG = 1
-_ROOT = Path(__file__).parents[3]  # the folder that holds the package
 _WORKERS = "swinunet.benchmarks.workers"
 
 Handler = Callable[..., dict[str, Any]]
@@ -36,12 +35,10 @@ class WorkerProcess:
     """A process that runs a module of `benchmarks/workers`; close it, or use it in a `with` block."""
 
     def __init__(self, worker: str) -> None:
-        # -P and PYTHONPATH: the package beside this file, whatever lies in the working directory.
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{_WORKERS}.{worker}", str(os.getpid())],
-            env={**os.environ, "PYTHONPATH": path},
+        self._process = start_module(
+            f"{_WORKERS}.{worker}",
+            str(os.getpid()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -79,8 +79,8 @@ def _server(url: str | None, repository: Path | None, options: ServerOptions) ->
     from swinunet.foundation.paths import default_repository
     from swinunet.serving import TritonServer
 
-    with TritonServer(repository or default_repository()) as ours:
-        yield ours.url, dataclasses.replace(options, headers=ours.restricted_headers)
+    with TritonServer(repository or default_repository(), private=True) as ours, ours.started_again_if_it_dies():
+        yield ours.url, dataclasses.replace(options, headers=ours.restricted_headers, why_gone=ours.why_gone)
 
 
 def _run(

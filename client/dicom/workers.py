@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.python_process import start_module
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -114,13 +114,12 @@ class _Worker:
     """One process; its standard input and output carry pickles of this software's own making."""
 
     def __init__(self) -> None:
-        importable = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "swinunet.client.dicom.workers"],
+        self._process = start_module(
+            "swinunet.client.dicom.workers",
+            environment={_MARK: "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": importable, _MARK: "1"},
         )
         atexit.register(self._process.kill)
 

@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from swinunet.foundation.errors import InputError, OutputError
 
 Actions = dict[tuple[int, ...], Callable[[Dataset, tuple[int, int]], None]]  # by (group, element)
 
+_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PROFILE = "dicomfields_2026c"  # edition of the table
 _KEY_BYTES = 32
 _MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
@@ -42,7 +44,11 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """Pseudonyms under one key. table: a CSV that says whose they are; it stays with the key, not with the results."""
+    """Pseudonyms under one key.
+
+    table: a CSV that says whose they are; it stays with the key, not with the results. A cell that a spreadsheet would
+    take for a formula begins with an apostrophe there.
+    """
 
     key: bytes
     table: Path
@@ -55,7 +61,7 @@ class Pseudonyms:
         """
         try:
             if not path.exists():
-                _append_private(path, secrets.token_hex(_KEY_BYTES) + "\n")
+                _create_private(path, secrets.token_hex(_KEY_BYTES) + "\n")
             mode, text = path.stat().st_mode, path.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot read the key ({type(error).__name__}); give another file") from None
@@ -127,11 +133,12 @@ class Pseudonyms:
             study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
             row += [str(header.get("PatientID") or ""), self.patient(header)]
             row += [study, self.uid(study), series, self.uid(series)]
-        _append_private(self.table, _line(_COLUMNS) if not self.table.exists() else "")
-        _append_private(self.table, _line(row))
+        if not self.table.exists():
+            _create_private(self.table, _line(_COLUMNS))
+        _append_private(self.table, _line([_no_formula(cell) for cell in row]))
 
     def _digest(self, kind: str, text: str) -> bytes:
-        return hmac.digest(self.key, f"{kind}\0{text}".encode(), hashlib.sha256)
+        return hmac.digest(self.key, f"{kind}\0{text}".encode(errors="surrogateescape"), hashlib.sha256)
 
     def _replace_uid(self, dataset: Dataset, tag: tuple[int, int]) -> None:
         if (element := dataset.get(tag)) is not None and element.value:
@@ -170,11 +177,34 @@ def _line(row: Sequence[str]) -> str:
     return text.getvalue()
 
 
+def _no_formula(cell: str) -> str:
+    """The cell with an apostrophe in front where a spreadsheet would compute it: a Patient ID `@SUM(...)`."""
+    return f"'{cell}" if cell.startswith(_FORMULA_BEGINS) else cell
+
+
+def _create_private(path: Path, text: str) -> None:
+    """Make a file that only its owner may read, whole at once; one that another process made meanwhile stays."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write ({error.strerror}); choose another key file") from None
+
+
 def _append_private(path: Path, text: str) -> None:
-    """Append to a file that only its owner may read, made if absent."""
+    """Append to a file that only its owner may read, in one write, so that two processes never mix their lines."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
     except OSError as error:
         raise OutputError(f"{path}: cannot write ({error.strerror}); choose another key file") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -62,7 +62,8 @@ class ServerOptions:
     headers: gRPC metadata for every call, as a gateway wants them; never printed. shared_memory: "auto" uses it with a
     server on a loopback address that allows it. in_flight: requests under way at most, budget_bytes: bytes of their
     images and answers at most; a job has one request under way in any case. max_message_bytes: the largest message
-    that everything between here and the server lets pass.
+    that everything between here and the server lets pass. why_gone: asked when a call fails; why the server will never
+    answer again, in one line, or None while it may.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -72,6 +73,7 @@ class ServerOptions:
     in_flight: int = 4  # one computes, the next are decoded and queued; more only cost memory
     budget_bytes: int = 64 * 2**20
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    why_gone: Callable[[], str | None] = field(default=lambda: None, repr=False)
 
 
 def parse_timeouts(texts: Sequence[str]) -> Timeouts:

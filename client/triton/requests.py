@@ -99,6 +99,8 @@ class Sender:
         """
 
         def heals(error: BaseException) -> bool:
+            if gone := self._connection.options.why_gone():
+                raise ServerError(gone)
             # Whatever went wrong with shared memory, say a restarted server that knows no region, gRPC heals.
             return can_heal(error) or (call.slot is not None and isinstance(error, InferenceServerException))
 

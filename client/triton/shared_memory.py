@@ -1,5 +1,8 @@
 """System shared memory between this process and a Triton on the same host: one region, cut into slots, never leaked.
 
+The server knows a region by a random name that nobody else is told: the name of its file, which every user of the
+machine can list, would be enough to have the server infer from it, or into it.
+
 A region is a file in /dev/shm that its owner keeps locked (flock). The kernel drops the lock however the owner ends, so
 the next job finds what a killed one left: a file of our name that nobody has locked.
 """
@@ -36,12 +39,15 @@ class SharedSlots:
         self.image_bytes, self.answer_bytes = image_bytes, answer_bytes
         self._client, self._slot_bytes = client, image_bytes + answer_bytes
         self._free, self._retired = list(range(count)), False
-        self.name, self._file = _create_locked()
+        self.name = f"{PREFIX}{secrets.token_hex(16)}"
+        self.path, self._file = _create_locked()
         self._memory: mmap.mmap | None = None
         try:
             os.posix_fallocate(self._file, 0, count * self._slot_bytes)  # a full /dev/shm says so here, not by SIGBUS
             self._memory = mmap.mmap(self._file, count * self._slot_bytes)
-            client.register_system_shared_memory(self.name, self.name, count * self._slot_bytes, client_timeout=_ASK_S)
+            client.register_system_shared_memory(
+                self.name, self.path.name, count * self._slot_bytes, client_timeout=_ASK_S
+            )
         except BaseException:
             self._unlink()
             raise
@@ -88,7 +94,7 @@ class SharedSlots:
             self._unlink()
 
     def _unlink(self) -> None:
-        (FOLDER / self.name).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         if self._memory is not None:
             self._memory.close()
             self._memory = None
@@ -102,19 +108,19 @@ def remove_orphans(client: grpcclient.InferenceServerClient) -> None:
     """
     for path in FOLDER.glob(f"{PREFIX}*"):
         _unlink_unless_locked(path)
-    for name in client.get_system_shared_memory_status(client_timeout=_ASK_S).regions:
-        if name.startswith(PREFIX) and not (FOLDER / name).exists():
+    for name, region in client.get_system_shared_memory_status(client_timeout=_ASK_S).regions.items():
+        if name.startswith(PREFIX) and not (FOLDER / region.key).exists():
             _unregister(client, name)
 
 
-def _create_locked() -> tuple[str, int]:
-    """Name and descriptor of a new region's file, locked before anybody could take it for an orphan."""
+def _create_locked() -> tuple[Path, int]:
+    """Path and descriptor of a new region's file, locked before anybody could take it for an orphan."""
     while True:
-        name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
-        file = os.open(FOLDER / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        path = FOLDER / f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
-            return name, file
+            return path, file
         os.close(file)  # another job's `remove_orphans` came between creation and lock
 
 

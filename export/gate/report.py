@@ -15,6 +15,7 @@ from swinunet.export.tolerances import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUM
 from swinunet.foundation.errors import ParityError
 from swinunet.foundation.files import write_whole
 from swinunet.foundation.tables import Table
+from swinunet.serving.checksums import sha256_of_served_files
 
 _JSON_KEYS = {"masks": "clinic"}
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
@@ -89,8 +90,12 @@ class Report:
             raise GateError("; ".join(parts), self)
 
     def write(self, folder: Path) -> None:
-        """Write both files into `folder`, which exists. Raises OutputError."""
-        write_whole(folder / GATE_JSON_FILE, (json.dumps(self.to_json(), indent=1) + "\n").encode())
+        """Write both files into `folder`, the version's, which is complete by now. Raises OutputError.
+
+        gate.json also has the SHA-256 of every file that can be served, which `serving` checks.
+        """
+        proof = {**self.to_json(), "sha256": sha256_of_served_files(folder)}
+        write_whole(folder / GATE_JSON_FILE, (json.dumps(proof, indent=1) + "\n").encode())
         write_whole(folder / GATE_MARKDOWN_FILE, self.markdown().encode())
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run_swinunet
-from swinunet.benchmarks.measure.plan import Plan, choose_engines
+from swinunet.benchmarks.inference.settings import BenchmarkSettings, choose_engines
 from tiny_version import tiny_cases, tiny_checkpoint, tiny_network
 
 from swinunet.export import engines
@@ -72,7 +72,7 @@ def test_the_benchmark_measures_it_and_the_help_names_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [each.title for each in choose_engines(NAME)] == ["PyTorch eager fp32", "ONNX reference fp32"]
-    assert Plan().engines[-1].key == NAME
+    assert BenchmarkSettings().engines[-1].key == NAME
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = run_swinunet(capfd, monkeypatch, "export", "--help")
     assert status == 0

@@ -1,4 +1,4 @@
-"""A real tritonserver: up when its canaries sing, one line when it cannot start, and nothing left whatever happens."""
+"""A real tritonserver: up when its canaries are answered, else one line, and nothing left whatever happens."""
 
 from __future__ import annotations
 

@@ -88,8 +88,11 @@ BROKEN = {
 def test_a_failed_start_says_why_in_one_line_and_leaves_nothing(small_repository: Path, how: str) -> None:
     damage, reason = BROKEN[how]
     damage(small_repository / "small")
+    lines: list[str] = []
     with pytest.raises(ServingError, match=reason) as caught:
-        TritonServer(small_repository, start_timeout=60).start()
+        TritonServer(small_repository, start_timeout=60, log=lines.append).start()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    assert all("\n" not in line and "At: " not in line for line in errors)  # no traceback of Triton's before ours
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
 

@@ -19,7 +19,7 @@ FLOORS["evaluation"] = {"foundation", "imaging", "training", "client", "export"}
 FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples"}
 FLOORS["cli"] = FLOORS.keys() - {"cli"}
 FLOORS["demo"] = {"samples", "cli"}
-FLOORS[""] = {"cli"}  # swinunet/ itself: `python -m swinunet`
+FLOORS[""] = {"cli", "foundation"}  # swinunet/ itself: `python -m swinunet`
 WITHOUT_TORCH = {"foundation", "imaging", "samples", "client", "serving", "cli"}
 
 

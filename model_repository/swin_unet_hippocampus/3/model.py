@@ -14,6 +14,8 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +25,10 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+# Before either engine is imported: neither may report its use to its maker (swinunet/foundation/telemetry.py).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 _USED = b"used_dltensor"  # a capsule keeps the pointer, so it must outlive them all
 _set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
@@ -64,7 +70,11 @@ class TritonPythonModel:
         self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
         name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
         path = _graph(Path(args["model_repository"], args["model_version"]), name, precision)
-        self._run, description = _LOADERS[name](path, precision, int(threads))
+        try:
+            self._run, description = _LOADERS[name](path, precision, int(threads))
+        except Exception as error:  # each engine raises what it likes on a damaged graph
+            reason = " ".join(str(error).split())[-200:]
+            raise pb_utils.TritonModelException(f"{path} cannot be loaded by {name} ({reason})") from None
         self._at_once = max(1, _PIXELS_AT_ONCE // (self._shape[1] * self._shape[2]))
         for batch in {1, min(self._at_once, config["max_batch_size"])}:
             self._run(np.zeros((batch, *self._shape), np.float16))  # a first run allocates; no caller should wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
 import shutil
 import subprocess
@@ -209,3 +210,68 @@ def test_a_key_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="cannot write") as caught:
         Pseudonyms.from_file(tmp_path / "missing" / "key")
     assert os.linesep not in str(caught.value)
+
+
+MAKE_KEY = """
+import sys, time
+from pathlib import Path
+from swinunet.client.results.deidentify import Pseudonyms
+print("ready", flush=True)
+sys.stdin.readline()
+print(Pseudonyms.from_file(Path(sys.argv[1])).key.hex(), flush=True)
+"""
+
+
+def test_processes_that_start_at_the_same_moment_have_one_key(tmp_path: Path) -> None:
+    """Six of them, in several rounds: the one that was first made it, whole, and all read that."""
+    for attempt in range(3):
+        path = tmp_path / f"key{attempt}"
+        command = [sys.executable, "-c", MAKE_KEY, str(path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started = [subprocess.Popen(command, **pipes) for _ in range(6)]  # type: ignore[call-overload]
+        for each in started:
+            assert each.stdout.readline() == "ready\n"
+        for each in started:
+            each.stdin.write("\n")
+            each.stdin.flush()
+        keys = {each.communicate(timeout=60)[0].strip() for each in started}
+        assert keys == {path.read_text().strip()}
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert {each.name for each in tmp_path.iterdir()} == {"key0", "key1", "key2"}
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes it between our look and our making it."""
+    path = tmp_path / "key"
+    theirs = "ab" * 32
+    exists = Path.exists
+
+    def then_made(looked_at: Path, **options: bool) -> bool:
+        found = exists(looked_at, **options)
+        if looked_at == path and not found:
+            path.touch(0o600)
+            path.write_text(theirs)
+        return found
+
+    monkeypatch.setattr(Path, "exists", then_made)
+    assert Pseudonyms.from_file(path).key.hex() == theirs
+
+
+@pytest.mark.parametrize("patient", ["=1+1", "@SUM(A1:A9)", "+49 123", "-5", "\t=1", "plain", "7-8"])
+def test_a_spreadsheet_computes_nothing_of_the_table(tmp_path: Path, patient: str) -> None:
+    pseudonyms = Pseudonyms.from_file(tmp_path / "key")
+    header = Dataset()
+    header.PatientID, header.StudyInstanceUID, header.SeriesInstanceUID = patient, "1.2.3", "1.2.3.4"
+    pseudonyms.record("case-1", tmp_path / "input", header)
+    pseudonyms.record("case-2", tmp_path / "input", header)
+    rows = list(csv.DictReader(io.StringIO(pseudonyms.table.read_text(newline=""), newline="")))
+    assert [row["result"] for row in rows] == ["case-1", "case-2"]
+    expected = patient if patient in ("plain", "7-8") else f"'{patient}"
+    assert [row["patient_id"] for row in rows] == [expected] * 2
+
+
+def test_an_input_whose_path_is_no_utf8_is_recorded(tmp_path: Path) -> None:
+    pseudonyms = Pseudonyms.from_file(tmp_path / "key")
+    pseudonyms.record("case-1", tmp_path / os.fsdecode(b"Mod\xe8le"), None)
+    assert b"Mod\xe8le" in pseudonyms.table.read_bytes()
+    assert pseudonyms.case(tmp_path / os.fsdecode(b"Mod\xe8le")).startswith("case-")
