@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from command_line import run_swinunet
-from swinunet.benchmarks.inference.settings import BenchmarkSettings, choose_engines
 from tiny_version import tiny_cases, tiny_checkpoint, tiny_network
 
+from swinunet.benchmarks.inference.settings import BenchmarkSettings, choose_engines
 from swinunet.export import engines
 from swinunet.export.engines import registry
 from swinunet.export.graph.onnx_graph import export_onnx

@@ -66,8 +66,8 @@ def draw_mutants(path: str, most: int, seed: str) -> tuple[list[Mutant], int]:
     """At most `most` mutants of a file, in the order of their lines, and how many changes the operators make in all.
 
     Left out are code that does not compile, changes of annotations, sizes of letters and lines in pictures, and those
-    of `strict=True` in `zip`, which is for mistakes in the code and not in what it is given. The same seed and file give
-    the same mutants.
+    of `strict=True` in `zip`, which is for mistakes in the code and not in what it is given. The same seed and file
+    give the same mutants.
     """
     source = Path(path).read_text()
     tree = ast.parse(source)
