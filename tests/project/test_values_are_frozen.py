@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("imaging", "client/results", "training/metrics")
+FOLDERS = ("imaging", "client/results", "training/metrics", "export/gate")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
