@@ -1,4 +1,4 @@
-"""A real tritonserver: up when its canaries are answered, one line when it cannot start, and nothing left."""
+"""A real tritonserver: up when its canaries are answered, else one line, and nothing left whatever happens."""
 
 from __future__ import annotations
 
