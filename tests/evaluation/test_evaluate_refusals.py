@@ -87,7 +87,7 @@ def test_choices_that_are_not_there(msd: Path, tmp_path: Path, run: Run) -> None
     refused(run(masks, msd, "-o", out, "--split", split, "--cases", "c01"), "--cases names 'c01'; the 1 validation")
     refused(run(masks, msd), "add -o FOLDER")
     (tmp_path / "file").touch()
-    refused(run(masks, msd, "-o", tmp_path / "file" / "out"), "cannot write here (Not a directory)")
+    refused(run(masks, msd, "-o", tmp_path / "file" / "out"), "cannot write (Not a directory)")
 
 
 def test_models_that_are_none(msd: Path, repository: Path, tmp_path: Path, run: Run) -> None:

@@ -76,7 +76,7 @@ REFUSED: dict[Callable[[Path], list[str]], str] = {
     unknown_recipe: "--recipe makes its own model",
     no_batch: "--batches is '0,1'; expected numbers from 1 to 64",
     not_labelled: "nowhere",
-    output_is_a_file: "cannot write here (File exists); choose another folder",
+    output_is_a_file: "cannot write (File exists); choose another folder",
 }
 
 
