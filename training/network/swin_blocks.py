@@ -1,7 +1,7 @@
 """The parts of a Swin-UNet: windows, window attention, the Swin block, patch merging and patch expanding.
 
 Features are tokens, [B, H * W, C], row-major, from the patch embedding to the logits. H and W are fixed when a module
-is built, and B stays symbolic, so an exported graph is right at every batch, not only at the traced one.
+is built and B is never computed in Python, so an exported graph is right at every batch, not only at the traced one.
 
 Papers: Swin Transformer (Liu et al., arXiv 2103.14030) and Swin-Unet (Cao et al., arXiv 2105.05537).
 """
@@ -9,7 +9,6 @@ Papers: Swin Transformer (Liu et al., arXiv 2103.14030) and Swin-Unet (Cao et al
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 MASKED = -100.0  # added to masked attention logits: far enough for softmax, and safe in FP16
@@ -18,21 +17,25 @@ MASKED = -100.0  # added to masked attention logits: far enough for softmax, and
 def window_partition(features: Tensor, window_size: int, resolution: tuple[int, int]) -> Tensor:
     """Cut a map into windows.
 
-    features: [B, H * W, C]; resolution: (H, W), multiples of `window_size`.
+    features: [B, H * W, C], or any view of the same elements; resolution: (H, W), multiples of `window_size`.
     Returns [B * windows, window_size ** 2, C], windows in row-major order.
     """
-    rows, columns = (side // window_size for side in resolution)
-    return rearrange(features, "b (h i w j) c -> (b h w) (i j) c", h=rows, w=columns, i=window_size, j=window_size)
+    height, width = resolution
+    ws, channels = window_size, features.shape[-1]
+    tiles = features.view(-1, height // ws, ws, width // ws, ws, channels)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, ws * ws, channels)
 
 
 def window_reverse(windows: Tensor, window_size: int, resolution: tuple[int, int]) -> Tensor:
     """Put windows together again: the inverse of `window_partition`.
 
-    windows: [B * windows, window_size ** 2, C]; resolution: (H, W) of the result.
+    windows: [B * windows, window_size ** 2, C], or any view of the same elements; resolution: (H, W) of the result.
     Returns [B, H * W, C].
     """
-    rows, columns = (side // window_size for side in resolution)
-    return rearrange(windows, "(b h w) (i j) c -> b (h i w j) c", h=rows, w=columns, i=window_size, j=window_size)
+    height, width = resolution
+    ws, channels = window_size, windows.shape[-1]
+    tiles = windows.view(-1, height // ws, width // ws, ws, ws, channels)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height * width, channels)
 
 
 def relative_position_index(window_size: int) -> Tensor:
@@ -58,7 +61,7 @@ def shift_mask(resolution: tuple[int, int], window_size: int, shift_size: int) -
     """
     rows, columns = (_shifted_regions(length, window_size, shift_size) for length in resolution)
     region = (3 * rows[:, None] + columns[None, :]).to(torch.float32)
-    region = window_partition(region.view(1, -1, 1), window_size, resolution).squeeze(-1)  # windows, N
+    region = window_partition(region[None, :, :, None], window_size, resolution).squeeze(-1)  # windows, N
     return torch.where(region[:, :, None] == region[:, None, :], 0.0, MASKED)
 
 
@@ -202,6 +205,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, *, dim: int, resolution: tuple[int, int]) -> None:
         super().__init__()
+        self.dim = dim
         self.resolution = resolution
         self.norm = nn.LayerNorm(4 * dim)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
@@ -209,9 +213,9 @@ class PatchMerging(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """features: [B, H * W, C]. Returns [B, H / 2 * W / 2, 2 * C]."""
         height, width = (side // 2 for side in self.resolution)
-        # Of each square, the column counts before the row: the order that published weights expect.
-        squares = rearrange(features, "b (h i w j) c -> b (h w) (j i c)", h=height, w=width, i=2, j=2)
-        return self.reduction(self.norm(squares))
+        quads = features.view(-1, height, 2, width, 2, self.dim)
+        quads = quads.permute(0, 1, 3, 4, 2, 5)  # B, H / 2, W / 2, column, row, C: the order published weights expect
+        return self.reduction(self.norm(quads.reshape(-1, height * width, 4 * self.dim)))
 
 
 class PatchExpand(nn.Module):
@@ -224,16 +228,15 @@ class PatchExpand(nn.Module):
         super().__init__()
         self.scale = scale
         self.out_dim = out_dim
-        self.resolution = resolution
+        self.tokens = resolution[0] * resolution[1] * scale**2
+        self.out_resolution = (resolution[0] * scale, resolution[1] * scale)
         self.expand = nn.Linear(dim, scale**2 * out_dim, bias=False)
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """features: [B, H * W, dim]. Returns [B, scale * H * scale * W, out_dim]."""
-        height, width = self.resolution
-        patches = self.patches(features)
-        return rearrange(patches, "b (h w i j) c -> b (h i w j) c", h=height, w=width, i=self.scale, j=self.scale)
+        return window_reverse(self.patches(features), self.scale, self.out_resolution)
 
     def patches(self, features: Tensor) -> Tensor:
         """The new tokens still in the order of those they came from: [B, H * W * scale ** 2, out_dim]."""
-        return self.norm(rearrange(self.expand(features), "b n (p c) -> b (n p) c", c=self.out_dim))
+        return self.norm(self.expand(features).view(-1, self.tokens, self.out_dim))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -24,7 +23,7 @@ class SwinUNetConfig:
 
     input_size: (H, W) in pixels.
     in_channels: neighbouring slices, or modalities.
-    num_classes: the background included.
+    num_classes: K, the background included.
     patch_size: pixels a side that become one token.
     embed_dim: channels of a token in the first stage; they double with each stage.
     depths, num_heads: blocks and attention heads of each stage, the bottleneck last; the decoder mirrors them.
@@ -205,7 +204,7 @@ class SwinUNet(nn.Module):
         self.head.reset_parameters()
 
     def forward(self, image: Tensor, recompute: bool = False) -> Tensor:
-        """image: float32 [B, C, H, W]. Returns logits [B, classes, H, W].
+        """image: float32 [B, C, H, W]. Returns logits [B, K, H, W].
 
         recompute: as in `decoded`.
         Raises InputError if C, H or W are not those of the configuration.
@@ -231,11 +230,12 @@ class SwinUNet(nn.Module):
         return stages or [features]
 
     def logits(self, features: Tensor) -> Tensor:
-        """features: the last decoder stage's, [B, H / patch * W / patch, embed_dim]. Returns [B, classes, H, W]."""
+        """features: the last decoder stage's, [B, H / patch * W / patch, embed_dim]. Returns [B, K, H, W]."""
         patch, height, width = self.config.patch_size, *self.config.resolution(0)
-        # Tokens become pixels after the head, in one move with the turn to the front: fewer numbers than before it.
-        logits = self.head(self.final_expand.patches(self.norm_up(features)))  # B, tokens, classes
-        return rearrange(logits, "b (h w i j) classes -> b classes (h i) (w j)", h=height, w=width, i=patch, j=patch)
+        # Tokens become pixels after the head, in one move with the turn to the front: K numbers move, not embed_dim.
+        logits = self.head(self.final_expand.patches(self.norm_up(features)))  # B, H * W, K
+        logits = logits.view(-1, height, width, patch, patch, self.config.num_classes).permute(0, 5, 1, 3, 2, 4)
+        return logits.reshape(-1, self.config.num_classes, *self.config.input_size)
 
 
 def _initialise(module: nn.Module) -> None:
