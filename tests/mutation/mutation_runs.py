@@ -124,7 +124,7 @@ class _Fast:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         slow = {"triton", "tritonserver", "small_triton", "nothing_left"}
         items[:] = [item for item in items if not slow & set(getattr(item, "fixturenames", ()))]
-        lengthy = ("memory", "matplotlib_state", "processes_that_start")
+        lengthy = ("peak_memory", "matplotlib_state", "processes_that_start")
         items[:] = [item for item in items if not any(each in item.nodeid for each in lengthy)]
 
 
