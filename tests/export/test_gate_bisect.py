@@ -122,6 +122,16 @@ def test_a_layer_that_drifts_by_its_operation_has_no_constant_to_blame(reference
     assert str(found).endswith("(allowed 0.001)")
 
 
+def test_a_constant_that_only_one_graph_has_is_not_blamed(reference: Path, tmp_path: Path) -> None:
+    suspect = graph(tmp_path, "suspect", np.float32([2.1]))
+    model = onnx.load(str(suspect))
+    model.graph.initializer[0].name = model.graph.node[1].input[1] = "renamed"
+    onnx.save(model, str(suspect))
+    found = first_drift(reference, suspect, FP32, IMAGE)
+    assert found is not None
+    assert (found.node, found.weights) == ("node_scale", ())
+
+
 def test_layers_that_only_one_graph_has_or_of_another_shape_are_not_compared(reference: Path, tmp_path: Path) -> None:
     renamed = graph(tmp_path, "renamed", shift=np.float32([9]), last="other")
     assert first_drift(reference, renamed, FP32, IMAGE) is None

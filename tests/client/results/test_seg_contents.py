@@ -1,0 +1,204 @@
+"""What DICOM SEG and SR say beside the mask, and the word for each difference that is found on reading back."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from result_samples import SEGMENTS, blobs, classic_series, identity_of
+
+from swinunet.client.dicom.source_images import SourceImages
+from swinunet.client.results.dicom_seg_writer import write_seg
+from swinunet.client.results.dicom_sr_writer import write_sr
+from swinunet.client.results.quality import judge_quality
+from swinunet.client.results.seg_frames import MaskFrames
+from swinunet.client.results.seg_readback import verify_seg
+from swinunet.client.segments import measure
+from swinunet.foundation.errors import OutputError
+
+SHAPE = (12, 10, 6)
+
+
+def series() -> list[Dataset]:
+    return classic_series("oblique", SHAPE, (0.9, 0.8, 1.2))
+
+
+def seg_of(path: Path, mask: np.ndarray, headers: list[Dataset], **said: str) -> pydicom.Dataset:
+    source = SourceImages.of_slices(headers)
+    description = {"series_description": "Hippocampus (AI)", **said}
+    write_seg(path, mask, SEGMENTS, source, identity_of(source), **description)  # type: ignore[arg-type]
+    return pydicom.dcmread(path)
+
+
+def test_a_seg_says_who_made_it_and_what_it_is_called(tmp_path: Path) -> None:
+    seg = seg_of(tmp_path / "seg.dcm", blobs(SHAPE, 1), series(), series_description="x" * 70)
+    assert (seg.SeriesNumber, seg.InstanceNumber) == (1004, 1)
+    assert (seg.Manufacturer, seg.ManufacturerModelName) == ("Swin-UNet project", "swinunet")
+    assert seg.SoftwareVersions == version("swinunet")
+    assert seg.DeviceSerialNumber == "5e" * 8
+    assert (seg.ContentLabel, seg.ContentDescription) == ("HIPPOCAMPUS", "Model hippocampus, version 3")
+    assert seg.SeriesDescription == "x" * 64
+    assert (seg.Rows, seg.Columns) == (10, 12)
+    item = seg.SegmentSequence[1]
+    assert (item.SegmentNumber, item.SegmentAlgorithmType) == (2, "AUTOMATIC")
+    assert item.TrackingID == "hippocampus: Left posterior hippocampus"
+    assert item.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "91723000"
+    algorithm = item.SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
+    assert algorithm.AlgorithmSource == "Swin-UNet project"
+    organizations = [each.DimensionOrganizationUID for each in seg.DimensionOrganizationSequence]
+    assert {each.DimensionOrganizationUID for each in seg.DimensionIndexSequence} == set(organizations)
+
+
+def test_nothing_found_lies_on_the_middle_slice(tmp_path: Path) -> None:
+    headers = series()
+    seg = seg_of(tmp_path / "seg.dcm", np.zeros(SHAPE, np.uint8), headers)
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        at_mm = [float(value) for value in frame.PlanePositionSequence[0].ImagePositionPatient]
+        assert at_mm == pytest.approx([float(value) for value in headers[3].ImagePositionPatient], abs=1e-6)
+
+
+def test_a_source_without_a_series_number_counts_as_zero(tmp_path: Path) -> None:
+    headers = series()
+    for header in headers:
+        del header.SeriesNumber
+    assert seg_of(tmp_path / "seg.dcm", blobs(SHAPE, 1), headers).SeriesNumber == 1000
+
+
+def test_segments_of_a_seg_are_numbered_without_a_gap() -> None:
+    source = SourceImages.of_slices(series())
+    for segments in (SEGMENTS[1:], (SEGMENTS[0], SEGMENTS[2]), SEGMENTS[::-1]):
+        with pytest.raises(OutputError, match="segment numbers must run from 1 upwards without a gap"):
+            MaskFrames(np.zeros(SHAPE, np.uint8), segments, source)
+
+
+def test_frames_are_cut_and_counted_by_segment() -> None:
+    mask, source = blobs(SHAPE, 3), SourceImages.of_slices(series())
+    frames = MaskFrames(mask, SEGMENTS, source)
+    assert frames.shape == (10, 12)
+    assert frames.voxels.shape == (6, 4)
+    outline = frames.outline()
+    assert (outline.shape, outline.dtype) == ((6, 1, 8), np.uint8)
+    assert not outline[:, :, 4:].any()
+    for k in range(6):
+        np.testing.assert_array_equal(frames.frame((k, None)), mask[:, :, k].T)
+        for number in range(1, 5):
+            inside = number == mask[:, :, k].T
+            np.testing.assert_array_equal(frames.frame((k, number)), inside)
+            assert frames.voxels[k, number - 1] == inside.sum()
+            assert outline[k, 0, number - 1] == (number if inside.any() else 0)
+    assert frames.digest() == hashlib.sha256(mask.transpose(2, 1, 0).tobytes()).hexdigest()
+
+
+def rows(seg: Dataset) -> None:
+    seg.Rows, seg.Columns = 12, 10
+
+
+def segments(seg: Dataset) -> None:
+    del seg.SegmentSequence[3]
+
+
+def label(seg: Dataset) -> None:
+    seg.SegmentSequence[1].SegmentLabel = "Liver"
+
+
+def spacing(seg: Dataset) -> None:
+    seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [0.8, 0.90001]
+
+
+def orientation(seg: Dataset) -> None:
+    plane = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    plane.ImageOrientationPatient = [-value for value in plane.ImageOrientationPatient]
+
+
+def moved(seg: Dataset) -> None:
+    plane = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
+    x, y, z = map(float, plane.ImagePositionPatient)
+    plane.ImagePositionPatient = [x - 0.0002, y, z]
+
+
+def nudged(seg: Dataset) -> None:
+    plane = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
+    x, y, z = map(float, plane.ImagePositionPatient)
+    plane.ImagePositionPatient = [x - 0.00005, y, z]
+
+
+def elsewhere(seg: Dataset) -> None:
+    frame = seg.PerFrameFunctionalGroupsSequence[0]
+    frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+
+def twice(seg: Dataset) -> None:
+    first, second = seg.PerFrameFunctionalGroupsSequence[:2]
+    for name in ("DerivationImageSequence", "PlanePositionSequence", "SegmentIdentificationSequence"):
+        setattr(second, name, getattr(first, name))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (rows, "found 12 rows and 10 columns, expected (10, 12)"),
+        (segments, "found 3 segments, expected 4"),
+        (label, "segment 2 is not 'Left posterior hippocampus' with codes ['5366008', '7771000', '255551008']"),
+        (orientation, "its orientation is not the source's"),
+        (spacing, "its pixel spacing is not the source's"),
+        (moved, "a frame lies 0.0002 mm from its source image"),
+        (elsewhere, "a frame refers to an image that is not in the source series"),
+        (twice, "two frames are of one slice and segment"),
+    ],
+)
+def test_what_differs_in_a_seg_is_named(tmp_path: Path, change, says: str) -> None:
+    headers, mask, path = series(), blobs(SHAPE, 6), tmp_path / "seg.dcm"
+    seg, source = seg_of(path, mask, headers), SourceImages.of_slices(headers)
+    change(seg)
+    seg.save_as(path)
+    with pytest.raises(OutputError) as caught:
+        verify_seg(path, MaskFrames(mask, SEGMENTS, source), source, "other.dcm")
+    assert str(caught.value) == (f"other.dcm: the DICOM SEG does not read back as the mask: {says}; do not use it")
+
+
+def test_a_position_within_the_tolerance_is_the_sources(tmp_path: Path) -> None:
+    headers, mask, path = series(), blobs(SHAPE, 6), tmp_path / "seg.dcm"
+    seg, source = seg_of(path, mask, headers), SourceImages.of_slices(headers)
+    nudged(seg)
+    seg.save_as(path)
+    verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
+
+
+def test_a_frame_that_is_missing_counts_its_voxels(tmp_path: Path) -> None:
+    headers, mask, path = series(), np.zeros(SHAPE, np.uint8), tmp_path / "seg.dcm"
+    mask[:3, 0, 1], mask[5, 5, 2] = 1, 2
+    seg_of(path, mask, headers)
+    meant = mask.copy()
+    meant[:7, 0, 4] = 3
+    source = SourceImages.of_slices(headers)
+    with pytest.raises(OutputError, match=r"seg\.dcm: .*: 7 voxels differ; do not use it"):
+        verify_seg(path, MaskFrames(meant, SEGMENTS, source), source)
+
+
+def test_an_sr_says_who_made_it_and_of_which_series(tmp_path: Path) -> None:
+    headers, mask = series(), blobs(SHAPE, 2)
+    source = SourceImages.of_slices(headers)
+    identity, measurements = identity_of(source, restore="labels"), measure(mask, SEGMENTS, 0.0012345)
+    qualities = judge_quality(mask, measurements, [])
+    seg = write_seg(tmp_path / "seg.dcm", mask, SEGMENTS, source, identity, series_description="SEG")
+    write_sr(tmp_path / "sr.dcm", measurements, qualities, seg, source, identity, series_description="y" * 70)
+    sr = pydicom.dcmread(tmp_path / "sr.dcm")
+    assert (sr.SeriesNumber, sr.InstanceNumber, sr.SeriesDescription) == (1005, 1, "y" * 64)
+    assert (sr.Manufacturer, sr.ManufacturerModelName) == ("Swin-UNet project", "swinunet")
+    assert (sr.SoftwareVersions, sr.DeviceSerialNumber) == (version("swinunet"), "5e" * 8)
+    assert (sr.CompletionFlag, sr.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    assert sr.StudyInstanceUID == headers[0].StudyInstanceUID
+    schemes = {each.CodingSchemeDesignator: each for each in sr.CodingSchemeIdentificationSequence}
+    private = schemes["99SWINUNET"]
+    assert private.CodingSchemeName == "swinunet quality flags"
+    assert private.CodingSchemeResponsibleOrganization == "Swin-UNet project"
+    text = sr.to_json()
+    assert str(headers[0].SeriesInstanceUID) in text
+    numbers = [f"{round(each.volume_ml, 4)}" for each in measurements]
+    assert all(f'"{number}"' in text or number in text for number in numbers)
