@@ -57,11 +57,11 @@ TARGETS = (
         "results",
         ("client/segments.py", "client/results/[!o]*.py", "client/results/o[!v]*.py"),
         (
-            *(f"tests/client/results/test_{name}.py" for name in ("seg", "sr", "result_rules", "segments")),
-            "tests/client/results/test_results*.py",
+            "tests/client/results/test_[pqs]*.py",
+            "tests/client/results/test_result*.py",
             _FROZEN,
         ),
-        _DICOM,
+        (*_DICOM, "torch"),
     ),
     Target(
         "metrics",
