@@ -89,7 +89,7 @@ def test_the_bound_of_float32_is_a_thousandth(reference: Path, tmp_path: Path, s
     assert (first_drift(reference, suspect, FP32, IMAGE) is not None) is drifts
 
 
-@pytest.mark.parametrize(("share", "drifts"), [(0.24, False), (0.26, True)])
+@pytest.mark.parametrize(("share", "drifts"), [(0.24, False), (0.25, False), (0.26, True)])
 def test_the_bound_of_int8_is_a_quarter(reference: Path, tmp_path: Path, share: float, drifts: bool) -> None:
     suspect = graph(tmp_path, "suspect", np.float32([2 * (1 + share)]))
     assert (first_drift(reference, suspect, INT8, IMAGE) is not None) is drifts
@@ -144,6 +144,28 @@ def test_a_graph_for_openvino_is_run_there(reference: Path, tmp_path: Path) -> N
     assert found is not None
     assert (found.node, found.tensor, found.weights) == ("node_scale", "scaled", ("scale",))
     assert found.found == pytest.approx(0.05, rel=1e-5)
+
+
+def test_a_layer_of_several_outputs_is_compared_by_the_first(tmp_path: Path) -> None:
+    """A layer normalisation also gives mean and deviation, which its scale does not change."""
+
+    def normalised(name: str, scale: float) -> Path:
+        nodes = [
+            helper.make_node("Cast", ["image"], ["x"], to=TensorProto.FLOAT),
+            helper.make_node("LayerNormalization", ["x", "scale"], ["y", "mean", "deviation"], "node_norm", axis=-1),
+        ]
+        outputs = [helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in ("y", "mean", "deviation")]
+        inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT16, ["batch", 1, 2, 2])]
+        constants = [numpy_helper.from_array(np.full(2, scale, np.float32), "scale")]
+        made = helper.make_graph(nodes, "made", inputs, outputs, constants)
+        path = tmp_path / f"{name}.onnx"
+        onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+        return path
+
+    found = first_drift(normalised("reference", 1.0), normalised("suspect", 1.05), FP32, IMAGE)
+    assert found is not None
+    assert (found.node, found.tensor, found.weights) == ("node_norm", "y", ("scale",))
+    assert found.found == pytest.approx(0.05, rel=1e-4)
 
 
 def test_several_constants_are_named_together() -> None:
