@@ -122,12 +122,6 @@ def moved(seg: Dataset) -> None:
     plane.ImagePositionPatient = [x - 0.0002, y, z]
 
 
-def nudged(seg: Dataset) -> None:
-    plane = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
-    x, y, z = map(float, plane.ImagePositionPatient)
-    plane.ImagePositionPatient = [x - 0.00005, y, z]
-
-
 def elsewhere(seg: Dataset) -> None:
     frame = seg.PerFrameFunctionalGroupsSequence[0]
     frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID = "1.2.3"
@@ -162,12 +156,21 @@ def test_what_differs_in_a_seg_is_named(tmp_path: Path, change, says: str) -> No
     assert str(caught.value) == (f"other.dcm: the DICOM SEG does not read back as the mask: {says}; do not use it")
 
 
-def test_a_position_within_the_tolerance_is_the_sources(tmp_path: Path) -> None:
+def test_a_position_may_be_a_ten_thousandth_of_a_mm_off_and_no_more(tmp_path: Path) -> None:
     headers, mask, path = series(), blobs(SHAPE, 6), tmp_path / "seg.dcm"
+    for k, header in enumerate(headers):
+        header.ImagePositionPatient = [0, 0, 1.2 * k]
+        header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     seg, source = seg_of(path, mask, headers), SourceImages.of_slices(headers)
-    nudged(seg)
-    seg.save_as(path)
-    verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
+    for x_mm, says in (("0.0001", None), ("-0.0001", None), ("0.00011", "a frame lies 0.0001 mm from its source")):
+        for frame in seg.PerFrameFunctionalGroupsSequence:
+            frame.PlanePositionSequence[0].ImagePositionPatient[0] = x_mm
+        seg.save_as(path)
+        if says is None:
+            verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
+        else:
+            with pytest.raises(OutputError, match=says):
+                verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
 
 
 def test_a_frame_that_is_missing_counts_its_voxels(tmp_path: Path) -> None:
