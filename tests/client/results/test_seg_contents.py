@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from result_samples import SEGMENTS, blobs, classic_series, identity_of
+from result_samples import LABELS, SEGMENTS, SPEC, blobs, classic_series, identity_of
 
 from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.dicom_seg_writer import write_seg
@@ -18,7 +19,7 @@ from swinunet.client.results.dicom_sr_writer import write_sr
 from swinunet.client.results.quality import judge_quality
 from swinunet.client.results.seg_frames import MaskFrames
 from swinunet.client.results.seg_readback import verify_seg
-from swinunet.client.segments import measure
+from swinunet.client.segments import make_segments, measure
 from swinunet.foundation.errors import OutputError
 
 SHAPE = (12, 10, 6)
@@ -53,6 +54,40 @@ def test_a_seg_says_who_made_it_and_what_it_is_called(tmp_path: Path) -> None:
     assert algorithm.AlgorithmSource == "Swin-UNet project"
     organizations = [each.DimensionOrganizationUID for each in seg.DimensionOrganizationSequence]
     assert {each.DimensionOrganizationUID for each in seg.DimensionIndexSequence} == set(organizations)
+
+
+def test_long_names_are_cut_to_what_dicom_allows(tmp_path: Path) -> None:
+    """PS3.5 6.2: 16 characters of a Code String, 64 of a Long String or a label."""
+    headers, mask, path = series(), blobs(SHAPE, 1, values=1), tmp_path / "seg.dcm"
+    source, name = SourceImages.of_slices(headers), "Liver-2_" * 8
+    identity = dataclasses.replace(identity_of(source), spec=dataclasses.replace(SPEC, name=name))
+    segments = make_segments([dataclasses.replace(LABELS[0], name="l" * 70)])
+    write_seg(path, mask, segments, source, identity, series_description="")
+    seg = pydicom.dcmread(path)
+    assert seg.ContentLabel == "LIVER_2_LIVER_2"
+    assert seg.ContentDescription == f"Model {name}"[:64]
+    (segment,) = seg.SegmentSequence
+    assert segment.SegmentLabel == "L" + "l" * 63
+    assert segment.TrackingID == name
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("liver_tumor_seg_v2", "LIVER_TUMOR_SEG"),
+        ("3d-heart", "M3D_HEART"),
+        ("_x", "M_X"),
+        ("---", "M"),
+        ("sixteen_letters_x", "SIXTEEN_LETTERS"),
+        ("sixteen_letter16", "SIXTEEN_LETTER16"),
+    ],
+)
+def test_whatever_a_model_is_called_its_seg_can_be_made(tmp_path: Path, name: str, code: str) -> None:
+    """highdicom takes no code that begins with a digit or ends with an underscore."""
+    source, path = SourceImages.of_slices(series()), tmp_path / "seg.dcm"
+    identity = dataclasses.replace(identity_of(source), spec=dataclasses.replace(SPEC, name=name))
+    write_seg(path, blobs(SHAPE, 1), SEGMENTS, source, identity, series_description="")
+    assert pydicom.dcmread(path).ContentLabel == code
 
 
 def test_nothing_found_lies_on_the_middle_slice(tmp_path: Path) -> None:
