@@ -191,6 +191,34 @@ def test_what_differs_in_a_seg_is_named(tmp_path: Path, change, says: str) -> No
     assert str(caught.value) == (f"other.dcm: the DICOM SEG does not read back as the mask: {says}; do not use it")
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "tilt", "says"),
+    [
+        ("0.9000001", 0.0, None),
+        ("0.900002", 0.0, "its pixel spacing is not the source's"),
+        ("0.9", 0.000005, None),
+        ("0.9", 0.00002, "its orientation is not the source's"),
+        ("0.9", 0.5, "its orientation is not the source's"),
+    ],
+)
+def test_spacing_and_orientation_may_differ_by_rounding_alone(
+    tmp_path: Path, spacing_mm: str, tilt: float, says: str | None
+) -> None:
+    headers, mask, path = series(), blobs(SHAPE, 6), tmp_path / "seg.dcm"
+    for k, header in enumerate(headers):
+        header.ImagePositionPatient, header.ImageOrientationPatient = [0, 0, 1.2 * k], [1, 0, 0, 0, 1, 0]
+    seg, source = seg_of(path, mask, headers), SourceImages.of_slices(headers)
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence[0].PixelSpacing = ["0.8", spacing_mm]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, tilt, 0, 1, 0]
+    seg.save_as(path)
+    if says is None:
+        verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
+    else:
+        with pytest.raises(OutputError, match=says):
+            verify_seg(path, MaskFrames(mask, SEGMENTS, source), source)
+
+
 def test_a_position_may_be_a_ten_thousandth_of_a_mm_off_and_no_more(tmp_path: Path) -> None:
     headers, mask, path = series(), blobs(SHAPE, 6), tmp_path / "seg.dcm"
     for k, header in enumerate(headers):
