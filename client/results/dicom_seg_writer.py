@@ -182,5 +182,6 @@ def _refer_to_source(seg: Segmentation, source: SourceImages) -> None:
 
 
 def _code_string(text: str) -> str:
-    """As a Code String (PS3.5 6.2): upper case, digits, space, underscore; 16 characters."""
-    return re.sub(r"[^A-Z0-9_ ]", "_", text.upper())[:16]
+    """As a Code String (PS3.5 6.2) that highdicom takes: 16 characters, a letter first, a letter or digit last."""
+    code = re.sub(r"[^A-Z0-9_ ]", "_", text.upper())
+    return (code if code[:1].isalpha() else f"M{code}")[:16].rstrip("_ ")

@@ -221,3 +221,11 @@ def test_a_box_comes_back_to_its_place_in_the_patient(
     assert np.abs(np.subtract(found, expected)).max() < max(bound), (found, expected)
     for each, wanted, most in zip(found, expected, bound, strict=True):
         assert abs(each - wanted) < most
+
+
+def test_pixels_beyond_a_network_axis_that_is_too_short_see_its_ends() -> None:
+    """12 pixels on 10, one beyond each end."""
+    axis = AxisMap.centre(12, 1.0, 10, 1.0)
+    nearest = [0, *range(10), 9]
+    np.testing.assert_array_equal(axis.inverse_nearest(), nearest)
+    np.testing.assert_array_equal(axis.inverse_linear(), np.eye(10)[nearest])

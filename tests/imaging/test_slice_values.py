@@ -243,3 +243,13 @@ def test_two_readings_are_averaged() -> None:
     assert (sampler.mask() == 1).all()
     assert sampler.confidence is not None
     assert (np.abs(sampler.confidence.astype(int) - 159) <= 1).all()
+
+
+@pytest.mark.parametrize(("probability", "byte"), [(0.0, 0), (1.004, 255)])
+def test_confidence_stays_a_byte_where_rounding_leaves_the_range(probability: float, byte: int) -> None:
+    """1.004 * 255 would be 256, which a byte holds as 0."""
+    sampler = StudySlices(unit(VOXELS), make_spec(plane="axial"), "probabilities")
+    for start, image in sampler.batches(4):
+        sampler.add(start, np.full((len(image), 3, 8, 8), probability, np.float16))
+    assert sampler.confidence is not None
+    assert (sampler.confidence == byte).all()

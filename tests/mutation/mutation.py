@@ -44,7 +44,7 @@ class Verdict:
 def main() -> None:
     """Run what is asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="targets, or files, whose name holds this")
+    parser.add_argument("--only", default="", help="a target, or the files whose path holds this")
     parser.add_argument("--per-file", type=int, default=40, help="mutants drawn of each file (seed %(default)s)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long; run again to go on")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
@@ -54,8 +54,9 @@ def main() -> None:
     record, stop = Record(asked.output / "verdicts.json"), time.monotonic() + asked.seconds
     os.chdir(ROOT)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    named = {target.name for target in TARGETS if target.name == asked.only}
     for target in TARGETS:
-        files = [path for path in target.files() if asked.only in path or asked.only == target.name]
+        files = [path for path in target.files() if target.name in named or (not named and asked.only in path)]
         drawn = {path: draw_mutants(path, asked.per_file, f"{SEED} {path}") for path in files}
         _run(target, [mutant for mutants, _ in drawn.values() for mutant in mutants], record, stop, asked.workers)
         _print_table(drawn, record)

@@ -72,7 +72,8 @@ def measure_baseline(target: Target) -> Baseline:
 
         def body() -> int:
             sys.settrace(tracer)
-            code = pytest.main([*_PYTEST, *target.tests, *_base()], plugins=[_Fast(), tracer])
+            tests = [str(path) for path in target.test_files()]
+            code = pytest.main([*_PYTEST, *tests, *_base()], plugins=[_Fast(), tracer])
             sys.settrace(None)
             Path(file.name).write_bytes(pickle.dumps((tracer.seconds, dict(tracer.reached))))
             return int(code)
@@ -118,12 +119,13 @@ class _Chosen:
 
 
 class _Fast:
-    """Leaves out tests that start a server or measure memory: minutes, and other tests notice the same."""
+    """Leaves out tests that start servers or processes or measure memory: minutes, and others notice the same."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         slow = {"triton", "tritonserver", "small_triton", "nothing_left"}
         items[:] = [item for item in items if not slow & set(getattr(item, "fixturenames", ()))]
-        items[:] = [item for item in items if "memory" not in item.nodeid and "matplotlib_state" not in item.nodeid]
+        lengthy = ("peak_memory", "matplotlib_state", "processes_that_start")
+        items[:] = [item for item in items if not any(each in item.nodeid for each in lengthy)]
 
 
 class _Tracer:

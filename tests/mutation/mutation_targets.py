@@ -56,8 +56,12 @@ TARGETS = (
     Target(
         "results",
         ("client/segments.py", "client/results/[!o]*.py", "client/results/o[!v]*.py"),
-        ("tests/client/results", _FROZEN),
-        _DICOM,
+        (
+            "tests/client/results/test_[pqs]*.py",
+            "tests/client/results/test_result*.py",
+            _FROZEN,
+        ),
+        (*_DICOM, "torch"),
     ),
     Target(
         "metrics",
@@ -68,7 +72,16 @@ TARGETS = (
     Target(
         "gate",
         ("export/gate",),
-        ("tests/export/test_gate_tensors.py", "tests/export/test_limits.py", "tests/export/test_gate.py", _FROZEN),
-        (*_COMMON, "torch", "onnxruntime"),
+        ("tests/export/test_gate_*.py", "tests/export/test_limits.py", _FROZEN),
+        (
+            *_COMMON,
+            "torch",
+            "onnxruntime",
+            "openvino",
+            "tritonclient.grpc",
+            "polygraphy.comparator",
+            "polygraphy.backend.onnx",
+            "polygraphy.backend.onnxrt",
+        ),
     ),
 )
