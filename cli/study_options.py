@@ -32,7 +32,7 @@ class StudyOptions:
     series: str | None = None
     """SeriesInstanceUID, if a folder has several series."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
-    """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps), variable_spacing; repeatable."""
+    """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps) or variable_spacing."""
     assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
     """NIfTI without qform and sform: its axes run to the patient's right, front and head."""
 

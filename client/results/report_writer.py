@@ -24,7 +24,7 @@ def describe(result: Result) -> Report:
             kind="dicom" if source else "nifti",
             shape=found.volume.shape,
             spacing_mm=found.volume.spacing_mm,
-            series_instance_uid=str(source.headers[0].SeriesInstanceUID) if source else None,
+            series_instance_uid=str(source.headers[0].get("SeriesInstanceUID") or "") or None if source else None,
             source_instances=tuple(dict.fromkeys(uid for uid, _ in source.references)) if source else (),
             verdict=_verdict(result),
             fingerprint=result.input_digest,

@@ -52,16 +52,15 @@ def test_a_box_inside_every_printed_range_gives_every_voxel_in_it(
     places = centres(volume)
     sure = ((places > low + 1e-4) & (places < high - 1e-4)).all(axis=-1)
     possible = ((places > low - 1e-4) & (places < high + 1e-4)).all(axis=-1)
-    try:
-        ranges = volume.box_slices(low, high)
-    except GeometryError as error:
-        assert "holds no voxel centre" in str(error)
-        assert not sure.any()
+    if not possible.any():
+        with pytest.raises(GeometryError, match="holds no voxel centre"):
+            volume.box_slices(low, high)
+    if not sure.any():
         return
+    ranges = volume.box_slices(low, high)
     outside = sure.copy()
     outside[ranges] = False
     assert not outside.any()
-    assert possible[ranges].any() or not sure.any()
 
 
 def test_a_box_in_an_empty_corner_of_the_ranges_holds_nothing() -> None:
@@ -69,7 +68,7 @@ def test_a_box_in_an_empty_corner_of_the_ranges_holds_nothing() -> None:
     lowest, highest = volume.extent_mm()
     corner = np.array([0, highest[1] - 4, lowest[2]])  # behind and below: the stack runs up as it runs back
     with pytest.raises(GeometryError, match="holds no voxel centre"):
-        volume.box_slices(corner, corner + [10, 3, 3])
+        volume.box_slices(corner, corner + np.array([10, 3, 3]))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

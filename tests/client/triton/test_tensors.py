@@ -32,10 +32,8 @@ def test_tensors_that_the_spec_speaks_of_pass() -> None:
     require_tensors(SMALL_SPEC, config(image=[-1, HEIGHT, WIDTH], labels=[-1, -1]), "here")
 
 
-@pytest.mark.parametrize(
-    ("name", "at", "change"),
-    [(name, at, change) for name in DIMS for at in range(len(DIMS[name])) for change in (1, -1)],
-)
+@pytest.mark.parametrize(("name", "at"), [(name, at) for name, dims in DIMS.items() for at in range(len(dims))])
+@pytest.mark.parametrize("change", [1, -1])
 def test_one_dimension_that_contradicts_it_is_refused(name: str, at: int, change: int) -> None:
     found = list(DIMS[name])
     found[at] += change if found[at] + change > 0 else 2
