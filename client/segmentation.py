@@ -65,8 +65,8 @@ def segment_volume(
     `imaging.StudySlices`. control: to cancel the job from another thread, and to name it.
     Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap, reach outside or are named after the other side, or slices larger than
-    the model's field of view;
-    ServerError if the server fails or is too slow, JobCancelledError if the job was cancelled.
+    the model's field of view; ServerError if the server fails or is too slow, JobCancelledError if the job was
+    cancelled.
     """
     require_apart(rois)
     control = control or model.new_job()

@@ -60,7 +60,7 @@ def read_header(source: Source) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored
                 return ImageFile(source, str(found)), ()
             except Exception as error:  # pydicom raises whatever the bytes provoke
                 return ImageFile(source, f"its header cannot be read ({type(error).__name__})"), ()
-            if not has_preamble and not {"SOPClassUID", "SeriesInstanceUID"} <= set(dataset.dir()):
+            if not has_preamble and not ("SOPClassUID" in dataset and {"SeriesInstanceUID", "Rows"} & {*dataset.dir()}):
                 return Ignored()
             return _describe(source, stream, dataset, has_preamble)
     except OSError as error:
