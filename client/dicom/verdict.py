@@ -84,6 +84,8 @@ def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict,
     verdict = _stack_verdict(ordered)
     if any(file.is_inverted for file in files):
         verdict = replace(verdict, sentence=f"{verdict.sentence}; MONOCHROME1: values are turned round")
+    if lacks := list(dict.fromkeys(name for file in files for name in file.lacks)):
+        verdict = replace(verdict, sentence=f"{verdict.sentence}; no {' and no '.join(lacks)}: no DICOM SEG or SR of it")
     return verdict, ordered
 
 
@@ -106,7 +108,7 @@ def _pixel_verdict(files: Sequence[ImageFile], frames: Sequence[Frame]) -> Verdi
         return Verdict(
             VerdictKind.MOSAIC,
             f"{sheet}: each image is a sheet of many small slices, whose places only private elements give; "
-            "export the series from the scanner as enhanced MR or without mosaic",
+            "export the series from the scanner as enhanced MR, or one slice a file",
         )
     if len(modalities := sorted({file.modality for file in files})) > 1:
         listed = ", ".join(modality or "none" for modality in modalities)

@@ -47,6 +47,9 @@ def test_the_volume_is_read_and_only_dicom_results_are_refused(
     keywords: tuple[str, ...], empty: bool, tmp_path: Path
 ) -> None:
     dicom = read(without(tmp_path / "in", keywords, empty))
+    kind, sentence = verdict_of(tmp_path / "in")
+    assert kind is VerdictKind.OK
+    assert sentence.endswith(f"; no {' and no '.join(keywords)}: no DICOM SEG or SR of it")
     np.testing.assert_array_equal(dicom.volume.voxels, STORED.transpose(2, 1, 0))
     mask = np.random.default_rng(1).integers(0, 3, dicom.volume.shape, np.uint8)
     segments = make_segments(LABELS)
