@@ -85,7 +85,9 @@ def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict,
     if any(file.is_inverted for file in files):
         verdict = replace(verdict, sentence=f"{verdict.sentence}; MONOCHROME1: values are turned round")
     if lacks := list(dict.fromkeys(name for file in files for name in file.lacks)):
-        verdict = replace(verdict, sentence=f"{verdict.sentence}; no {' and no '.join(lacks)}: no DICOM SEG or SR of it")
+        verdict = replace(
+            verdict, sentence=f"{verdict.sentence}; no {' and no '.join(lacks)}: no DICOM SEG or SR of it"
+        )
     return verdict, ordered
 
 
