@@ -32,7 +32,9 @@ class StudyOptions:
     series: str | None = None
     """SeriesInstanceUID, if a folder has several series."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
-    """Accept a series in spite of its verdict: tilted (sheared grid) or gap (even steps); repeatable."""
+    """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps) or variable_spacing."""
+    assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
+    """NIfTI without qform and sform: its axes run to the patient's right, front and head."""
 
     def studies(self) -> list[Study]:
         """The studies that the options name. Raises InputError if there are none, or they contradict each other."""

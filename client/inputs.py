@@ -53,15 +53,22 @@ def load_input(
     series_uid: str | None = None,
     scan: Scan | None = None,
     allow: Collection[str] = (),
+    *,
+    assume_ras: bool = False,
 ) -> LoadedInput:
     """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
 
     scan: of the folder, if it was scanned already. allow: "gap", "tilted": verdicts to read a series in spite of.
-    A model of several modalities takes NIfTI of four axes, the modality as the last. Raises InputError.
+    A model of several modalities takes NIfTI of four axes, the modality as the last. assume_ras: as `read_nifti` has
+    it. Raises InputError.
     """
     began = time.perf_counter()
     if path.is_file() and has_nifti_name(path):
-        study = read_nifti_modalities(path) if spec.modalities else (read_nifti(path),)
+        study = (
+            read_nifti_modalities(path, assume_ras=assume_ras)
+            if spec.modalities
+            else (read_nifti(path, assume_ras=assume_ras),)
+        )
         if len(study) != spec.num_modalities:
             raise InputError(
                 f"{path}: modalities along the fourth axis: {len(study)} found, the model expects "

@@ -17,6 +17,7 @@ import numpy as np
 
 from swinunet.client.rois import Roi, require_apart
 from swinunet.client.segments import Measurement, Segment, make_segments, mask_values, measure
+from swinunet.client.sides import require_sides
 from swinunet.client.triton import Exchange, JobControl, TritonModel
 from swinunet.foundation.errors import JobCancelledError
 from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
@@ -63,13 +64,15 @@ def segment_volume(
     tick: called with the number of slices done. restore: how answers come back to the native grid, see
     `imaging.StudySlices`. control: to cancel the job from another thread, and to name it.
     Intensities are normalised within each box.
-    Raises GeometryError for boxes that overlap or reach outside, or slices larger than the model's field of view;
-    ServerError if the server fails or is too slow, JobCancelledError if the job was cancelled.
+    Raises GeometryError for boxes that overlap, reach outside or are named after the other side, or slices larger than
+    the model's field of view; ServerError if the server fails or is too slow, JobCancelledError if the job was
+    cancelled.
     """
     require_apart(rois)
     control = control or model.new_job()
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
+    require_sides(rois, volume, model.spec.body_part)
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
     seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0, "measure": 0.0}
     # Every box is looked at before the first request: a box outside the volume costs no inference.

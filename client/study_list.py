@@ -105,9 +105,7 @@ def _series(root: Path, scan: Scan) -> Iterator[Study]:
     inhabitants = Counter(homes.values())
     for series in scan.series:
         home = homes[series.selector]
-        # A broken file beside the series may be a part of it.
-        beside = tuple(file for file in scan.unreadable if file.path.parent in folders[series.selector])
-        part = dataclasses.replace(scan, series=(series,), unreadable=beside)
+        part = dataclasses.replace(scan, series=(series,), unreadable=scan.may_belong_to(series))
         yield dataclasses.replace(_one_of(inhabitants[home], series, root, home), scan=part)
 
 

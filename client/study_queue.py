@@ -49,20 +49,23 @@ def segment_studies(
     *,
     options: OutputOptions | None = None,
     allow: Collection[str] = (),
+    assume_ras: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress = lambda study, done, total: None,
 ) -> Generator[Outcome, None, None]:
     """Segment each study into its folder of results; yields what became of each, as they end. None stops the others.
 
-    options: which results, and how. allow: as `load_input`. overwrite: replace results that exist.
+    options: which results, and how. allow, assume_ras: as `load_input`. overwrite: replace results that exist.
     resume: a folder with the whole result of the same volume by the same model, boxes and options is skipped, not
     replaced; one with anything else is refused, saying what differs. progress: called from several threads.
     Closing the generator cancels the studies under way, which leave nothing; one that is being written by then is
     written to its end. KeyboardInterrupt does the same, and is raised when all that ended well was yielded.
     """
     inputs = folders_of(path for study in studies for path in study.paths)
-    run = _Run(inputs, model, rois, options or OutputOptions(), frozenset(allow), overwrite, resume, progress)
+    run = _Run(
+        inputs, model, rois, options or OutputOptions(), frozenset(allow), assume_ras, overwrite, resume, progress
+    )
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="study") as pool:
         jobs = {pool.submit(run.segment, study, folder) for study, folder in zip(studies, folders, strict=True)}
         try:
@@ -90,11 +93,12 @@ class _Run:
         rois: tuple[Roi, ...],
         options: OutputOptions,
         allow: frozenset[str],
+        assume_ras: bool,
         overwrite: bool,
         resume: bool,
         progress: Progress,
     ) -> None:
-        self._inputs, self._allow = inputs, allow
+        self._inputs, self._allow, self._assume_ras = inputs, allow, assume_ras
         self._model, self._rois, self._options = model, rois, options
         self._overwrite, self._resume, self._progress = overwrite, resume, progress
         self._turn, self._lock = threading.Lock(), threading.Lock()
@@ -152,7 +156,9 @@ class _Run:
             if self._stopped:
                 control.cancel()
         try:
-            loaded = load_input(study.path, self._model.spec, study.series_uid, study.scan, self._allow)
+            loaded = load_input(
+                study.path, self._model.spec, study.series_uid, study.scan, self._allow, assume_ras=self._assume_ras
+            )
             total, done = count_slices(loaded.volume, self._model, self._rois), 0
             self._progress(study, 0, total)
 

@@ -13,35 +13,42 @@ import numpy as np
 
 from swinunet.foundation.errors import GeometryError, InputError
 from swinunet.foundation.files import written_aside
-from swinunet.imaging.volume import VOXEL_MM, Volume
+from swinunet.imaging.volume import VOXEL_MM, Space, Volume
 
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_RATIO = 1032  # more than this zlib cannot unpack from a byte
+_SPACES: dict[int, Space] = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}  # qform_code, sform_code
+_UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # the spatial bits of xyzt_units; a file that names none means mm
+_LARGEST_MM = 1e4  # of a volume whose header counts in metres
 nib.imageglobals.logger.setLevel(logging.CRITICAL)  # it would print what it mends in headers
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path, *, assume_ras: bool = False) -> Volume:
     """Read a three-dimensional NIfTI-1 file, scaled (scl_slope, scl_inter): float32 voxels [I, J, K].
 
-    Trailing axes of length 1 are dropped; a file of two axes is a volume of one slice. Raises InputError if the file
-    is missing, broken, or not one volume.
+    Trailing axes of length 1 are dropped; a file of two axes is a volume of one slice. Lengths are converted to mm from
+    the header's unit (xyzt_units). assume_ras: of a file with neither qform nor sform, which says nothing of the
+    patient, take the axes as Right, Anterior, Superior (method 1 of nifti1.h); `Volume.space` is "unknown" then.
+    Raises InputError if the file is missing, broken, or not one volume, GeometryError if it says of no axis where in
+    the patient it points and nothing may be assumed.
     """
-    voxels, affine = _read(path)
+    voxels, affine, space = _read(path, assume_ras)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise InputError(
             f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file"
         )
-    return _volume(voxels, affine, path)
+    return _volume(voxels, affine, space, path)
 
 
-def read_nifti_modalities(path: Path) -> tuple[Volume, ...]:
+def read_nifti_modalities(path: Path, *, assume_ras: bool = False) -> tuple[Volume, ...]:
     """Read a NIfTI-1 file whose fourth axis, if it has one, is the modality: a float32 Volume [I, J, K] for each.
 
-    Raises InputError if the file is missing, broken, or has more axes than that.
+    assume_ras: as in `read_nifti`. Raises InputError if the file is missing, broken, or has more axes than that, and
+    GeometryError as `read_nifti`.
     """
-    voxels, affine = _read(path)
+    voxels, affine, space = _read(path, assume_ras)
     if voxels.ndim == 5 and voxels.shape[3] == 1:  # NIfTI's vectors: the fourth axis is time
         voxels = voxels[:, :, :, 0]
     if voxels.ndim == 3:
@@ -50,27 +57,30 @@ def read_nifti_modalities(path: Path) -> tuple[Volume, ...]:
         raise InputError(
             f"{path}: found {voxels.ndim} axes {voxels.shape}, expected three, or four with the modality as the last"
         )
-    return tuple(_volume(voxels[..., index], affine, path) for index in range(voxels.shape[3]))
+    return tuple(_volume(voxels[..., index], affine, space, path) for index in range(voxels.shape[3]))
 
 
-def read_nifti_labels(path: Path) -> Volume:
+def read_nifti_labels(path: Path, *, assume_ras: bool = False) -> Volume:
     """Read a label map: uint8 voxels [I, J, K]. Raises InputError if a value is not a whole number in 0..255."""
-    volume = read_nifti(path)
+    volume = read_nifti(path, assume_ras=assume_ras)
     whole = np.rint(volume.voxels)
     if not np.array_equal(whole, volume.voxels) or whole.min() < 0 or whole.max() > 255:
         raise InputError(f"{path}: labels must be whole numbers from 0 to 255")
-    return Volume(whole.astype(np.uint8), volume.affine)
+    return volume.with_voxels(whole.astype(np.uint8))
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
-    """Write a volume (.nii or .nii.gz) with sform and qform in scanner coordinates; written aside, then renamed.
+    """Write a volume (.nii or .nii.gz), sform and qform in the volume's own space; written aside, then renamed.
 
-    A sheared affine (of tilted slices) is in the sform alone: a qform cannot hold it, and is marked as unknown.
+    A sheared affine (of tilted slices) is in the sform alone: a qform cannot hold it, and is marked as unknown. Of a
+    volume whose space is unknown both are: where a file does not say what is left, neither does what is made of it.
     Raises OutputError if the file cannot be written.
     """
-    image = nib.Nifti1Image(volume.voxels, _RAS_LPS @ volume.affine)
-    image.set_sform(image.affine, code=1)
-    image.set_qform(image.affine, code=0 if _is_sheared(volume.affine) else 1)
+    affine = _RAS_LPS @ volume.affine
+    image = nib.Nifti1Image(volume.voxels, affine)
+    code = next((code for code, space in _SPACES.items() if space == volume.space), 0)
+    image.set_sform(affine, code=code)
+    image.set_qform(affine, code=0 if _is_sheared(volume.affine) else code)
     image.header.set_xyzt_units("mm")
     with written_aside(path) as aside:
         nib.save(image, str(aside))
@@ -82,21 +92,58 @@ def _is_sheared(affine: np.ndarray) -> bool:
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of three axes or more, float32, and the affine to LPS mm."""
+def _read(path: Path, assume_ras: bool) -> tuple[np.ndarray, np.ndarray, Space]:
+    """Voxels of three axes or more, float32, the affine to LPS mm, and what the millimetres count from."""
     try:
         with warnings.catch_warnings(action="ignore"):
             image = nib.Nifti1Image.from_filename(str(path))
             _check_size(image, path)
+            space = _space(image, path, assume_ras)
+            affine = _RAS_LPS @ (np.diag([*_zooms(image), 1.0]) if space == "unknown" else image.affine)
+            affine[:3] *= _unit_mm(image, affine, path)
             voxels = np.asarray(image.dataobj, dtype=np.float32)
-            affine = _RAS_LPS @ image.affine
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except InputError:
+    except (InputError, GeometryError):
         raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own
         raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
-    return voxels[..., None] if voxels.ndim == 2 else voxels, affine
+    return voxels[..., None] if voxels.ndim == 2 else voxels, affine, space
+
+
+def _space(image: nib.Nifti1Image, path: Path, assume_ras: bool) -> Space:
+    """What the affine that nibabel takes counts from: the sform's code, else the qform's.
+
+    Raises GeometryError if neither is set and nothing may be assumed: nibabel would put the file's first axis to the
+    patient's left, nifti1.h to the right.
+    """
+    code = int(image.header["sform_code"]) or int(image.header["qform_code"])
+    if code > 0:
+        return _SPACES.get(code, "aligned")
+    if not assume_ras:
+        raise GeometryError(
+            f"{path}: its header has neither qform nor sform, so that left and right are unknown; convert it from "
+            "DICOM again, or say --assume-ras if its axes run to the patient's right, front and head"
+        )
+    return "unknown"
+
+
+def _zooms(image: nib.Nifti1Image) -> list[float]:
+    """The voxel's three sides, 1 for an axis that a file of two axes lacks."""
+    return [float(side) for side in (*image.header.get_zooms(), 1.0)[:3]]
+
+
+def _unit_mm(image: nib.Nifti1Image, affine: np.ndarray, path: Path) -> float:
+    """Millimetres in the header's unit of length. Raises GeometryError if it names none of the three there are."""
+    code = int(image.header["xyzt_units"]) % 8
+    if code not in _UNIT_MM:
+        raise GeometryError(f"{path}: its xyzt_units name no unit of length ({code}), expected m, mm or micrometres")
+    extent_mm = np.linalg.norm(affine[:3, :3], axis=0) * (*image.shape, 1)[:3] * _UNIT_MM[code]
+    if code == 1 and extent_mm.max() > _LARGEST_MM:
+        raise GeometryError(
+            f"{path}: by its header (xyzt_units: metres) it is {extent_mm.max() / 1000:.0f} m long; correct the unit"
+        )
+    return _UNIT_MM[code]
 
 
 def _check_size(image: nib.Nifti1Image, path: Path) -> None:
@@ -112,10 +159,10 @@ def _check_size(image: nib.Nifti1Image, path: Path) -> None:
         raise InputError(f"{path}: {shape} voxels do not fit into memory; use a machine with more")
 
 
-def _volume(voxels: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
+def _volume(voxels: np.ndarray, affine: np.ndarray, space: Space, path: Path) -> Volume:
     """The Volume. Raises GeometryError, naming the file, for what `Volume` refuses and for absurd voxels."""
     try:
-        volume = Volume(voxels, affine)
+        volume = Volume(voxels, affine, space)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from None
     for mm in volume.spacing_mm:

@@ -74,6 +74,9 @@ class PlaneSlices:
     ) -> None:
         volumes = (study,) if isinstance(study, Volume) else tuple(study)
         _require_modalities(volumes, spec)
+        if like is None:
+            for each in volumes:
+                _require_finite(each.voxels)
         self.spec, self.plane = spec, plane or spec.plane
         # Left is right through a sagittal slice, and along the rows of the other planes.
         self._neighbours_reversed = mirrored and self.plane == "sagittal"
@@ -178,6 +181,18 @@ def _require_modalities(volumes: tuple[Volume, ...], spec: ModelSpec) -> None:
             )
 
 
+def _require_finite(voxels: np.ndarray) -> None:
+    """Raise InputError for NaN and infinity. Here, since it holds for every engine: some answer NaN with background."""
+    if voxels.dtype.kind != "f":
+        return
+    finite = [int(np.isfinite(each).sum()) for each in in_memory_order(voxels)]
+    if missing := voxels.size - sum(finite):
+        raise InputError(
+            f"the image has voxels that are not finite numbers ({missing} of {voxels.size}); "
+            "repair it before segmentation"
+        )
+
+
 def _normalisation(voxels: np.ndarray, spec: ModelSpec) -> _Normalisation:
     """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume."""
     rule = spec.intensity
@@ -194,8 +209,6 @@ def _normalisation(voxels: np.ndarray, spec: ModelSpec) -> _Normalisation:
 def _sorted(voxels: np.ndarray, low_percentile: float, high_percentile: float) -> tuple[float, float, float, float]:
     """Two percentiles, and mean and standard deviation of the voxels clipped to them, in float64."""
     slices = in_memory_order(voxels)
-    if not all(np.isfinite(each).all() for each in slices):
-        raise InputError("the image has voxels that are not finite numbers; repair it before segmentation")
     low, high = np.percentile(voxels, [low_percentile, high_percentile])
     mean = sum(float(np.clip(each, low, high).sum(dtype=np.float64)) for each in slices) / voxels.size
     squares = sum(float(np.square(np.clip(each, low, high).astype(np.float64) - mean).sum()) for each in slices)

@@ -18,7 +18,11 @@ SCHEMA_VERSION = 1
 SPEC_KEY = "swinunet_spec"  # the key under which the JSON travels, in every carrier
 
 Plane = Literal["sagittal", "coronal", "axial"]
-_STRICT = pydantic.ConfigDict(extra="forbid")
+_STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+_Byte = Annotated[int, Field(ge=0, le=255)]
+_Percentile = Annotated[float, Field(ge=0, le=100)]
+_LARGEST_SIDE = 16384  # pixels of `input_size`, as many as a DICOM image has
+_MOST_CONTEXT_SLICES = 255
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -39,10 +43,16 @@ class Label:
 
     index: Annotated[int, Field(ge=1, le=255)]
     name: str
-    color: tuple[int, int, int]  # RGB, 0..255
+    color: tuple[_Byte, _Byte, _Byte]  # RGB
     type: Code  # segmented property type, for the DICOM SEG (PS3.3 C.8.20.2)
     modifier: Code | None = None  # segmented property type modifier
     volume_ml: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Label:
+        if self.volume_ml and not 0 <= self.volume_ml[0] <= self.volume_ml[1]:
+            raise ValueError(f"volume_ml must be the lowest and the highest volume, found {self.volume_ml}")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -50,8 +60,13 @@ class ZScore:
     """Clip to two percentiles of the volume, then subtract the mean and divide by the standard deviation."""
 
     rule: Literal["zscore"] = "zscore"
-    low_percentile: float = 0.5
-    high_percentile: float = 99.5
+    low_percentile: _Percentile = 0.5
+    high_percentile: _Percentile = 99.5
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ZScore:
+        _require_order("low_percentile", self.low_percentile, "high_percentile", self.high_percentile)
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -62,11 +77,16 @@ class Window:
     high: float
     rule: Literal["window"] = "window"
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Window:
+        _require_order("low", self.low, "high", self.high)
+        return self
+
 
 Intensity = Annotated[ZScore | Window, Field(discriminator="rule")]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid"))
 class Provenance:
     """Where the weights come from. `metrics` holds figures measured on `split`, never on training cases."""
 
@@ -106,7 +126,7 @@ class ModelSpec:
     modality: str
     body_part: str
     plane: Plane
-    context_slices: Annotated[int, Field(ge=1)]
+    context_slices: Annotated[int, Field(ge=1, le=_MOST_CONTEXT_SLICES)]
     context_step_mm: Annotated[float, Field(gt=0)]
     input_size: tuple[int, int]
     spacing_mm: tuple[float, float] | None
@@ -129,6 +149,8 @@ class ModelSpec:
             raise ValueError("label indices must run from 1 upwards without a gap")
         if min(self.input_size) < 1 or (self.spacing_mm and min(self.spacing_mm) <= 0):
             raise ValueError("input_size and spacing_mm must be positive")
+        if max(self.input_size) > _LARGEST_SIDE:
+            raise ValueError(f"input_size must be at most {_LARGEST_SIDE} along each side, found {self.input_size}")
         if len(self.modalities) == 1 or len(set(self.modalities)) != len(self.modalities):
             raise ValueError("modalities are the different names of two images or more; leave them away for one image")
         if len(set(self.planes)) != len(self.planes):
@@ -194,6 +216,11 @@ class ModelSpec:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
             raise SpecError(f"{origin}: broken model spec ({_first(error)}); export the model again") from None
+
+
+def _require_order(low_name: str, low: float, high_name: str, high: float) -> None:
+    if not low < high:
+        raise ValueError(f"{low_name} must lie below {high_name}, found {low:g} and {high:g}")
 
 
 @dataclass(frozen=True)

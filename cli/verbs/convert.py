@@ -22,7 +22,7 @@ class ConvertOptions:
     series: Annotated[str | None, typer.Option(metavar="UID")] = None
     """SeriesInstanceUID, if there are several; UID#NUMBER for one of its volumes."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
-    """Accept a series in spite of its verdict: tilted (sheared grid) or gap (even steps); repeatable."""
+    """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps) or variable_spacing."""
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False
     """Replace a file that exists."""
 

@@ -31,7 +31,7 @@ class InspectOptions:
     spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the shipped model's")] = None
     """Spec of a model (JSON) by whose rules to choose."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
-    """Accept a series in spite of its verdict: tilted or gap; repeatable."""
+    """Accept a series in spite of its verdict: tilted, gap or variable_spacing; repeatable."""
 
 
 def register(app: typer.Typer) -> None:

@@ -59,7 +59,7 @@ def segment(
     folders = folders_called(names, results.output, results.overwrite or results.resume)
     job = functools.partial(
         segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
-        overwrite=results.overwrite, resume=results.resume,
+        assume_ras=study.assume_ras, overwrite=results.overwrite, resume=results.resume,
     )  # fmt: skip
     with (
         interrupted_by_sigterm(),

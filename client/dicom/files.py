@@ -42,6 +42,9 @@ class ImageFile:
 
     fault: why it cannot be used, empty if it can; series_uid is empty if even that could not be read, layout None.
     pixels_at: offset of the pixel data element, 0 in a deflated file.
+    sheet: what the header calls an image that is a sheet of many small slices, empty if it calls it none.
+    sheet_slices: how many, None where it does not say.
+    lacks: the UIDs that the header does not give, by keyword; those of the series and the instance are made up then.
     """
 
     source: Source
@@ -61,6 +64,9 @@ class ImageFile:
     layout: PixelLayout | None = None
     multi_frame: bool = False
     pixels_at: int = 0
+    sheet: str = ""
+    sheet_slices: int | None = None
+    lacks: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -76,11 +82,6 @@ class ImageFile:
     def is_colour(self) -> bool:
         """Whether a pixel is anything but one grey value (PS3.3 C.7.6.3.1.2)."""
         return self.samples_per_pixel != 1 or not self.photometric.startswith("MONOCHROME")
-
-    @property
-    def is_mosaic(self) -> bool:
-        """Whether the plane is a sheet of many small slices, as Siemens writes functional and diffusion MR."""
-        return "MOSAIC" in self.image_type
 
     @property
     def is_inverted(self) -> bool:

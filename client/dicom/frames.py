@@ -24,6 +24,7 @@ from swinunet.foundation.errors import InputError
 
 _PIXEL_GROUP = 0x7FE0
 _TRIES_8_BITS = b"Unsupported JPEG data precision 12"  # its complaint before it takes its reader of 12 bits
+_SCAN_HEADER = b"Invalid SOS parameters for sequential JPEG"  # of Ss, Se, Ah and Al, which such a scan does not use
 _Task = tuple[UID, bytes, dict[str, Any]]  # transfer syntax, codestream, options of pydicom's decoder
 
 
@@ -167,9 +168,9 @@ def _decode_in_c(task: _Task) -> tuple[np.ndarray, bool]:
     if task[0] == JPEGExtended12Bit and task[2]["bits_stored"] > 8:
         # pydicom asks GDCM for 8 bits only; as JPEG Lossless, of any depth, the codestream itself says what it is.
         decoded, complaints = with_complaints(lambda: _decode_frame((JPEGLossless, *task[1:])))
-        return decoded, not set(complaints) <= {_TRIES_8_BITS}
+        return decoded, not set(complaints) <= {_TRIES_8_BITS, _SCAN_HEADER}
     decoded, complaints = with_complaints(lambda: _decode_frame(task))
-    return decoded, bool(complaints)
+    return decoded, not set(complaints) <= {_SCAN_HEADER}
 
 
 def _values_of(cells: np.ndarray, layout: PixelLayout) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
@@ -9,23 +13,26 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from swinunet.client.dicom.codestream import DECODERS
 from swinunet.client.dicom.distinguishing_attributes import ATTRIBUTE_TAGS, distinguishing_values
-from swinunet.client.dicom.elements import tag_of, text_of, value_of
-from swinunet.client.dicom.files import Frame, Ignored, ImageFile, PixelLayout, Vector
+from swinunet.client.dicom.elements import number_of, numbers_of, tag_of, text_of, value_of
+from swinunet.client.dicom.files import Frame, Ignored, ImageFile, PixelLayout
 from swinunet.client.dicom.pixel_element import check_inflated_size, check_pixel_element
 from swinunet.client.dicom.quiet import quiet
+from swinunet.client.dicom.real_values import scale_of
+from swinunet.client.dicom.sheets import SHEET_TAGS, sheet_of
 from swinunet.client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultError, Source
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E
-_LARGEST = 1e12  # of any number about geometry or rescaling
+_MAPPINGS = "RealWorldValueMappingSequence"
 _MAX_SIDE = 16384  # pixels; larger headers are damaged or hostile
 _ATTRIBUTES = [tag_of(name) for name in (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined", "SeriesDescription",
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality",
+    "BodyPartExamined", "SeriesDescription",
     "FrameOfReferenceUID", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", *ATTRIBUTE_TAGS,
+    "PerFrameFunctionalGroupsSequence", _MAPPINGS, *ATTRIBUTE_TAGS, *SHEET_TAGS,
 )]  # fmt: skip
 
 
@@ -42,7 +49,7 @@ def read_header(source: Source) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored
             head = stream.read(PREAMBLE_BYTES + 4)
             has_preamble = head.endswith(b"DICM") and len(head) > PREAMBLE_BYTES  # PS3.10 7.1
             if not has_preamble and not _begins_as_data_set(head):
-                if source.path.suffix.lower() in _SUFFIXES:
+                if source.path.suffix.lower() in _SUFFIXES and not _is_leftover(source.path):
                     fault = f"it is named {source.path.suffix}, but does not begin as a DICOM file does"
                     return ImageFile(source, fault), ()
                 return Ignored()
@@ -53,13 +60,21 @@ def read_header(source: Source) -> tuple[ImageFile, tuple[Frame, ...]] | Ignored
                 return ImageFile(source, str(found)), ()
             except Exception as error:  # pydicom raises whatever the bytes provoke
                 return ImageFile(source, f"its header cannot be read ({type(error).__name__})"), ()
-            if not has_preamble and not {"SOPClassUID", "SeriesInstanceUID"} <= set(dataset.dir()):
+            if not has_preamble and not ("SOPClassUID" in dataset and {"SeriesInstanceUID", "Rows"} & {*dataset.dir()}):
                 return Ignored()
             return _describe(source, stream, dataset, has_preamble)
     except OSError as error:
         return ImageFile(source, f"it cannot be opened ({error.strerror or type(error).__name__})"), ()
     except Exception as error:  # zipfile and zlib raise their own
         return ImageFile(source, f"it cannot be unpacked ({type(error).__name__})"), ()
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file that is no DICOM was left by a system beside, or in a folder beside, the file it is named after.
+
+    macOS writes `._NAME` where a disk keeps no resource forks, and `__MACOSX/` into archives; Synology `@eaDir/`.
+    """
+    return path.name.startswith("._") or bool({"__MACOSX", "@eaDir"} & set(path.parts))
 
 
 def parse(stream: ClampedStream, attributes: list[BaseTag] | None = None, *, whole: bool = False) -> FileDataset:
@@ -102,9 +117,9 @@ def _describe(
         unknown_class = sop_class.name == sop_class
         if "Image Storage" not in sop_class.name and not (unknown_class and has_pixels and "Rows" in dataset):
             return Ignored("unknown SOP class" if unknown_class else sop_class.name)
-        if not series_uid:
+        if not (series_uid or has_pixels):
             raise FaultError("its header ends before, or lacks, the SeriesInstanceUID")
-        file = _image_file(source, dataset, series_uid, sop_class, stream.tell())
+        file = _image_file(source, stream, dataset, sop_class)
         check_pixel_element(stream, dataset)
         return file, _frames(file, dataset)
     except FaultError as found:
@@ -114,7 +129,12 @@ def _describe(
         return ImageFile(source, fault, series_uid, modality=modality), ()
 
 
-def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class: UID, pixels_at: int) -> ImageFile:
+def _image_file(source: Source, stream: ClampedStream, dataset: FileDataset, sop_class: UID) -> ImageFile:
+    """What holds for every frame; the stream stands at the pixel data.
+
+    An object without a UID of its own gets one that follows from its bytes, for use in here: `ImageFile.lacks` says so.
+    """
+    sheet, sheet_slices = sheet_of(dataset)
     required = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
     missing = [keyword for keyword in required if value_of(dataset, keyword) is None]
     if missing:
@@ -123,13 +143,16 @@ def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class
     if not (1 <= rows <= _MAX_SIDE and 1 <= columns <= _MAX_SIDE):
         raise FaultError(f"its image has {columns} x {rows} pixels, expected 1 to {_MAX_SIDE} along each side")
     instance_uid = text_of(dataset, "SOPInstanceUID") or text_of(dataset.file_meta, "MediaStorageSOPInstanceUID")
-    if not instance_uid:
-        raise FaultError("its header lacks the SOPInstanceUID")
+    series_uid = text_of(dataset, "SeriesInstanceUID")
+    named = {"StudyInstanceUID": text_of(dataset, "StudyInstanceUID"), "SeriesInstanceUID": series_uid}
+    lacks = tuple(name for name, uid in (named | {"SOPInstanceUID": instance_uid}).items() if not uid)
+    pixels_at = stream.tell()
     return ImageFile(
         source,
-        series_uid=series_uid,
+        series_uid=series_uid or _made_up_uid(f"{source.path.parent}#{text_of(dataset, 'SeriesNumber')}".encode()),
         sop_class_uid=str(sop_class),
-        sop_instance_uid=instance_uid,
+        sop_instance_uid=instance_uid or _made_up_uid(_bytes_of(stream)),
+        lacks=lacks,
         modality=text_of(dataset, "Modality"),
         body_part=text_of(dataset, "BodyPartExamined"),
         description=text_of(dataset, "SeriesDescription"),
@@ -143,7 +166,23 @@ def _image_file(source: Source, dataset: FileDataset, series_uid: str, sop_class
         multi_frame=value_of(dataset, "PerFrameFunctionalGroupsSequence") is not None
         or int(value_of(dataset, "NumberOfFrames") or 1) > 1,
         pixels_at=0 if dataset.file_meta.TransferSyntaxUID.is_deflated else pixels_at,
+        sheet=sheet,
+        sheet_slices=sheet_slices,
     )
+
+
+def _bytes_of(stream: ClampedStream) -> bytes:
+    """All of the file; the stream stands where it stood."""
+    at = stream.tell()
+    stream.seek(0)
+    content = stream.read()
+    stream.seek(at)
+    return content
+
+
+def _made_up_uid(content: bytes) -> str:
+    """A UID of the form that needs no registration (PS3.5 B.2), from a hash of `content`."""
+    return f"2.25.{int.from_bytes(hashlib.sha256(content).digest()[:16], 'big')}"
 
 
 def _layout(dataset: FileDataset) -> PixelLayout:
@@ -185,7 +224,8 @@ def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
     if not groups:
         numbers = range(1, count + 1) if file.multi_frame else [None]
         values = distinguishing_values(dataset)
-        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, values) for number in numbers)
+        mapped = value_of(dataset, _MAPPINGS) or ()
+        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, mapped, values) for number in numbers)
     if len(groups) != count:
         raise FaultError(f"it has {count} frames and {len(groups)} per-frame functional groups")
     shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
@@ -202,6 +242,7 @@ def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
             macro(group, "PlaneOrientationSequence"),
             macro(group, "PixelMeasuresSequence"),
             macro(group, "PixelValueTransformationSequence"),
+            value_of(group, _MAPPINGS) or value_of(shared, _MAPPINGS) or value_of(dataset, _MAPPINGS) or (),
             distinguishing_values(dataset, (group, shared)),
         )
         for number, group in enumerate(groups, start=1)
@@ -215,38 +256,20 @@ def _frame(
     orientation: Dataset,
     measures: Dataset,
     rescaling: Dataset,
+    mappings: Sequence[Dataset],
     distinguishing: tuple[str, ...],
 ) -> Frame:
-    slope, intercept = _number(rescaling, "RescaleSlope"), _number(rescaling, "RescaleIntercept")
-    if slope == 0:
-        raise FaultError("its RescaleSlope is 0")
+    assert file.layout is not None
+    slope, intercept = scale_of(rescaling, mappings, file.layout.table is not None)
     return Frame(
         file,
         number,
-        _numbers(position, "ImagePositionPatient", 3),
-        _numbers(orientation, "ImageOrientationPatient", 6),
-        _numbers(measures, "PixelSpacing", 2),
-        _number(measures, "SliceThickness"),
-        _number(measures, "SpacingBetweenSlices"),
-        1.0 if slope is None else slope,
-        0.0 if intercept is None else intercept,
+        numbers_of(position, "ImagePositionPatient", 3),
+        numbers_of(orientation, "ImageOrientationPatient", 6),
+        numbers_of(measures, "PixelSpacing", 2),
+        number_of(measures, "SliceThickness"),
+        number_of(measures, "SpacingBetweenSlices"),
+        slope,
+        intercept,
         distinguishing,
     )
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    numbers = _numbers(dataset, keyword, 1)
-    return numbers[0] if numbers else None
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
-    """`count` numbers of a size that can be squared, or None if the attribute is absent or empty."""
-    value = value_of(dataset, keyword)
-    if value is None or value == "":
-        return None
-    numbers = tuple(
-        float(part) for part in (value if isinstance(value, list | pydicom.multival.MultiValue) else [value])
-    )
-    if len(numbers) != count or not all(abs(number) <= _LARGEST for number in numbers):
-        raise FaultError(f"its {keyword} is not {count} finite numbers up to {_LARGEST:g}")
-    return numbers

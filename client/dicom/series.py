@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,11 +14,12 @@ from swinunet.client.dicom.geometry import affine_of
 from swinunet.client.dicom.header import read_header
 from swinunet.client.dicom.sources import Source, find_sources
 from swinunet.client.dicom.split import Part, split_frames
-from swinunet.client.dicom.verdict import Verdict, VerdictKind, judge
+from swinunet.client.dicom.verdict import Verdict, VerdictKind, judge, of_variable_spacing
 from swinunet.client.dicom.workers import map_in_processes
 from swinunet.foundation.errors import InputError
 
 _BLOCK_BYTES = 1 << 20
+_NO_SERIES = "its header lacks the SeriesInstanceUID"
 _Instance = tuple[ImageFile, tuple[Frame, ...]]
 
 
@@ -83,6 +85,20 @@ class Scan:
     objects: dict[str, int]
     unreadable: tuple[ImageFile, ...]
 
+    def may_belong_to(self, series: Series) -> tuple[ImageFile, ...]:
+        """The unreadable files that may be slices of a series: by its place, for nothing else is known of them.
+
+        A file may belong to a series that lies in its folder. A series that lies in several folders may have a slice
+        anywhere below the folder that holds them all, since some media have a folder for every few files.
+        """
+        folders = {file.path.parent for file in series.files}
+        home = Path(os.path.commonpath(folders))
+        return tuple(
+            file
+            for file in self.unreadable
+            if file.path.parent in folders or (len(folders) > 1 and home in file.path.parents)
+        )
+
     @property
     def not_images(self) -> int:
         """DICOM files without image planes: reports, segmentations, plans, a DICOMDIR."""
@@ -110,6 +126,8 @@ def scan_folder(folder: Path, tick: Callable[[int, int], None] = lambda done, to
             unreadable.append(found[0])
         else:
             groups.setdefault(found[0].series_uid, []).append(found)
+    for uid in _unnamed_beside_named(groups):
+        unreadable += [replace(file, series_uid="", fault=_NO_SERIES) for file, _ in groups.pop(uid)]
     series = tuple(volume for uid, group in groups.items() for volume in _volumes(uid, group))
     return Scan(folder, series, not_dicom, dict(objects), tuple(unreadable))
 
@@ -130,6 +148,13 @@ def require_images(scan: Scan) -> None:
     raise InputError(f"{scan.folder}: the folder is empty; give a folder with a DICOM series")
 
 
+def _unnamed_beside_named(groups: dict[str, list[_Instance]]) -> list[str]:
+    """The series without a UID that lie in a folder with one that has it, of which they may be a part."""
+    unnamed = {uid for uid, group in groups.items() if any("SeriesInstanceUID" in file.lacks for file, _ in group)}
+    named = {file.path.parent for uid, group in groups.items() if uid not in unnamed for file, _ in group}
+    return [uid for uid in sorted(unnamed) if any(file.path.parent in named for file, _ in groups[uid])]
+
+
 def _headers(sources: tuple[Source, ...]) -> Iterator[_Instance | Ignored]:
     if all(source.is_file for source in sources):
         return map_in_processes(read_header, sources)
@@ -148,6 +173,8 @@ def _volumes(uid: str, group: list[_Instance]) -> list[Series]:
     for number, part in enumerate(parts, start=1):
         own = files if len(parts) == 1 else tuple(dict.fromkeys(frame.file for frame in part.frames))
         verdict, ordered = (conflict, part.frames) if conflict else judge(own, part.frames)
+        if part.steps:
+            verdict = of_variable_spacing(verdict, part.steps)
         volumes.append(
             Series(
                 uid,

@@ -56,7 +56,7 @@ def choose(
     wanted = spec.modality if spec else modality
     reasons = {}
     for series in scan.series:
-        if uid is not None and uid not in (series.uid, series.selector, f"{series.uid}#{series.name}"):
+        if uid is not None and not _is_called(series, uid):
             reasons[series.selector] = "not taken: another one was asked for"
         elif wanted is not None and series.modality != wanted:
             reasons[series.selector] = (
@@ -64,8 +64,8 @@ def choose(
             )
         elif not series.verdict.readable(allow):
             reasons[series.selector] = f"not taken: {series.verdict.kind}"
-        elif scan.unreadable:
-            files = "an unreadable file" if len(scan.unreadable) == 1 else f"{len(scan.unreadable)} unreadable files"
+        elif unknown_files := scan.may_belong_to(series):
+            files = "an unreadable file" if len(unknown_files) == 1 else f"{len(unknown_files)} unreadable files"
             reasons[series.selector] = f"not taken: {files} may belong to it"
     left = [series for series in scan.series if series.selector not in reasons]
     for rule in _preferences(spec) if uid is None and spec else ():
@@ -93,16 +93,11 @@ def select_series(
     GeometryError with the verdict if the series is no volume. A broken file that may belong to the series is an error.
     """
     require_images(scan)
-    if scan.unreadable:
-        first = scan.unreadable[0]
-        raise InputError(
-            f"{first.name}: {first.fault}, so it is unknown to which series it belongs"
-            f"{f' ({len(scan.unreadable)} such files)' if len(scan.unreadable) > 1 else ''}; "
-            "fetch the study again, or remove the file"
-        )
     choice = choose(scan, uid, modality, spec=spec, allow=allow)
     if choice.taken:
         return choice.taken
+    if scan.unreadable and not choice.candidates:
+        _require_known(scan, _meant(scan, uid, spec.modality if spec else modality))
     if choice.candidates:
         key = "UID#NUMBER" if any(one.total > 1 for one in choice.candidates) else "UID"
         raise InputError(
@@ -110,6 +105,32 @@ def select_series(
             f"{_listing(choice.candidates)}"
         )
     raise _nothing_left(scan, uid, spec.modality if spec else modality)
+
+
+def _require_known(scan: Scan, meant: tuple[Series, ...]) -> None:
+    """Raise InputError if files that cannot be read may belong to a series that is meant, or there is no series."""
+    files = tuple(dict.fromkeys(file for one in meant for file in scan.may_belong_to(one)))
+    if not scan.series:
+        files = scan.unreadable
+    if files:
+        raise InputError(
+            f"{files[0].name}: {files[0].fault}, so it is unknown to which series it belongs"
+            f"{f' ({len(files)} such files)' if len(files) > 1 else ''}; "
+            "fetch the study again, or remove the file"
+        )
+
+
+def _meant(scan: Scan, uid: str | None, modality: str | None) -> tuple[Series, ...]:
+    """The series of that UID and modality, None for any."""
+    return tuple(
+        one
+        for one in scan.series
+        if (uid is None or _is_called(one, uid)) and (modality is None or one.modality == modality)
+    )
+
+
+def _is_called(series: Series, uid: str) -> bool:
+    return uid in (series.uid, series.selector, f"{series.uid}#{series.name}")
 
 
 def refusal(series: Series) -> InputError:
@@ -146,7 +167,7 @@ def _is_no_scout(series: Series) -> bool:
 def _nothing_left(scan: Scan, uid: str | None, modality: str | None) -> InputError:
     series = scan.series
     if uid is not None:
-        series = tuple(one for one in series if uid in (one.uid, one.selector, f"{one.uid}#{one.name}"))
+        series = _meant(scan, uid, None)
         if not series:
             return InputError(f"{scan.folder}: no series {uid}; found {_listing(scan.series)}")
     if modality is not None:

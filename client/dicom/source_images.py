@@ -22,10 +22,12 @@ class SourceImages:
 
     headers: pydicom headers of one series, without pixels: one a slice in the order of k, or one a multi-frame file.
     references: for each slice k, the instance and frame it came from.
+    lacks: keywords of the UIDs that some header does not give; what stands for one in `references` is made up then.
     """
 
     headers: tuple[Dataset, ...]
     references: tuple[Reference, ...]
+    lacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = {uid for uid, _ in self.references} - set(self._by_uid)
@@ -36,6 +38,14 @@ class SourceImages:
     def of_slices(headers: Sequence[Dataset]) -> SourceImages:
         """Single-frame images, one a slice, in the order of k."""
         return SourceImages(tuple(headers), tuple((str(header.SOPInstanceUID), None) for header in headers))
+
+    def require_uids(self) -> None:
+        """Raise OutputError, naming it, if a UID is missing by which a DICOM object says which images it is about."""
+        if self.lacks:
+            raise OutputError(
+                f"the source images have no {' and no '.join(self.lacks)}, to which a DICOM object must refer; "
+                "fetch the series again"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -165,13 +165,42 @@ def _named_by_directory(path: Path) -> tuple[Source, ...] | None:
             return None
         if path.stat().st_size > MAX_DIRECTORY_BYTES:
             raise FaultError(f"has more than {MAX_DIRECTORY_BYTES} bytes")
-        return tuple(Source(path.parent.joinpath(*parts)) for parts in _names_in(path))
+        listed: dict[Path, dict[str, list[str]]] = {}
+        return tuple(Source(_as_on_disk(path.parent, parts, listed)) for parts in _names_in(path))
     except FaultError as found:
         raise InputError(f"{path}: the DICOMDIR {found}; give the folder instead") from None
     except Exception as error:  # pydicom raises whatever the bytes provoke
         raise InputError(
             f"{path}: the DICOMDIR cannot be read ({type(error).__name__}); give the folder instead"
         ) from None
+
+
+def _as_on_disk(folder: Path, parts: list[str], listed: dict[Path, dict[str, list[str]]]) -> Path:
+    """The file of that name; of another spelling where there is none, as copied media have it, if there is just one.
+
+    DICOMDIRs name files in capitals (PS3.10 8.5). ISO 9660 shows them in lower case, or with a version and a full stop
+    behind the name (`IM1.;1`). A name that nothing answers to is kept: reading it fails. listed: names in the folders
+    seen so far, by how they are compared.
+    """
+    for number, part in enumerate(parts):
+        if not (folder / part).exists():
+            if folder not in listed:
+                listed[folder] = {}
+                for found in sorted(folder.iterdir()) if folder.is_dir() else ():
+                    listed[folder].setdefault(_plain(found.name), []).append(found.name)
+            alike = listed[folder].get(_plain(part), [])
+            if len(alike) > 1:
+                raise FaultError("names a file of which there are several, in capitals and small letters")
+            if not alike:
+                return folder.joinpath(*parts[number:])
+            part = alike[0]
+        folder = folder / part
+    return folder
+
+
+def _plain(name: str) -> str:
+    """A file's name without what ISO 9660 adds to it, in small letters."""
+    return name.partition(";")[0].removesuffix(".").lower()
 
 
 def _names_in(path: Path) -> list[list[str]]:

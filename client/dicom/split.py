@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from swinunet.client.dicom.geometry import (
     plane_of,
     positions_of,
 )
+from swinunet.client.dicom.spacing_runs import spacing_runs
 from swinunet.client.dicom.verdict import VerdictKind, judge
 
 _MOST_ATTRIBUTES = 3  # that together tell volumes apart, as echo, time point and image type may
@@ -30,10 +31,14 @@ _FEWEST_SLICES = 3  # of a slab: two slices are even always
 
 @dataclass(frozen=True)
 class Part:
-    """Frames of one series that may be a volume. name: what tells them from the rest, empty if they are all of it."""
+    """Frames of one series that may be a volume. name: what tells them from the rest, empty if they are all of it.
+
+    steps: of a part of a stack with several spacings, how the whole stack is spaced.
+    """
 
     name: str
     frames: tuple[Frame, ...]
+    steps: str = ""
 
 
 def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
@@ -44,7 +49,8 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     leaves one frame at each position of every part and makes no more parts than frames share a position; sets are
     tried from the smallest, in the order of ATTRIBUTES. A stack with one frame at each position stays whole, whatever
     differs between its frames; the exception is one with uneven steps whose StackIDs or acquisitions are evenly spaced
-    by themselves. Frames for which there is no such split, or which lack their geometry, stay together as one part.
+    by themselves, or one that `spacing_runs` finds to be taken with several spacings. Frames for which there is no such
+    split, or which lack their geometry, stay together as one part.
     """
     whole = (Part("", tuple(frames)),)
     for frame in frames:
@@ -52,7 +58,7 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
             return whole
     planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
     if len(set(planes)) == 1:
-        return _split_by_attributes(frames, planes) or _split_by_slabs(frames) or whole
+        return _split_by_attributes(frames, planes) or _split_stack(frames) or whole
     if len(set(planes)) > _MOST_KINDS:
         return whole
     stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
@@ -60,9 +66,9 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
         return _split_by_attributes(frames, planes) or whole
     named = _numbered([(plane_of(stack[0]), stack) for stack in sorted(stacks, key=_orientation)])
     return tuple(
-        Part(f"{name}, {part.name}" if part.name else name, part.frames)
+        replace(part, name=f"{name}, {part.name}" if part.name else name)
         for name, stack in named
-        for part in _split_by_attributes(stack, [0] * len(stack)) or _split_by_slabs(stack) or (Part("", tuple(stack)),)
+        for part in _split_by_attributes(stack, [0] * len(stack)) or _split_stack(stack) or (Part("", tuple(stack)),)
     )
 
 
@@ -104,6 +110,23 @@ def _split_by_slabs(frames: Sequence[Frame]) -> tuple[Part, ...]:
             names = [_name((index,), (value,), number) for number, value in enumerate(values, start=1)]
             return tuple(Part(name, slab) for name, slab in zip(names, slabs, strict=True))
     return ()
+
+
+def _split_stack(frames: Sequence[Frame]) -> tuple[Part, ...]:
+    """The parts of a stack of uneven steps, each of which is even; none if it is even, or nothing explains it."""
+    return _split_by_slabs(frames) or _split_by_spacing(frames)
+
+
+def _split_by_spacing(frames: Sequence[Frame]) -> tuple[Part, ...]:
+    """The runs of slices that lie equally far apart, of a stack that was taken with several spacings; else none."""
+    if not _is_gapped(frames):
+        return ()
+    runs = spacing_runs(frames)
+    steps = "slices " + ", then ".join(
+        f"{run.first} to {run.first + len(run.frames) - 1} lie {run.step_mm:.3g} mm apart" for run in runs
+    )
+    named = _numbered([(f"{run.step_mm:.3g} mm apart", list(run.frames)) for run in runs])
+    return tuple(Part(name, tuple(part), steps) for name, part in named)
 
 
 def _is_gapped(frames: Sequence[Frame]) -> bool:

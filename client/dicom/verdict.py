@@ -18,11 +18,12 @@ from swinunet.client.dicom.geometry import (
     positions_of,
     thickness_of,
 )
+from swinunet.client.dicom.sheets import holds_sheets
 from swinunet.imaging.volume import VOXEL_MM
 
 UNIT_TOLERANCE = 1e-2  # departure of the cosines from unit length and from a right angle
 TILT_TOLERANCE_DEG = 0.5  # angle between the stack and the normal that header rounding may explain
-ALLOWANCES = ("gap", "tilted")  # verdicts that a user may overrule
+ALLOWANCES = ("gap", "tilted", "variable_spacing")  # verdicts that a user may overrule
 EVENNESS_TOLERANCE = 0.1  # departure of a slice from even spacing, in slice steps; or, if that is more,
 ROUNDING_MM = 0.1  # what scanners that write positions with one decimal need
 MISSING_RATIO = 1.6  # a step this many times the usual one lacks a slice, however thin the slices
@@ -35,7 +36,7 @@ _EXPECTED_MM = f"expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm"
 
 
 class VerdictKind(StrEnum):
-    """What a series is. Only the first two are read as a volume, the last two if they are allowed by name."""
+    """What a series is. Only the first two are read as a volume, the last three if they are allowed by name."""
 
     OK = "ok"
     SINGLE_SLICE = "single_slice"
@@ -50,13 +51,14 @@ class VerdictKind(StrEnum):
     DUPLICATE_POSITIONS = "duplicate_positions"
     GAP = "gap"
     TILTED = "tilted"
+    VARIABLE_SPACING = "variable_spacing"
 
 
 @dataclass(frozen=True)
 class Verdict:
     """kind: the type. sentence: the numbers behind it, and for a refusal what to do.
 
-    needs: what must be allowed to read it all the same, "gap", "tilted" or both; empty if nothing must, or helps.
+    needs: what must be allowed to read it all the same, of ALLOWANCES; empty if nothing must, or helps.
     """
 
     kind: VerdictKind
@@ -75,17 +77,21 @@ class Verdict:
 
 def judge(files: Sequence[ImageFile], frames: Sequence[Frame]) -> tuple[Verdict, tuple[Frame, ...]]:
     """The verdict on a series, and its frames ordered along the normal (in file order if they have no geometry)."""
-    found = _pixel_verdict(files) or _plane_verdict(frames)
+    found = _pixel_verdict(files, frames) or _plane_verdict(frames)
     if found:
         return found, tuple(frames)
     ordered = order_along_normal(frames)
     verdict = _stack_verdict(ordered)
     if any(file.is_inverted for file in files):
         verdict = replace(verdict, sentence=f"{verdict.sentence}; MONOCHROME1: values are turned round")
+    if lacks := list(dict.fromkeys(name for file in files for name in file.lacks)):
+        verdict = replace(
+            verdict, sentence=f"{verdict.sentence}; no {' and no '.join(lacks)}: no DICOM SEG or SR of it"
+        )
     return verdict, ordered
 
 
-def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
+def _pixel_verdict(files: Sequence[ImageFile], frames: Sequence[Frame]) -> Verdict | None:
     """Refusals for what the pixels are."""
     broken = [file for file in files if file.fault]
     if broken:
@@ -100,11 +106,11 @@ def _pixel_verdict(files: Sequence[ImageFile]) -> Verdict | None:
             f"colour image ({colour.photometric}, {colour.samples_per_pixel} samples per pixel), expected grey values "
             "(MONOCHROME2); choose the series it was made from",
         )
-    if any(file.is_mosaic for file in files):
+    if sheet := holds_sheets(files, frames):
         return Verdict(
             VerdictKind.MOSAIC,
-            "Siemens mosaic: each image is a sheet of many small slices, whose places only private elements give; "
-            "export the series from the scanner as enhanced MR or without mosaic",
+            f"{sheet}: each image is a sheet of many small slices, whose places only private elements give; "
+            "export the series from the scanner as enhanced MR, or one slice a file",
         )
     if len(modalities := sorted({file.modality for file in files})) > 1:
         listed = ", ".join(modality or "none" for modality in modalities)
@@ -208,6 +214,23 @@ def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
             tilted,
         )
     return Verdict(VerdictKind.OK, f"{len(frames)} slices of {size}, {step_mm:.3g} mm apart")
+
+
+def of_variable_spacing(verdict: Verdict, steps: str) -> Verdict:
+    """The verdict on an evenly spaced part of a stack that was taken with several spacings.
+
+    verdict: on the part. steps: how the whole stack is spaced, in words. No grid fits the whole: a part is read as a
+    volume of its own, if that is allowed, so that every slice stays where it lies and stands for its own step.
+    """
+    if not verdict.usable and not verdict.needs:
+        return verdict
+    also = f"; and {verdict.sentence}" if verdict.needs else ""
+    return Verdict(
+        VerdictKind.VARIABLE_SPACING,
+        f"{steps} (variable spacing), expected one step; --allow variable_spacing reads each part as a volume of its "
+        f"own: choose it with --series{also}",
+        verdict.needs | {"variable_spacing"},
+    )
 
 
 def _gap(steps_mm: np.ndarray, uneven_mm: float) -> Verdict:

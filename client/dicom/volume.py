@@ -93,7 +93,8 @@ def _source_images(series: Series, headers: Mapping[str, Dataset]) -> SourceImag
     for uid, header in in_order.items():
         if header.get("SOPInstanceUID") != uid:  # it was taken from the meta information, or from its readable part
             header.SOPInstanceUID = uid
-    return SourceImages(tuple(in_order.values()), references)
+    lacks = dict.fromkeys(name for frame in series.frames for name in frame.file.lacks)
+    return SourceImages(tuple(in_order.values()), references, tuple(lacks))
 
 
 def iter_slices(series: Series, allow: Collection[str] = ()) -> Iterator[Slice]:

@@ -81,7 +81,9 @@ class Pseudonyms:
 
     def patient(self, header: Dataset) -> str:
         """A pseudonym of the Patient ID; of the study where there is none, so that two patients never share one."""
-        return self.name(str(header.get("PatientID") or header.StudyInstanceUID), "patient")
+        return self.name(
+            str(header.get("PatientID") or header.get("StudyInstanceUID") or header.SOPInstanceUID), "patient"
+        )
 
     def uid(self, uid: str) -> str:
         """A UID in place of `uid` (PS3.5 B.2: "2.25." and a 128-bit number)."""
@@ -97,7 +99,7 @@ class Pseudonyms:
             raise OutputError(
                 f"the source's headers cannot be de-identified ({type(error).__name__}); repair them first"
             ) from None
-        return SourceImages(headers, tuple((self.uid(uid), frame) for uid, frame in source.references))
+        return SourceImages(headers, tuple((self.uid(uid), frame) for uid, frame in source.references), source.lacks)
 
     def _actions(self) -> Actions:
         """What the profile does to each attribute; UIDs are replaced by ours."""
@@ -130,7 +132,7 @@ class Pseudonyms:
         """Add to the table whose result this is. header: the source's own. Raises OutputError."""
         row = [result, str(original.resolve())]
         if header is not None:
-            study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+            study, series = (str(header.get(f"{kind}InstanceUID") or "") for kind in ("Study", "Series"))
             row += [str(header.get("PatientID") or ""), self.patient(header)]
             row += [study, self.uid(study), series, self.uid(series)]
         if not self.table.exists():

@@ -65,6 +65,7 @@ def write_seg(
     job gets the same UIDs, and dates from its source: the object is the same to the byte.
     Raises OutputError if the object cannot be made or written, or does not read back as `mask`.
     """
+    source.require_uids()
     frames = MaskFrames(mask, segments, source)
     with quiet():
         try:

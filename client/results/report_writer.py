@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.report import Box, Input, Report, Settings, make_report, write_report
 from swinunet.client.results.result import Result
 from swinunet.client.rois import Roi
@@ -24,8 +25,8 @@ def describe(result: Result) -> Report:
             kind="dicom" if source else "nifti",
             shape=found.volume.shape,
             spacing_mm=found.volume.spacing_mm,
-            series_instance_uid=str(source.headers[0].SeriesInstanceUID) if source else None,
-            source_instances=tuple(dict.fromkeys(uid for uid, _ in source.references)) if source else (),
+            series_instance_uid=str(source.headers[0].get("SeriesInstanceUID") or "") or None if source else None,
+            source_instances=_instances(source) if source else (),
             verdict=_verdict(result),
             fingerprint=result.input_digest,
         ),
@@ -49,6 +50,12 @@ def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:
     """Boxes as a report names them."""
     corners = [(roi.bounds_mm[0::2], roi.bounds_mm[1::2], roi.side) for roi in rois]
     return tuple(Box((x0, y0, z0), (x1, y1, z1), side) for (x0, y0, z0), (x1, y1, z1), side in corners)
+
+
+def _instances(source: SourceImages) -> tuple[str, ...]:
+    """The UIDs of the source's instances; none where they have none of their own."""
+    made_up = "SOPInstanceUID" in source.lacks
+    return () if made_up else tuple(dict.fromkeys(uid for uid, _ in source.references))
 
 
 def _verdict(result: Result) -> str | None:

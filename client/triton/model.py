@@ -18,6 +18,7 @@ from swinunet.client.triton.limits import RequestSize
 from swinunet.client.triton.options import ServerOptions
 from swinunet.client.triton.requests import Call, Sender
 from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
+from swinunet.client.triton.tensors import require_tensors
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import SPEC_KEY, ModelSpec
 from swinunet.imaging.study_slices import Output
@@ -198,7 +199,10 @@ class TritonModel:
         return chosen, spec, int(config.max_batch_size)
 
     def _spec_of(self, name: str, config: Any) -> ModelSpec:  # a protobuf without stubs
-        return ModelSpec.from_json(config.parameters[SPEC_KEY].string_value, f"model {name} at {self.url}")
+        origin = f"model {name} at {self.url}"
+        spec = ModelSpec.from_json(config.parameters[SPEC_KEY].string_value, origin)
+        require_tensors(spec, config, origin)
+        return spec
 
 
 def _ready_versions(models: Iterable[Any], name: str) -> list[str]:

@@ -229,6 +229,8 @@ def test_without_a_url_it_starts_a_server(crop: Path, tmp_path: Path, nothing_le
         ("up=7,42,-2,48,-33,8", "the side is 'up'"),
         ("7,nan,-2,48,-33,8", "finite"),
         ("42,7,-2,48,-33,8", "lower bound must lie below"),
+        ("left=-43,-7,-2,47,-31,8", "lies wholly in the right half of the head"),
+        ("right=7,43,-2,47,-31,8", "lies wholly in the left half of the head"),
     ],
 )
 def test_bad_boxes(triton: TritonServer, brain: Path, tmp_path: Path, roi: str, says: str) -> None:
@@ -375,6 +377,20 @@ def test_old_results_are_put_back_if_new_ones_cannot_take_their_place(
 def test_what_is_no_box(text: str) -> None:
     with pytest.raises(InputError):
         parse_roi(text)
+
+
+def test_a_file_that_does_not_say_what_is_left_is_segmented_only_if_told(
+    triton: TritonServer, crop: Path, tmp_path: Path
+) -> None:
+    image = nib.load(crop)
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    blind = tmp_path / "blind.nii"
+    blind.write_bytes(nib.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_bytes())
+    arguments = ("segment", blind, "-o", tmp_path / "out", "--url", triton.url)
+    refused(run_here(*arguments), "neither qform nor sform, so that left and right are unknown")
+    assert run_here(*arguments, "--assume-ras").returncode == 0
+    header = nib.load(tmp_path / "out" / "blind" / "mask.nii.gz").header
+    assert (int(header["qform_code"]), int(header["sform_code"])) == (0, 0)
 
 
 def test_touching_boxes_overlap() -> None:

@@ -182,12 +182,25 @@ def test_slices_larger_than_the_field_of_view_are_refused() -> None:
         PlaneSlices(Volume(np.random.rand(12, 12, 40), np.eye(4)), make_spec())
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_intensities_that_are_no_numbers_are_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("intensity", [ZScore(), Window(0, 1)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_intensities_that_are_no_numbers_are_refused(
+    value: float, intensity: ZScore | Window, dtype: type[np.floating]
+) -> None:
+    """Whatever the intensity rule: a window would hand NaN to the server, and not every engine refuses it."""
+    voxels = np.random.rand(8, 8, 8).astype(dtype)
+    voxels[1, 2, 3] = voxels[4, 4, 4] = value
+    with pytest.raises(InputError, match=r"not finite numbers \(2 of 512\)"):
+        PlaneSlices(Volume(voxels, np.eye(4)), make_spec(intensity=intensity))
+
+
+def test_a_second_modality_that_is_no_number_is_refused() -> None:
     voxels = np.random.rand(8, 8, 8)
-    voxels[1, 2, 3] = value
-    with pytest.raises(InputError, match="not finite"):
-        PlaneSlices(Volume(voxels, np.eye(4)), make_spec())
+    broken = np.where(voxels == voxels.max(), np.nan, voxels)
+    spec = make_spec(modalities=("one", "two"), intensity=Window(0, 1))
+    with pytest.raises(InputError, match=r"not finite numbers \(1 of 512\)"):
+        PlaneSlices([Volume(voxels, np.eye(4)), Volume(broken, np.eye(4))], spec)
 
 
 def test_a_constant_image_is_refused() -> None:

@@ -36,6 +36,9 @@ def read(**changes: object) -> ModelSpec:
 
 texts, numbers = st.text(max_size=12), st.floats(0.01, 500)
 codes = st.builds(Code, texts, texts, texts)
+ranges = st.lists(numbers, min_size=2, max_size=2).map(sorted).map(tuple)
+windows = st.lists(numbers, min_size=2, max_size=2, unique=True).map(sorted)
+percentiles = st.lists(st.floats(0, 100), min_size=2, max_size=2, unique=True).map(sorted)
 
 
 @st.composite
@@ -43,7 +46,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
     """A spec with every field drawn."""
     planes = draw(st.permutations(["sagittal", "coronal", "axial"]))
     colour = st.tuples(*[st.integers(0, 255)] * 3)
-    label = st.tuples(texts, colour, codes, st.none() | codes, st.none() | st.tuples(numbers, numbers))
+    label = st.tuples(texts, colour, codes, st.none() | codes, st.none() | ranges)
     drawn = draw(st.lists(label, max_size=4))
     labels = tuple(
         Label(index, f"{name} {index}", color, kind, modifier, volume)
@@ -60,7 +63,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         context_step_mm=draw(numbers),
         input_size=draw(st.tuples(st.integers(1, 512), st.integers(1, 512))),
         spacing_mm=draw(st.none() | st.tuples(numbers, numbers)),
-        intensity=draw(st.builds(ZScore, st.just("zscore"), numbers, numbers) | st.builds(Window, numbers, numbers)),
+        intensity=draw(percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))),
         labels=labels,
         modalities=draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")])),
         further_planes=tuple(planes[1 : draw(st.integers(1, 3))]),
@@ -163,6 +166,29 @@ def test_what_a_spec_of_the_first_software_leaves_unsaid() -> None:
         ({"schema_version": 1}, True),
         ({"schema_version": 2}, False),
         ({"components": "some"}, False),
+        ({"spacing_mm": [float("nan"), 1]}, False),
+        ({"spacing_mm": [float("inf"), 1]}, False),
+        ({"context_step_mm": float("inf")}, False),
+        ({"context_step_mm": float("nan")}, False),
+        ({"context_slices": 255}, True),
+        ({"context_slices": 257}, False),
+        ({"input_size": [16384, 1]}, True),
+        ({"input_size": [1, 16385]}, False),
+        ({"intensity": {"rule": "zscore", "low_percentile": 0, "high_percentile": 100}}, True),
+        ({"intensity": {"rule": "zscore", "high_percentile": 500}}, False),
+        ({"intensity": {"rule": "zscore", "low_percentile": -1}}, False),
+        ({"intensity": {"rule": "zscore", "low_percentile": 99.5}}, False),
+        ({"intensity": {"rule": "zscore", "high_percentile": float("nan")}}, False),
+        ({"intensity": {"rule": "window", "low": 5, "high": 5}}, False),
+        ({"intensity": {"rule": "window", "low": 6, "high": 5}}, False),
+        ({"intensity": {"rule": "window", "low": float("-inf"), "high": 5}}, False),
+        ({"labels": [LABEL | {"color": [0, 255, 0]}]}, True),
+        ({"labels": [LABEL | {"color": [1, 2, 999]}]}, False),
+        ({"labels": [LABEL | {"color": [-1, 2, 3]}]}, False),
+        ({"labels": [LABEL | {"volume_ml": [0, 0]}]}, True),
+        ({"labels": [LABEL | {"volume_ml": [2, 1]}]}, False),
+        ({"labels": [LABEL | {"volume_ml": [-1, 1]}]}, False),
+        ({"labels": [LABEL | {"volume_ml": [0, float("inf")]}]}, False),
         ({"name": "a b"}, False),
         ({"name": ""}, False),
     ],

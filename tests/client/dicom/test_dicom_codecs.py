@@ -166,3 +166,22 @@ def test_a_codestream_of_another_size_is_refused(syntax: UID, tmp_path: Path) ->
         ds.Rows = 8192
     with pytest.raises(InputError, match="its pixels cannot be decoded: a compressed frame"):
         read(save(tmp_path, slices))
+
+
+@pytest.mark.parametrize(("syntax", "bits"), [(JPEGExtended12Bit, 12), (JPEGBaseline8Bit, 8)])
+@pytest.mark.parametrize("fields", [b"\0\0\0", b"\0\1\0", b"\1\x3f\0"])
+def test_a_scan_header_with_fields_that_a_sequential_scan_does_not_use(
+    syntax: UID, bits: int, fields: bytes, tmp_path: Path
+) -> None:
+    """Ss, Se, Ah and Al are 0, 63, 0 and 0 there (T.81 B.2.3); WG04's MR1 to MR4 have Se = 0, and are whole."""
+    stored = waves(depth=2**bits - 1).astype(np.uint16 if bits > 8 else np.uint8)
+    slices = [encode(ds, syntax) for ds in make_series(stored, bits_stored=bits)]
+    expected = read(save(tmp_path / "plain", slices)).volume.voxels
+    for ds in slices:
+        codestream = bytearray(next(generate_frames(ds.PixelData, number_of_frames=1)))
+        scan = codestream.index(b"\xff\xda")
+        last = scan + 2 + int.from_bytes(codestream[scan + 2 : scan + 4], "big")
+        assert codestream[last - 3 : last] == b"\x00\x3f\x00"
+        codestream[last - 3 : last] = fields
+        rebuilt(ds, bytes(codestream))
+    np.testing.assert_array_equal(read(save(tmp_path / "odd", slices)).volume.voxels, expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,37 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
     scan_folder(tmp_path, lambda done, total: ticks.append((done, total)))
     assert ticks == [(k, 6) for k in range(1, 7)]
+
+
+RENAMED = {
+    "small letters": lambda name: name.lower(),
+    "a version": lambda name: f"{name};1",
+    "a full stop": lambda name: f"{name}.",
+    "all of it": lambda name: f"{name.lower()}.;1",
+}
+
+
+@pytest.mark.parametrize("renamed", RENAMED.values(), ids=list(RENAMED))
+def test_a_dicomdir_finds_files_that_a_copy_has_spelled_otherwise(
+    renamed: Callable[[str], str], tmp_path: Path
+) -> None:
+    directory = write_directory(tmp_path / "disc", make_series())
+    files = [path for path in directory.parent.rglob("*") if path.is_file() and path != directory]
+    assert len(files) == 5
+    for path in files:
+        path.rename(path.with_name(renamed(path.name)))
+    for folder in sorted((path for path in directory.parent.rglob("*") if path.is_dir()), reverse=True):
+        folder.rename(folder.with_name(folder.name.lower()))
+    assert scan_folder(directory).series[0].verdict.kind is VerdictKind.OK
+    expected = np.arange(60, dtype=np.uint16).reshape(5, 4, 3).transpose(2, 1, 0)
+    np.testing.assert_array_equal(read(directory).volume.voxels, expected)
+
+
+def test_a_dicomdir_takes_the_file_of_its_own_spelling_and_guesses_between_no_two(tmp_path: Path) -> None:
+    directory = write_directory(tmp_path / "disc", make_series())
+    file = next(path for path in directory.parent.rglob("*") if path.is_file() and path != directory)
+    file.with_name(file.name.lower()).write_bytes(b"another file")
+    assert scan_folder(directory).series[0].verdict.kind is VerdictKind.OK
+    file.rename(file.with_name(f"{file.name};1"))
+    with pytest.raises(InputError, match="names a file of which there are several, in capitals and small letters"):
+        scan_folder(directory)
