@@ -25,7 +25,7 @@ from pydicom.sr.codedict import codes
 
 from swinunet.client.dicom.quiet import quiet
 from swinunet.client.dicom.source_images import PER_FRAME, SHARED, SourceImages
-from swinunet.client.results.stand_ins import TYPE_2
+from swinunet.client.results.source_header import TYPE_2
 from swinunet.foundation.errors import InputError, OutputError
 
 Actions = dict[tuple[int, ...], Callable[[Dataset, tuple[int, int]], None]]  # by (group, element)
