@@ -63,6 +63,8 @@ def _show_study(report: Report) -> None:
             print_line(f"Look at {structure.name}: {flag.detail}")
     if report.input.verdict:
         print_line(f"Look at the series: {report.input.verdict}")
+    if report.left_out:
+        print_line(f"Left out of SEG and SR, for breaking DICOM's formats in the source: {', '.join(report.left_out)}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
         print_line(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}")
 

@@ -21,6 +21,7 @@ _STAND_ALONE = (UTF_8, "GB18030", "GBK")  # know no code extensions (PS3.3 C.12.
 _WITH_EXTENSIONS = "ISO 2022 IR "
 _ALIASES = {"UTF8": UTF_8, "ISO2022GBK": "GBK", "ISO202258": "ISO 2022 IR 58", "GB2312": "ISO 2022 IR 58"}
 _PYTHON_NAMES = {"ISO_IR 203": "iso8859_15", "ISO 2022 IR 203": "iso8859_15"}  # which pydicom 3.0 does not know
+_ESCAPE = "\x1b$)A"
 _CUSTOMIZABLE = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")  # VRs whose text is in this character set (PS3.5 6.1.2.3)
 _NOT_TEXT_OF_ANYBODY = ("PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence", "SourceImageSequence")
 
@@ -53,6 +54,18 @@ def character_set_of_result(terms: Sequence[str], result: Dataset, source_texts:
     if not candidate:
         return () if all(text.isascii() for _, text in texts if text not in source_texts) else (UTF_8,)
     return candidate if all(_survives(vr, text, candidate) for vr, text in texts) else (UTF_8,)
+
+
+def strip_escapes(dataset: Dataset) -> None:
+    """Take out the escape sequences of ISO 2022 IR 58, which pydicom leaves in the text that it decodes."""
+    for element in dataset:
+        if element.VR == "SQ":
+            if element.keyword not in _NOT_TEXT_OF_ANYBODY:
+                for item in element.value:
+                    strip_escapes(item)
+        elif element.VR in _CUSTOMIZABLE and not isinstance(element.value, MultiValue | list):
+            if _ESCAPE in (text := str(element.value or "")):
+                element.value = text.replace(_ESCAPE, "")
 
 
 def texts_of(dataset: Dataset) -> Iterator[tuple[str, str]]:
@@ -102,6 +115,8 @@ def _for_writing(terms: Sequence[str]) -> tuple[str, ...]:
 def _survives(vr: str, text: str, terms: Sequence[str]) -> bool:
     """Whether a text that is written in these character sets is read as itself by one who knows what they say."""
     encodings = list(convert_encodings(list(terms)))
+    if terms[0] == "ISO 2022 IR 6" and any("\x80" <= each <= "\xff" for each in text):
+        return False  # pydicom would write it in Latin 1, which nobody has designated
     with suppress(UnicodeError, LookupError):
         if vr == "PN":
             return str(PersonName(PersonName(text).encode(encodings), encodings)) == text

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any
 
 from pydicom import config
-from pydicom.datadict import dictionary_has_tag, dictionary_VM, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -118,12 +118,13 @@ def _copied(dataset: Dataset, encodings: list[str], left_out: list[str]) -> Data
             continue
         try:
             element = _decoded(dataset, tag, encodings)
-            value = _usable(element, encodings, left_out)
-        except (ValueError, TypeError, OverflowError, NotImplementedError, AttributeError, LookupError):
+            vr = _format_of(element)
+            value = _usable(element, vr, encodings, left_out)
+        except Exception:  # converting a value raises whatever the value provokes
             left_out.append(keyword)
             continue
         if value is not None and value != "" and not (isinstance(value, MultiValue | Items | list) and not value):
-            copy.add(DataElement(tag, element.VR, value, already_converted=True))
+            copy.add(DataElement(tag, vr, value, already_converted=True))
     return copy
 
 
@@ -135,21 +136,27 @@ def _decoded(dataset: Dataset, tag: Any, encodings: list[str]) -> DataElement:
     return dataset[tag]
 
 
-def _usable(element: DataElement, encodings: list[str], left_out: list[str]) -> Any:
+def _format_of(element: DataElement) -> str:
+    """The VR by whose rules a value is judged: the dictionary's where it sets a format, whatever the file says."""
+    vr = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else ""
+    return vr if vr in _FORMATTED else str(element.VR)
+
+
+def _usable(element: DataElement, vr: str, encodings: list[str], left_out: list[str]) -> Any:
     """The value as a result may state it; None for none. Raises ValueError for one that breaks its format."""
     value = element.value
-    if element.VR == "SQ":
+    if vr == "SQ":
         return Items([_copied(item, encodings, left_out) for item in value or ()])
     several = isinstance(value, MultiValue | list)
     values = list(value) if several else [value]
-    if element.VR == "PN":
+    if vr == "PN":
         names = [_read_whole(str(name)) for name in values if name]
         if dictionary_has_tag(element.tag) and dictionary_VM(element.tag) == "1":
             names = ["\\".join(names)] if any(names) else []  # one patient of two names: the bytes stay what they are
         values = [PersonName(name) for name in names]
         several = len(values) > 1
-    elif element.VR in _FORMATTED:
-        values = [_formatted(element.VR, each) for each in values if each not in (None, "")]
+    elif vr in _FORMATTED:
+        values = [_formatted(vr, each) for each in values if each not in (None, "")]
     elif all(isinstance(each, str) for each in values):
         values = [_read_whole(each) for each in values]
     if several:

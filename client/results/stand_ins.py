@@ -7,7 +7,7 @@ from pydicom.uid import UID, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
 from swinunet.client.dicom.source_images import Reference, SourceImages
-from swinunet.client.results.character_sets import character_set_of_result
+from swinunet.client.results.character_sets import UTF_8, character_set_of_result, strip_escapes
 from swinunet.client.results.source_header import usable_part
 
 _STAND_IN_ROOT = "2.25."
@@ -56,6 +56,8 @@ def write_in_character_set_of_source(result: Dataset, source: SourceImages) -> N
     """State the Specific Character Set in which a result's text is written: its source's if that can hold all of it."""
     header = usable_part(source.headers[0])
     terms = character_set_of_result(header.character_sets, result, header.texts)
+    if terms == (UTF_8,):
+        strip_escapes(result)
     if terms:
         result.SpecificCharacterSet = list(terms) if len(terms) > 1 else terms[0]
 
@@ -68,4 +70,3 @@ def reference_of(source: SourceImages, stand_in_uid: str) -> tuple[str, Referenc
 
 def _frame_of_reference(header: Dataset) -> str:
     return generate_uid(entropy_srcs=["frame of reference", str(header.SeriesInstanceUID)])
-
