@@ -96,7 +96,8 @@ def run_job(
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
     options: which results, and how; by default all that the input allows. A result that cannot be written is left out
-    and named in the report's `failed`; without room on the disk, or without the report, there is no folder. overwrite: whether `folder` is replaced if it exists.
+    and named in the report's `failed`; without room on the disk, or without the report, there is no folder.
+    overwrite: whether `folder` is replaced if it exists.
     Raises what `segment_volume` raises, InputError for results that the input does not allow, and OutputError.
     """
     options = options or OutputOptions()

@@ -17,7 +17,7 @@ _REMEDY = "segment it again with --overwrite, or give another output folder"
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder holds outputs but no report, as a full disk could leave it, and nothing else: it is to be redone.
+    """Whether a folder holds outputs, no report and nothing else, as a full disk could leave it: it is to be redone.
 
     Since this software renames whole folders into place, only its earlier versions made these.
     """

@@ -24,8 +24,8 @@ class Study:
     """An input. path: a NIfTI file, a DICOM folder or a ZIP archive. name: what its results are called.
 
     series_uid: which series is meant, as `Series.selector` has it, if there are several.
-    scan, modality: the headers of that series, and its modality, where they were read already. rois: its boxes, None for
-    those of the run.
+    scan, modality: the headers of that series, and its modality, where they were read already.
+    rois: its boxes, None for those of the run.
     """
 
     path: Path

@@ -24,6 +24,7 @@ from swinunet.foundation.files import unwritable
 
 Status = Literal["done", "skipped", "refused"]
 Progress = Callable[[Study, int, int], None]  # a study, its slices that are done, all its slices
+_ALREADY = "segmented already"
 _AT_ONCE = 2  # one at the server; another is read before that, or written after it
 
 
@@ -117,7 +118,9 @@ class _Run:
         try:
             reason = self._reason_to_skip(study, folder)
             if reason:
-                return Outcome(study, folder, "skipped", _report_in(folder), reason=reason)
+                return Outcome(
+                    study, folder, "skipped", _report_in(folder) if reason == _ALREADY else None, reason=reason
+                )
             if self._server_lost:
                 raise ServerError(f"not begun: {self._server_lost}")
             return self._done(study, folder, self._segment(study, folder))
@@ -145,7 +148,7 @@ class _Run:
             digest = digest_of_input(study.path, spec, study.series_uid, study.scan, self._allow)
             rois = self._rois if study.rois is None else study.rois
             require_same_result(folder, digest, spec, rois, self._options)
-            return "segmented already"
+            return _ALREADY
         return ""
 
     def _segment(self, study: Study, folder: Path) -> JobResult:

@@ -77,8 +77,8 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
             if (folder / _LOCK).exists():
                 return folder, descriptor
             os.close(descriptor)  # another start took it for a leftover between creation and lock
-        except FileNotFoundError:
-            continue
+        except (FileNotFoundError, FileExistsError):
+            continue  # it is being taken for a leftover
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise

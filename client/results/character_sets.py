@@ -63,9 +63,8 @@ def strip_escapes(dataset: Dataset) -> None:
             if element.keyword not in _NOT_TEXT_OF_ANYBODY:
                 for item in element.value:
                     strip_escapes(item)
-        elif element.VR in _CUSTOMIZABLE and not isinstance(element.value, MultiValue | list):
-            if _ESCAPE in (text := str(element.value or "")):
-                element.value = text.replace(_ESCAPE, "")
+        elif element.VR in _CUSTOMIZABLE and isinstance(element.value, str | PersonName):
+            element.value = str(element.value).replace(_ESCAPE, "")
 
 
 def texts_of(dataset: Dataset) -> Iterator[tuple[str, str]]:

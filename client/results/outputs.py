@@ -19,7 +19,8 @@ Writer = Callable[[Result, Path], object]  # returns what later formats need of 
 def write_outputs(folder: Path, result: Result) -> Report:
     """Write what the result's options ask for into `folder` and return the report, which says what failed and why.
 
-    Adds the seconds that each output took to the result's timings. Raises OutputError if not one could be written, DiskFullError if there is no room for one of them.
+    Adds the seconds that each output took to the result's timings. Raises OutputError if not one could be written,
+    DiskFullError if there is no room for one of them.
     """
     for name in result.options.formats_for(result.loaded.dicom is not None):
         began = time.perf_counter()

@@ -24,7 +24,8 @@ class Result:
         else of the input, may be named in an output: they are pseudonyms where results are de-identified.
     identity: from which the UIDs of the outputs follow. qualities: of each measurement.
     timings: seconds by stage, in the order they ran. outputs: file name by format, of what is written or being written.
-    failed: the reason by format. left_out: attributes of the source that DICOM outputs do not repeat. objects: by format, what its writer returned, for formats that refer to it.
+    failed: the reason by format. left_out: attributes of the source that DICOM outputs do not repeat, by keyword.
+    objects: by format, what its writer returned, for formats that refer to it.
     """
 
     def __init__(self, loaded: LoadedInput, found: Segmentation, options: OutputOptions, name: str) -> None:

@@ -1,4 +1,4 @@
-"""SEG and SR say of the patient what the source says, in every character set that DICOM names and however it is spelt."""
+"""SEG and SR say of the patient what the source says, in every character set that DICOM names, however spelt."""
 
 from __future__ import annotations
 
