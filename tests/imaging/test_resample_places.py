@@ -171,6 +171,13 @@ def test_the_shrinking_triangle_by_hand() -> None:
     np.testing.assert_allclose(AxisMap.stretch(4, 8).inverse_linear()[1], rows[1], atol=1e-6)
 
 
+def test_a_pixel_that_reaches_over_the_end_sees_the_last_one_repeated() -> None:
+    """5 pixels of 1 mm on pixels of 2 mm: the third is centred on the very edge, so it is read at the last centre."""
+    rows = AxisMap.centre(5, 1.0, 4, 2.0).linear()
+    np.testing.assert_allclose(rows[2], [0, 0, 0, 1 / 3, 2 / 3], atol=1e-6)
+    np.testing.assert_array_equal(rows[3], np.zeros(5))
+
+
 @pytest.mark.parametrize("restore", ["labels", "probabilities"])
 @pytest.mark.parametrize("spacing_mm", [(0.5, 0.8), (2.0, 1.6), (1.3, 0.7)], ids=str)
 @pytest.mark.parametrize("plane", ["sagittal", "coronal", "axial"])

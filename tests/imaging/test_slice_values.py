@@ -70,6 +70,12 @@ def test_how_near_to_constant_an_image_may_be(stored: type) -> None:
         PlaneSlices(unit(flat), make_spec())
     flat[4:] += stored(1)
     PlaneSlices(unit(flat), make_spec())
+    large = np.full((8, 8, 8), 20000.0)
+    large[4:] += 0.01  # a deviation of 0.005, allowed 0.02
+    with pytest.raises(InputError, match="constant"):
+        PlaneSlices(unit(large), make_spec())
+    large[4:] += 0.09
+    PlaneSlices(unit(large), make_spec())
     tiny = np.full((8, 8, 8), 1.0)
     tiny[4:] += 1e-6  # a deviation of 5e-7
     with pytest.raises(InputError, match="constant"):
@@ -224,3 +230,16 @@ def test_labels_land_in_the_slice_they_were_asked_for() -> None:
     mask = sampler.mask()
     np.testing.assert_array_equal(mask.max(axis=(0, 2)), [0, 0, 0, 1, 2, 0, 0])
     np.testing.assert_array_equal(mask.min(axis=(0, 2)), [0, 0, 0, 1, 2, 0, 0])
+
+
+def test_two_readings_are_averaged() -> None:
+    """The first says foreground with 0.25, the second with 1: 0.625, which is 159 of 255."""
+    sampler = StudySlices(unit(VOXELS), make_spec(plane="axial", further_planes=("coronal",)))
+    for start, image in sampler.batches(4):
+        answer = np.zeros((len(image), 3, 8, 8), np.float16)
+        answer[:, 1] = 0.25 if start < 8 else 1.0
+        answer[:, 0] = 1 - answer[:, 1]
+        sampler.add(start, answer)
+    assert (sampler.mask() == 1).all()
+    assert sampler.confidence is not None
+    assert (np.abs(sampler.confidence.astype(int) - 159) <= 1).all()

@@ -56,6 +56,11 @@ def test_files_of_one_study_come_together_in_the_order_of_their_channels() -> No
     }
 
 
+def test_a_file_without_a_number_is_channel_0() -> None:
+    grouped = group_channels(Path(name) for name in ("a_0001.nii", "a_0000.nii", "a.nii"))
+    assert [path.name for path in grouped["a"]] == ["a.nii", "a_0000.nii", "a_0001.nii"]
+
+
 def test_a_study_is_read_file_after_file(tmp_path: Path) -> None:
     two = np.random.default_rng(0).random((4, 5, 6, 2)).astype(np.float32)
     nib.save(nib.Nifti1Image(two, np.eye(4)), tmp_path / "two.nii.gz")

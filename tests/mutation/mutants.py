@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -38,6 +39,8 @@ OPERATORS = (
     "core/ZeroIterationForLoop",
 )
 
+_APPEARANCE = re.compile(r"(size|lw|linewidth)s?(=|\": )$")  # how large letters and how thick lines are
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -62,8 +65,9 @@ class Mutant:
 def draw_mutants(path: str, most: int, seed: str) -> tuple[list[Mutant], int]:
     """At most `most` mutants of a file, in the order of their lines, and how many changes the operators make in all.
 
-    Left out are code that does not compile, changes of annotations, and those of `strict=True` in `zip`, which is for
-    mistakes in the code and not in what it is given. The same seed and file give the same mutants.
+    Left out are code that does not compile, changes of annotations, sizes of letters and lines in pictures, and those
+    of `strict=True` in `zip`, which is for mistakes in the code and not in what it is given. The same seed and file
+    give the same mutants.
     """
     source = Path(path).read_text()
     tree = ast.parse(source)
@@ -79,6 +83,8 @@ def draw_mutants(path: str, most: int, seed: str) -> tuple[list[Mutant], int]:
         seen.add(code)
         line, column, before, after = _first_change(source, code)
         if any(_within(line, column, each) for each in annotations):
+            continue
+        if operator == "core/NumberReplacer" and _APPEARANCE.search(source.splitlines()[line - 1][:column]):
             continue
         if operator == "core/ReplaceTrueWithFalse" and before.count("strict=True") > after.count("strict=True"):
             continue

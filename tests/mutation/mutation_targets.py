@@ -68,7 +68,7 @@ TARGETS = (
     Target(
         "gate",
         ("export/gate",),
-        ("tests/export/test_gate_tensors.py", "tests/export/test_gate.py"),
+        ("tests/export/test_gate_tensors.py", "tests/export/test_limits.py", "tests/export/test_gate.py", _FROZEN),
         (*_COMMON, "torch", "onnxruntime"),
     ),
 )

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_series import make_series, save
-from floors import MODULES
 from poisoned_folder import poison
 from small_model import write_small_repository
 
