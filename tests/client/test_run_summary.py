@@ -1,4 +1,4 @@
-"""Several inputs end with their volumes: in the table, in summary.csv and in summary.json; each input in its own boxes."""
+"""Several inputs end with their volumes, in the table and in summary.csv and summary.json; each has its own boxes."""
 
 from __future__ import annotations
 
