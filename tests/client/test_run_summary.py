@@ -51,7 +51,7 @@ def test_the_summary_says_what_the_reports_say(cases: list[Path], tmp_path: Path
     out = tmp_path / "out"
     status, said, _ = run(*cases, "-o", out)
     assert status == 1
-    assert max(len(line) for line in said.splitlines()) <= 80
+    assert max(len(line) for line in said.splitlines() if str(out) not in line) <= 80, "a path is not folded"
     rows, inputs = rows_of(out), json.loads((out / "summary.json").read_text())["inputs"]
     assert [row["result"] for row in rows] == ["case0", "case0", "case1", "case1", "case2"]
     assert [each["outcome"] for each in inputs] == ["done", "done", "refused"]
