@@ -25,6 +25,6 @@ def test_a_damaged_canary_is_one_line(tmp_path: Path) -> None:
     client.infer.side_effect = ServingError("it was asked")
     for content in damaged:
         (folder / CANARY_FILE).write_bytes(content)
-        with pytest.raises(ServingError, match="export the model again|it was asked") as caught:
+        with pytest.raises(ServingError, match=r"export the model again|it was asked") as caught:
             check_model(client, tmp_path, ServedModel("model", "1", "READY", ""), 1.0)
         assert "\n" not in str(caught.value)
