@@ -113,11 +113,26 @@ def main() -> None:
     except SystemExit as ended:
         if ended.__context__ and isinstance(ended.__context__.__cause__, KeyboardInterrupt):  # which Typer makes silent
             _fail("interrupted", 130)
+        if refused := _refused_output():
+            sys.exit(_fail(refused, 1))
         raise
     except Exception as error:
         if os.environ.get("SWINUNET_DEBUG"):
             raise
-        sys.exit(_fail(_message(error), 1))
+        refused = _refused_output("\n" if isinstance(error, OSError) and error.filename is None else "")
+        sys.exit(_fail(refused or _message(error), 1))
+
+
+def _refused_output(probe: str = "") -> str:
+    """Why standard output does not take what was printed, or `probe`; empty if it does. It gets nothing more then."""
+    try:
+        sys.stdout.write(probe)
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        return f"cannot write to standard output ({os.strerror(error.errno or 0)}); results in files are not affected"
+    return ""
 
 
 def _message(error: Exception) -> str:

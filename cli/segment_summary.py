@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from swinunet.client.results.formats import SUMMARY_NAMES
 from swinunet.foundation.errors import SwinUNetError
 from swinunet.foundation.tables import Table
 from swinunet.foundation.terminal import print_line, show_table
@@ -31,7 +32,9 @@ def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None
             show_table(_summary(outcomes), figures_to_the_right=False)
         count = Counter(outcome.status for outcome in outcomes)
         print_line(f"{count['done']} done, {count['skipped']} skipped, {count['refused']} refused")
-    elif outcomes and outcomes[0].report:
+        if outcomes:
+            print_line(f"{outcomes[0].folder.parent}: {', '.join(SUMMARY_NAMES)}")
+    elif outcomes and outcomes[0].status == "done" and outcomes[0].report:
         _show_study(outcomes[0].report)
         files = ", ".join(sorted(outcomes[0].report.outputs.values()))
         print_line(f"{outcomes[0].folder}: {files}")
@@ -63,19 +66,23 @@ def _show_study(report: Report) -> None:
             print_line(f"Look at {structure.name}: {flag.detail}")
     if report.input.verdict:
         print_line(f"Look at the series: {report.input.verdict}")
+    if report.left_out:
+        print_line(f"Left out of SEG and SR, for breaking DICOM's formats in the source: {', '.join(report.left_out)}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
         print_line(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}")
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:
-    """What became of many studies, called as their folders of results are: a pseudonym if they are de-identified."""
+    """What was found in many studies, called as their folders of results are: a pseudonym if they are de-identified."""
     rows = []
     for outcome in outcomes:
-        seconds = _seconds(outcome.report) if outcome.report else ""
         what_is_wrong, _, _ = outcome.reason.partition("; ")  # what to do about it was said when it was refused
         why = what_is_wrong or (_flags(outcome.report) if outcome.report else "")
-        rows.append((outcome.folder.name, outcome.status, seconds, why))
-    return Table("Segmentation", ("input", "outcome", "seconds", "why"), rows)
+        found = [(each.name, f"{each.volume_ml:.2f}") for each in outcome.report.structures] if outcome.report else []
+        for row, (structure, volume_ml) in enumerate(found or [("", "")]):
+            about = (outcome.folder.name, outcome.status) if row == 0 else ("", "")
+            rows.append((*about, structure, volume_ml, "" if row else why))
+    return Table("Segmentation", ("input", "outcome", "structure", "ml", "why"), rows)
 
 
 def _flags(report: Report) -> str:

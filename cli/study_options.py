@@ -29,6 +29,8 @@ class StudyOptions:
     """Text file with one path per line."""
     roi: list[str] | None = None
     """Box in patient coordinates (mm, LPS): [left=|right=]XMIN,XMAX,YMIN,YMAX,ZMIN,ZMAX; repeatable."""
+    rois: Annotated[Path | None, typer.Option(metavar="FILE.csv")] = None
+    """CSV with a box a line: study,side,x_min,x_max,y_min,y_max,z_min,z_max; each study is segmented in its own."""
     series: str | None = None
     """SeriesInstanceUID, if a folder has several series."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
@@ -42,6 +44,8 @@ class StudyOptions:
 
         if self.tree and self.series:
             raise InputError("--tree takes every series and --series one of an input; give one of the two")
+        if self.rois and self.roi:
+            raise InputError("--rois gives each study its boxes and --roi the same to all; give one of the two")
         paths: list[Path] = []
         for path in self.inputs or ():
             paths += read_paths(sys.stdin) if path == _STDIN else [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
 from swinunet.imaging.study import image_name
 
+LONGEST_NAME_BYTES = 240  # of a folder of results: file systems take 255, and names that are taken get a number
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -44,7 +46,24 @@ def has_nifti_name(path: Path) -> bool:
 
 def result_name(path: Path) -> str:
     """What an input's folder of results is called: as the folder, or the file without the suffix of its format."""
-    return image_name(path.resolve()) or "input"
+    return folder_name(image_name(path.resolve()) or "input")
+
+
+def folder_name(name: str) -> str:
+    """`name` as every file system takes it: bytes that are no UTF-8 as %E9, and no longer than LONGEST_NAME_BYTES.
+
+    What is too long is cut, and ends in a part of its hash, so that two inputs keep two names.
+    """
+    name = "".join(f"%{ord(each) - 0xDC00:02X}" if "\udc80" <= each <= "\udcff" else each for each in name)
+    if len(whole := name.encode()) <= LONGEST_NAME_BYTES:
+        return name
+    digest = hashlib.sha256(whole).hexdigest()[:8]
+    return f"{whole[: LONGEST_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def readable_name(path: Path) -> str:
+    """A file's or folder's name as text: bytes that are no UTF-8, as old archives unpack them, in the form \\xe9."""
+    return os.fsencode(path.name).decode("utf-8", "backslashreplace")
 
 
 def load_input(

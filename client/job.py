@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.inputs import LoadedInput, result_name
+from swinunet.client.results.formats import SUMMARY_NAMES
 from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.outputs import write_outputs
 from swinunet.client.results.report import Report
@@ -20,6 +18,8 @@ from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation, segment_volume
 from swinunet.client.triton import JobControl, TritonModel
 from swinunet.foundation.errors import OutputError
+from swinunet.foundation.files import unwritable
+from swinunet.foundation.leftovers import remove_leftovers, replace_folder, work_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +47,19 @@ def output_folders(inputs: Sequence[Path], out: Path, overwrite: bool) -> list[P
 
 
 def folders_called(names: Sequence[str], out: Path, existing_ok: bool) -> list[Path]:
-    """`output_folders` for inputs that were given names."""
+    """`output_folders` for inputs that were given names. Removes what killed runs left in `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".swinunet."):
+        remove_leftovers(out)
+        with work_folder(out):
             pass
     except OSError as error:
-        raise OutputError(f"{out}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
-    taken: dict[str, None] = {}  # as an ordered set
+        raise unwritable(out, error) from None
+    taken: dict[str, None] = dict.fromkeys(SUMMARY_NAMES)  # as an ordered set
     for name in names:
         numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
         taken[next(each for each in numbered if each not in taken)] = None
-    folders = [out / name for name in taken]
+    folders = [out / name for name in taken if name not in SUMMARY_NAMES]
     existing = [folder for folder in folders if folder.exists()]
     if existing and not existing_ok:
         raise OutputError(
@@ -95,7 +96,8 @@ def run_job(
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
     options: which results, and how; by default all that the input allows. A result that cannot be written is left out
-    and named in the report's `failed`. overwrite: whether `folder` is replaced if it exists.
+    and named in the report's `failed`; without room on the disk, or without the report, there is no folder.
+    overwrite: whether `folder` is replaced if it exists.
     Raises what `segment_volume` raises, InputError for results that the input does not allow, and OutputError.
     """
     options = options or OutputOptions()
@@ -106,37 +108,24 @@ def run_job(
         if pseudonyms := options.pseudonyms:
             pseudonyms.record(folder.name, loaded.path, loaded.dicom.source.headers[0] if loaded.dicom else None)
         report = write_outputs(aside, Result(loaded, found, options, folder.name))
+        if "json" in report.failed:  # the others could not be told from a half-written result
+            raise OutputError(f"{folder}: the report was not written ({report.failed['json']}), so nothing was")
     return JobResult(folder, report, found)
 
 
 @contextmanager
 def _whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when the block ends well and is gone when it does not."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        yield aside
-        aside.chmod(0o755)
-        if not folder.exists():
-            aside.rename(folder)
-        elif overwrite:
-            _replace(folder, aside)
-        else:
-            raise OutputError(f"{folder}: appeared while the job ran; give another output folder, or --overwrite")
+        with work_folder(folder.parent) as work:
+            aside = work / "new"
+            aside.mkdir()
+            yield aside
+            if not folder.exists():
+                aside.rename(folder)
+            elif overwrite:
+                replace_folder(folder, aside, work)
+            else:
+                raise OutputError(f"{folder}: appeared while the job ran; give another output folder, or --overwrite")
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write ({os.strerror(error.errno or 0)}); choose another folder") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _replace(folder: Path, new: Path) -> None:
-    """Put `new` in the place of `folder`; if that fails, `folder` is there as before."""
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        folder.rename(old / folder.name)
-        try:
-            new.rename(folder)
-        except BaseException:
-            (old / folder.name).rename(folder)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        raise unwritable(folder, error) from None

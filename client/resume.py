@@ -16,6 +16,17 @@ from swinunet.imaging import ModelSpec
 _REMEDY = "segment it again with --overwrite, or give another output folder"
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds outputs, no report and nothing else, as a full disk could leave it: it is to be redone.
+
+    Since this software renames whole folders into place, only its earlier versions made these.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return FILE_NAMES["json"] not in names and names <= set(FILE_NAMES.values())
+
+
 def require_same_result(
     folder: Path, digest: str, spec: ModelSpec, rois: tuple[Roi, ...], options: OutputOptions
 ) -> None:

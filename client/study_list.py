@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.dicom import Scan, Series, scan_folder
-from swinunet.client.inputs import has_nifti_name, result_name
+from swinunet.client.inputs import folder_name, has_nifti_name, result_name
 from swinunet.client.results.formats import FILE_NAMES
 from swinunet.client.results.report import read_report
+from swinunet.client.rois import Roi
 from swinunet.foundation.errors import InputError
 from swinunet.imaging.study import image_name
 
@@ -24,6 +25,7 @@ class Study:
 
     series_uid: which series is meant, as `Series.selector` has it, if there are several.
     scan, modality: the headers of that series, and its modality, where they were read already.
+    rois: its boxes, None for those of the run.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Study:
     series_uid: str | None = None
     scan: Scan | None = None
     modality: str | None = None
+    rois: tuple[Roi, ...] | None = None
 
     @property
     def paths(self) -> frozenset[Path]:
@@ -140,4 +143,4 @@ def _unreadable(root: Path, scan: Scan) -> Iterator[Study]:
 
 def _name(root: Path, path: Path) -> str:
     below: Sequence[str] = path.relative_to(root).parts
-    return "_".join(below) or root.resolve().name or "input"
+    return folder_name("_".join(below) or root.resolve().name or "input")

@@ -11,23 +11,26 @@ from typing import Literal
 
 from swinunet.client.inputs import digest_of_input, load_input
 from swinunet.client.job import JobResult, folders_of, require_no_input, run_job
+from swinunet.client.results.formats import FILE_NAMES
 from swinunet.client.results.options import OutputOptions
-from swinunet.client.results.report import Report
-from swinunet.client.resume import require_same_result
+from swinunet.client.results.report import Report, read_report
+from swinunet.client.resume import is_unfinished, require_same_result
 from swinunet.client.rois import Roi
 from swinunet.client.segmentation import count_slices
 from swinunet.client.study_list import Study
 from swinunet.client.triton import JobControl, TritonModel
-from swinunet.foundation.errors import JobCancelledError, OutputError, ServerError, SwinUNetError
+from swinunet.foundation.errors import InputError, JobCancelledError, OutputError, ServerError, SwinUNetError
+from swinunet.foundation.files import unwritable
 
 Status = Literal["done", "skipped", "refused"]
 Progress = Callable[[Study, int, int], None]  # a study, its slices that are done, all its slices
+_ALREADY = "segmented already"
 _AT_ONCE = 2  # one at the server; another is read before that, or written after it
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a study. report: of one that is done.
+    """What became of a study. report: of one that is done, or was done by an earlier run.
 
     error, and reason, in words but for the study's path: why one was skipped or refused, or not all results of one that
     is done were written.
@@ -119,7 +122,9 @@ class _Run:
         try:
             reason = self._reason_to_skip(study, folder)
             if reason:
-                return Outcome(study, folder, "skipped", reason=reason)
+                return Outcome(
+                    study, folder, "skipped", _report_in(folder) if reason == _ALREADY else None, reason=reason
+                )
             if self._server_lost:
                 raise ServerError(f"not begun: {self._server_lost}")
             return self._done(study, folder, self._segment(study, folder))
@@ -143,10 +148,11 @@ class _Run:
         if study.modality not in (None, spec.modality):
             return f"its modality is {study.modality or 'not given'}, the model reads {spec.modality}"
         require_no_input(folder, self._inputs)
-        if self._resume and folder.exists():
+        if self._resume and folder.exists() and not is_unfinished(folder):
             digest = digest_of_input(study.path, spec, study.series_uid, study.scan, self._allow)
-            require_same_result(folder, digest, spec, self._rois, self._options)
-            return "segmented already"
+            rois = self._rois if study.rois is None else study.rois
+            require_same_result(folder, digest, spec, rois, self._options)
+            return _ALREADY
         return ""
 
     def _segment(self, study: Study, folder: Path) -> JobResult:
@@ -155,11 +161,12 @@ class _Run:
             self._controls.add(control)
             if self._stopped:
                 control.cancel()
+        rois = self._rois if study.rois is None else study.rois
         try:
             loaded = load_input(
                 study.path, self._model.spec, study.series_uid, study.scan, self._allow, assume_ras=self._assume_ras
             )
-            total, done = count_slices(loaded.volume, self._model, self._rois), 0
+            total, done = count_slices(loaded.volume, self._model, rois), 0
             self._progress(study, 0, total)
 
             def tick(slices: int) -> None:
@@ -167,7 +174,18 @@ class _Run:
                 done += slices
                 self._progress(study, done, total)
 
-            return run_job(loaded, folder, self._model, self._rois, tick, self._options, self._overwrite, control)
+            overwrite = self._overwrite or (self._resume and folder.exists() and is_unfinished(folder))
+            return run_job(loaded, folder, self._model, rois, tick, self._options, overwrite, control)
+        except OSError as error:  # of the temporary folder, for one: what is written aside raises errors of our own
+            raise unwritable(folder, error) from None
         finally:
             with self._lock:
                 self._controls.discard(control)
+
+
+def _report_in(folder: Path) -> Report | None:
+    """The report of a result that is there already."""
+    try:
+        return read_report(folder / FILE_NAMES["json"])
+    except InputError:
+        return None

@@ -10,6 +10,7 @@
     +-- ServerError           Triton did not start, is not there, or answered wrongly
     |   +-- JobCancelledError ... because we told it to stop
     +-- OutputError           a result that could not be written, or read back as it was meant
+    |   +-- DiskFullError     ... because there is no room left for it
     +-- MissingExtraError     an optional part of this software that is not installed
 
 The command line prints the message as one line and exits with status 1. `serving/` imports nothing of ours, so its own
@@ -55,6 +56,10 @@ class JobCancelledError(ServerError):
 
 class OutputError(SwinUNetError):
     """A result that could not be written, or did not read back as it was meant."""
+
+
+class DiskFullError(OutputError):
+    """A result for which there is no room left."""
 
 
 class MissingExtraError(SwinUNetError):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.errors import DiskFullError, InputError, OutputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -28,7 +28,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         remedy = "free some space" if error.errno in _FULL else "choose a folder that can be written"
-        raise OutputError(f"{path}: cannot write ({reason}); {remedy}") from None
+        kind = DiskFullError if error.errno in _FULL else OutputError
+        raise kind(f"{path}: cannot write ({reason}); {remedy}") from None
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)

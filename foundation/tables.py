@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -19,3 +21,8 @@ class Table:
         rule = ("---",) + ("---:" if figures_to_the_right else "---",) * (len(self.heads) - 1)
         lines = (self.heads, rule, *self.rows)
         return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A CSV cell that no spreadsheet computes: text that is a formula, `@SUM(...)`, gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_BEGINS) else value

@@ -46,6 +46,8 @@ def segment(
     """
     from swinunet.cli.segment_summary import finish
     from swinunet.client import TritonModel, folders_called, parse_roi, segment_studies
+    from swinunet.client.roi_table import studies_with_boxes
+    from swinunet.client.run_summary import write_summary
 
     if results.overwrite and results.resume:
         raise InputError("--overwrite replaces results that exist and --resume keeps them; give one of the two")
@@ -56,6 +58,8 @@ def segment(
     warnings.simplefilter("ignore")  # in every thread: pydicom's quote values, which may be the patient's
     studies = study.studies()
     names = result_names(studies, outputs.pseudonyms)
+    if study.rois:
+        studies = studies_with_boxes(studies, names, study.rois)
     folders = folders_called(names, results.output, results.overwrite or results.resume)
     job = functools.partial(
         segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
@@ -67,7 +71,11 @@ def segment(
         TritonModel(address, chosen.model, options) as model,
     ):
         outcomes, interrupted = _run(studies, functools.partial(job, model=model))
-    finish(outcomes, len(studies), interrupted)
+    try:
+        if len(studies) > 1:
+            write_summary(results.output, outcomes, deidentified=outputs.pseudonyms is not None)
+    finally:
+        finish(outcomes, len(studies), interrupted)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from swinunet.client.dicom.quiet import quiet
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.leftovers import is_work_in_progress
 
 PREAMBLE_BYTES = 128  # PS3.10 7.1
 MAX_UNPACKED_BYTES = 64 << 30  # of a whole archive
@@ -103,7 +104,7 @@ def find_sources(path: Path) -> tuple[Source, ...]:
 
 def _files_below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_work_in_progress(name))
         for name in sorted(names):
             path = Path(parent, name)
             if not path.exists() or stat.S_ISREG(

@@ -25,12 +25,12 @@ from pydicom.sr.codedict import codes
 
 from swinunet.client.dicom.quiet import quiet
 from swinunet.client.dicom.source_images import PER_FRAME, SHARED, SourceImages
-from swinunet.client.results.stand_ins import TYPE_2
+from swinunet.client.results.source_header import TYPE_2
 from swinunet.foundation.errors import InputError, OutputError
+from swinunet.foundation.tables import spreadsheet_cell
 
 Actions = dict[tuple[int, ...], Callable[[Dataset, tuple[int, int]], None]]  # by (group, element)
 
-_FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PROFILE = "dicomfields_2026c"  # edition of the table
 _KEY_BYTES = 32
 _MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
@@ -137,7 +137,7 @@ class Pseudonyms:
             row += [study, self.uid(study), series, self.uid(series)]
         if not self.table.exists():
             _create_private(self.table, _line(_COLUMNS))
-        _append_private(self.table, _line([_no_formula(cell) for cell in row]))
+        _append_private(self.table, _line([str(spreadsheet_cell(cell)) for cell in row]))
 
     def _digest(self, kind: str, text: str) -> bytes:
         return hmac.digest(self.key, f"{kind}\0{text}".encode(errors="surrogateescape"), hashlib.sha256)
@@ -177,11 +177,6 @@ def _line(row: Sequence[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()
-
-
-def _no_formula(cell: str) -> str:
-    """The cell with an apostrophe in front where a spreadsheet would compute it: a Patient ID `@SUM(...)`."""
-    return f"'{cell}" if cell.startswith(_FORMULA_BEGINS) else cell
 
 
 def _create_private(path: Path, text: str) -> None:

@@ -26,12 +26,14 @@ from swinunet.client.results.plain_errors import plain_reason
 from swinunet.client.results.result import Result
 from swinunet.client.results.seg_frames import MaskFrames, frame_keys, pack_frames, source_items
 from swinunet.client.results.seg_readback import verify_seg
-from swinunet.client.results.stand_ins import reference_of, stand_ins
+from swinunet.client.results.source_header import LARGEST_IS, series_number
+from swinunet.client.results.stand_ins import reference_of, stand_ins, write_in_character_set_of_source
 from swinunet.client.segments import Segment
 from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
 
 SERIES_NUMBER_OFFSET = 1000  # a result's Series Number: its source's, moved out of the scanner's range
+_LARGEST_SERIES_NUMBER = LARGEST_IS - 1  # the measurements have the next one
 
 
 def write(result: Result, path: Path) -> Segmentation:
@@ -97,18 +99,16 @@ def _build(
     spec, headers = identity.spec, stand_ins(source)
     for stand_in in headers:
         stand_in.Rows, stand_in.Columns = outline.shape[1:]
-    middle = None
-    if not outline.any():
-        k = len(outline) // 2
-        middle = [hd.PlanePositionSequence("PATIENT", source.positions_mm[k])]
-        outline = outline[k : k + 1]
+    planes = _planes_with_all_segments(outline, len(segments), seg_type)
+    if planes:
+        outline = outline[planes]
     seg = Segmentation(
         source_images=headers,
         pixel_array=outline,
         segmentation_type=seg_type.upper(),
         segment_descriptions=[_describe(segment, identity) for segment in segments],
         series_instance_uid=identity.uid("seg series", *content),
-        series_number=SERIES_NUMBER_OFFSET + int(source.headers[0].get("SeriesNumber") or 0),
+        series_number=_series_number(source),
         sop_instance_uid=identity.uid("seg instance", *content, frames.digest()),
         instance_number=1,
         manufacturer=MANUFACTURER,
@@ -118,14 +118,51 @@ def _build(
         content_label=_code_string(spec.name),
         content_description=f"Model {spec.name}, version {spec.version}"[:64],
         series_description=series_description[:64],
-        plane_positions=middle,
-        omit_empty_frames=middle is None,
+        plane_positions=[hd.PlanePositionSequence("PATIENT", source.positions_mm[k]) for k in planes] or None,
+        omit_empty_frames=not planes,
     )
     seg.Rows, seg.Columns = frames.shape
     _refer_to_source(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
+    _share_the_only_position(seg)
     date_from_source(seg, headers[0])
+    write_in_character_set_of_source(seg, source)
     return seg
+
+
+def _series_number(source: SourceImages) -> int:
+    """In the range of an Integer String, and positive as highdicom wants it."""
+    number = SERIES_NUMBER_OFFSET + series_number(source.headers[0])
+    return number if 1 <= number <= _LARGEST_SERIES_NUMBER else SERIES_NUMBER_OFFSET
+
+
+def _planes_with_all_segments(outline: np.ndarray, segments: int, seg_type: SegType) -> list[int]:
+    """The slices on which every segment gets a frame, be it empty; none where only those with something in them do.
+
+    An empty mask has its frames on the middle slice. Where there would be several frames and all of them in one plane,
+    the slice beside it is added: ITK takes the frames' distance for their spacing, and refuses one of 0.
+    """
+    occupied = np.flatnonzero(outline.any(axis=(1, 2)))
+    if len(occupied) > 1:
+        return []
+    k = int(occupied[0]) if len(occupied) else len(outline) // 2
+    frames = 1 if seg_type == "labelmap" else np.count_nonzero(outline[k]) or segments
+    if frames > 1 and len(outline) > 1:
+        return [k, k + 1] if k + 1 < len(outline) else [k - 1, k]
+    return [] if len(occupied) else [k]
+
+
+def _share_the_only_position(seg: Segmentation) -> None:
+    """Where all of several frames lie in one plane, say so once, for all of them (PS3.3 C.7.6.16.1.1).
+
+    This is the case for a source of one slice: no other plane can be added, and ITK refuses a distance of 0.
+    """
+    frames = seg.PerFrameFunctionalGroupsSequence
+    planes = {tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames}
+    if len(frames) > 1 and len(planes) == 1:
+        seg.SharedFunctionalGroupsSequence[0].PlanePositionSequence = frames[0].PlanePositionSequence
+        for frame in frames:
+            del frame.PlanePositionSequence
 
 
 def _describe(segment: Segment, identity: Identity) -> SegmentDescription:

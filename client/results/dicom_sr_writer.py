@@ -34,7 +34,7 @@ from swinunet.client.results.identity import MANUFACTURER, MODEL_NAME, Identity,
 from swinunet.client.results.plain_errors import plain_reason
 from swinunet.client.results.quality import Quality
 from swinunet.client.results.result import Result
-from swinunet.client.results.stand_ins import evidence
+from swinunet.client.results.stand_ins import evidence, write_in_character_set_of_source
 from swinunet.client.segments import Measurement
 from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
@@ -152,6 +152,7 @@ def _build(
         ],
     )
     date_from_source(report, instances[0])
+    write_in_character_set_of_source(report, source)
     return report
 
 

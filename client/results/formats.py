@@ -37,6 +37,7 @@ OUTPUT_FORMATS = (
     OutputFormat("png", "overlay", "overlay.png", "overlay_writer:write"),
     OutputFormat("json", "report", "report.json", "report_writer:write"),
 )
+SUMMARY_NAMES = ("summary.csv", "summary.json")  # of a run of several inputs, beside their folders of results
 FORMATS_BY_NAME = {each.name: each for each in OUTPUT_FORMATS}
 FILE_NAMES = {each.name: each.file_name for each in OUTPUT_FORMATS}
 

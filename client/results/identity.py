@@ -8,7 +8,6 @@ software and the settings; a SOP Instance UID also from the content, since two o
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from importlib.metadata import version
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from swinunet.client.results.source_header import is_date, is_time
 from swinunet.imaging import ModelSpec
 
 MANUFACTURER = "Swin-UNet project"
@@ -66,9 +66,9 @@ def date_from_source(result: Dataset, header: Dataset) -> None:
     """Give a result its source's content, series or study date and time, the first that is there, and no others."""
     date, time = NO_DATE, NO_TIME
     for kind in ("Content", "Series", "Study"):
-        if re.fullmatch(r"\d{8}", found := str(header.get(f"{kind}Date") or "")):
+        if is_date(found := str(header.get(f"{kind}Date") or "")):
             at = str(header.get(f"{kind}Time") or "")
-            date, time = found, at if re.fullmatch(r"\d{2}(\d\d){0,2}|\d{6}\.\d{1,6}", at) else NO_TIME
+            date, time = found, at if is_time(at) else NO_TIME
             break
     result.ContentDate = result.InstanceCreationDate = date
     result.ContentTime = result.InstanceCreationTime = time

@@ -11,7 +11,7 @@ from swinunet.client.results.formats import FORMATS_BY_NAME, OutputFormat
 from swinunet.client.results.report import Report
 from swinunet.client.results.report_writer import describe
 from swinunet.client.results.result import Result
-from swinunet.foundation.errors import OutputError
+from swinunet.foundation.errors import DiskFullError, OutputError
 
 Writer = Callable[[Result, Path], object]  # returns what later formats need of it, else None; raises OutputError
 
@@ -19,7 +19,8 @@ Writer = Callable[[Result, Path], object]  # returns what later formats need of 
 def write_outputs(folder: Path, result: Result) -> Report:
     """Write what the result's options ask for into `folder` and return the report, which says what failed and why.
 
-    Adds the seconds that each output took to the result's timings. Raises OutputError if not one could be written.
+    Adds the seconds that each output took to the result's timings. Raises OutputError if not one could be written,
+    DiskFullError if there is no room for one of them.
     """
     for name in result.options.formats_for(result.loaded.dicom is not None):
         began = time.perf_counter()
@@ -39,6 +40,8 @@ def _write(folder: Path, result: Result, output: OutputFormat) -> None:
                 raise OutputError(f"the {FORMATS_BY_NAME[needed].title} it refers to was not written")
         write: Writer = pkgutil.resolve_name(f"{__package__}.{output.writer}")
         result.objects[output.name] = write(result, folder / output.file_name)
+    except DiskFullError:  # the next run can make what this one has no room for
+        raise
     except Exception as error:  # whatever a library raises, the other outputs are kept; its words may quote values
         known = isinstance(error, OutputError)
         del result.outputs[output.name]

@@ -22,7 +22,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import written_aside
 from swinunet.imaging import Code, ModelSpec
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
@@ -122,6 +122,8 @@ class Report:
     """One job. boxes: empty if the model saw the whole volume.
 
     outputs: kind of result to file name. failed: kind of result that could not be written, and why.
+    left_out: attributes of the source's patient and study that SEG and SR do not repeat, since their values break the
+    format that the standard sets; by keyword.
     """
 
     input: Input
@@ -134,6 +136,7 @@ class Report:
     failed: dict[str, str]
     created: str  # UTC, ISO 8601
     software: str
+    left_out: tuple[str, ...] = ()
     trace: str = ""  # the job's requests are called <trace>-<n> in the server's traces and log
     schema_version: int = Field(default=SCHEMA_VERSION)
 
@@ -155,6 +158,7 @@ def make_report(
     timings_s: dict[str, float],
     outputs: dict[str, str],
     failed: dict[str, str] | None = None,
+    left_out: Sequence[str] = (),
     trace: str = "",
 ) -> Report:
     """The report of a job that ends now, with this software."""
@@ -167,6 +171,7 @@ def make_report(
         timings_s={stage: round(seconds, 4) for stage, seconds in timings_s.items()},
         outputs=dict(outputs),
         failed=dict(failed or {}),
+        left_out=tuple(left_out),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
         trace=trace,

@@ -42,6 +42,7 @@ def describe(result: Result) -> Report:
         timings_s=result.timings,
         outputs=result.outputs,
         failed=result.failed,
+        left_out=result.left_out,
         trace=found.trace,
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from swinunet.client.inputs import LoadedInput
+from swinunet.client.inputs import LoadedInput, readable_name
+from swinunet.client.results.formats import FORMATS_BY_NAME
 from swinunet.client.results.identity import Identity
 from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.quality import Quality, judge_quality
+from swinunet.client.results.source_header import usable_part
 from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation
 from swinunet.client.segments import Measurement
@@ -22,7 +24,8 @@ class Result:
         else of the input, may be named in an output: they are pseudonyms where results are de-identified.
     identity: from which the UIDs of the outputs follow. qualities: of each measurement.
     timings: seconds by stage, in the order they ran. outputs: file name by format, of what is written or being written.
-    failed: the reason by format. objects: by format, what its writer returned, for formats that refer to it.
+    failed: the reason by format. left_out: attributes of the source that DICOM outputs do not repeat, by keyword.
+    objects: by format, what its writer returned, for formats that refer to it.
     """
 
     def __init__(self, loaded: LoadedInput, found: Segmentation, options: OutputOptions, name: str) -> None:
@@ -37,10 +40,14 @@ class Result:
         boxes = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in found.rois]
         self.qualities = judge_quality(found.mask, found.measurements, boxes)
         self.source = dicom.source if dicom else None
-        self.input_name, self.input_digest = loaded.path.resolve().name, loaded.digest
+        self.input_name, self.input_digest = readable_name(loaded.path.resolve()), loaded.digest
         if pseudonyms:
             self.source = pseudonyms.source(self.source) if self.source else None
             self.input_name, self.input_digest = name, pseudonyms.name(loaded.digest, "input")
+        dicom_formats = [FORMATS_BY_NAME[name].needs_dicom for name in options.formats_for(dicom is not None)]
+        self.left_out: tuple[str, ...] = ()
+        if self.source and any(dicom_formats):
+            self.left_out = usable_part(self.source.headers[0]).left_out
         references = self.source.references if self.source else ()
         sources = tuple(f"{uid}#{frame}" for uid, frame in references)
         self.identity = Identity(sources, found.spec, _settings(found.rois, options))

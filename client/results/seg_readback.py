@@ -53,7 +53,8 @@ def _difference(seg: Dataset, keys: Sequence[Key], meant: MaskFrames, source: So
     for frame, (k, _) in zip(seg.PerFrameFunctionalGroupsSequence, keys, strict=True):
         if k < 0:
             return "a frame refers to an image that is not in the source series"
-        at_mm = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        group = frame if "PlanePositionSequence" in frame else shared
+        at_mm = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         if (distance_mm := float(np.abs(at_mm - positions_mm[k]).max())) > TOLERANCE_MM:
             return f"a frame lies {distance_mm:.4f} mm from its source image"
     return "two frames are of one slice and segment" if len(set(keys)) < len(keys) else None

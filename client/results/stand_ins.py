@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, MRImageStorage, generate_uid
 from pydicom.valuerep import DSfloat
 
-from swinunet.client.dicom.source_images import PER_FRAME, SHARED, Reference, SourceImages
+from swinunet.client.dicom.source_images import Reference, SourceImages
+from swinunet.client.results.character_sets import UTF_8, character_set_of_result, strip_escapes
+from swinunet.client.results.source_header import usable_part
 
-# Type 2 attributes of the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): hospitals leave them out.
-TYPE_2 = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
-_LEFT_OUT = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", SHARED, PER_FRAME, "NumberOfFrames")
 _STAND_IN_ROOT = "2.25."
 
 
@@ -29,12 +21,7 @@ def stand_ins(source: SourceImages) -> list[Dataset]:
     `reference_of` turns back into the source's. Where the source has no Frame of Reference, as after many
     anonymisers, one is derived from its series: it claims no relation to any other series.
     """
-    first = _public_part(source.headers[0])
-    for keyword in TYPE_2:
-        if keyword not in first:
-            setattr(first, keyword, None)
-    if first.PatientSex not in ("M", "F", "O"):  # the defined values (PS3.3 C.7.1.1)
-        first.PatientSex = None
+    first = usable_part(source.headers[0]).dataset
     plane = Dataset()
     plane.SOPClassUID, plane.Modality = MRImageStorage, first.get("Modality", "OT")
     plane.StudyInstanceUID, plane.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
@@ -65,6 +52,16 @@ def evidence(source: SourceImages) -> list[Dataset]:
     return [first, *named[1:]]
 
 
+def write_in_character_set_of_source(result: Dataset, source: SourceImages) -> None:
+    """State the Specific Character Set in which a result's text is written: its source's if that can hold all of it."""
+    header = usable_part(source.headers[0])
+    terms = character_set_of_result(header.character_sets, result, header.texts)
+    if terms == (UTF_8,):
+        strip_escapes(result)
+    if terms:
+        result.SpecificCharacterSet = list(terms) if len(terms) > 1 else terms[0]
+
+
 def reference_of(source: SourceImages, stand_in_uid: str) -> tuple[str, Reference]:
     """SOP Class UID and reference of the source image that a stand-in stands for."""
     k = int(stand_in_uid.removeprefix(_STAND_IN_ROOT)) - 1
@@ -73,17 +70,3 @@ def reference_of(source: SourceImages, stand_in_uid: str) -> tuple[str, Referenc
 
 def _frame_of_reference(header: Dataset) -> str:
     return generate_uid(entropy_srcs=["frame of reference", str(header.SeriesInstanceUID)])
-
-
-def _public_part(header: Dataset) -> Dataset:
-    """A copy of the header's public top level without pixels and frames; nested values are shared.
-
-    Elements whose value cannot be decoded are left out: a result cannot pass on what nobody can read.
-    """
-    copy = Dataset()
-    for tag in header.keys():  # noqa: SIM118  iterating a Dataset decodes its values
-        if not tag.is_private and keyword_for_tag(tag) not in _LEFT_OUT:
-            with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
-                element = header[tag]
-                copy.add(DataElement(element.tag, element.VR, element.value, already_converted=True))
-    return copy

@@ -113,7 +113,8 @@ def mask_by_position(path: Path, affine: np.ndarray, shape: tuple[int, int, int]
     mask = np.zeros(shape, np.uint8)
     frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
     for item, frame in zip(seg.PerFrameFunctionalGroupsSequence, frames, strict=True):
-        position = np.array([*item.PlanePositionSequence[0].ImagePositionPatient, 1], float)
+        group = item if "PlanePositionSequence" in item else seg.SharedFunctionalGroupsSequence[0]
+        position = np.array([*group.PlanePositionSequence[0].ImagePositionPatient, 1], float)
         index = np.linalg.solve(affine, position)[:3]
         assert np.abs(index - np.rint(index)).max() < 1e-4, "a frame lies between the source's slices"
         k = int(np.rint(index[2]))

@@ -117,6 +117,27 @@ def test_simpleitk_reads_the_frames(tmp_path: Path, headers: list[Dataset]) -> N
         assert np.array_equal(found > 0, number == mask[:, :, k].T)
 
 
+@pytest.mark.parametrize("plane", ORIENTATIONS)
+@pytest.mark.parametrize(
+    ("slices", "where"), [(1, 0), (2, 1), (6, 0), (6, 5), (6, None)], ids=["only", "last of 2", "first", "last", "none"]
+)
+def test_several_segments_in_one_plane_can_be_read(tmp_path: Path, plane: str, slices: int, where: int | None) -> None:
+    """ITK takes the distance of frames for their spacing and refuses one of 0."""
+    headers, mask = classic_series(plane, (12, 10, slices), (0.9, 0.8, 1.2)), np.zeros((12, 10, slices), np.uint8)
+    if where is not None:
+        mask[2:5, 3:8, where], mask[6:9, 3:8, where] = 1, 4
+    source = SourceImages.of_slices(headers)
+    path = write(tmp_path / "seg.dcm", mask, source)
+    read = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    assert np.count_nonzero(read) == np.count_nonzero(mask)
+    assert np.array_equal(mask_by_position(path, affine_of(headers), mask.shape), mask)
+    uids = [header.SOPInstanceUID for header in headers]
+    found = hd.seg.segread(path).get_pixels_by_source_instance(
+        uids, combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    assert np.array_equal(found.transpose(2, 1, 0), mask)
+
+
 def test_codes_say_side_and_part(tmp_path: Path, headers: list[Dataset]) -> None:
     seg = pydicom.dcmread(write(tmp_path / "seg.dcm", blobs((12, 10, 6), 2), SourceImages.of_slices(headers)))
     assert [item.SegmentLabel for item in seg.SegmentSequence] == [
@@ -164,7 +185,7 @@ def test_empty_mask_is_a_result(tmp_path: Path, headers: list[Dataset]) -> None:
     source = SourceImages.of_slices(headers)
     path = write(tmp_path / "seg.dcm", np.zeros((12, 10, 6), np.uint8), source)
     seg = pydicom.dcmread(path)
-    assert seg.NumberOfFrames == len(SEGMENTS)
+    assert seg.NumberOfFrames == 2 * len(SEGMENTS), "two planes, for readers that take their distance for the spacing"
     assert not seg.pixel_array.any()
     assert len(seg.SourceImageSequence) == 6
 
@@ -196,6 +217,7 @@ def test_uids_follow_from_job_and_content(tmp_path: Path, headers: list[Dataset]
         ({"StudyDate": "20240102", "StudyTime": "101112.5"}, ("20240102", "101112.5")),
         ({"StudyDate": "20240102", "SeriesDate": "20240103"}, ("20240103", "000000")),
         ({"StudyDate": "2024.01.02"}, ("19000101", "000000")),
+        ({"StudyDate": "20240231"}, ("19000101", "000000")),
         ({}, ("19000101", "000000")),
     ],
 )
