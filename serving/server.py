@@ -24,6 +24,7 @@ from swinunet.serving.locate import environment, find_tritonserver, prepare_back
 from swinunet.serving.logs import LogPump, LogSink, failure_reason
 from swinunet.serving.plan import check_plans
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
+from swinunet.serving.processor import check_processors
 
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.2
@@ -49,7 +50,8 @@ class TritonServer:
     config_name: picks `configs/<name>.pbtxt` of each model; None takes `config.pbtxt`.
     grpc_port, http_port, metrics_port: None is a free port, and no HTTP at all for `http_port`.
     log: called with each readable line of Triton's log, from another thread. log_file: the same lines, appended.
-    start_timeout: seconds until the canaries must have been answered. grace: seconds from SIGTERM to SIGKILL.
+    start_timeout: seconds until the canaries must have been answered; it guards against a hang, as one on a busy
+        machine may take minutes. grace: seconds from SIGTERM to SIGKILL.
     options: more options for tritonserver, such as `--backend-config=tensorrt,version-compatible=true`.
 
     private: whether every call but for health wants `restricted_headers`, so that no other user of this machine can
@@ -70,7 +72,7 @@ class TritonServer:
         metrics_port: int | None = None,
         log: LogSink | None = None,
         log_file: Path | None = None,
-        start_timeout: float = 120.0,
+        start_timeout: float = 600.0,
         grace: float = 10.0,
         options: Sequence[str] = (),
         private: bool = False,
@@ -135,6 +137,7 @@ class TritonServer:
             raise ServingError(f"this server runs already, at {self.url}")
         _check_repository(self.repository, self.config_name)
         check_plans(self.repository, self.config_name)
+        check_processors(self.repository, self.config_name)
         unproven = [
             folder for folder in served_version_folders(self.repository, self.config_name) if not check_files(folder)
         ]
