@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -62,6 +64,13 @@ def read_nifti_labels(path: Path) -> Volume:
     return Volume(whole.astype(np.uint8), volume.affine)
 
 
+def read_nifti_grid(path: Path) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape of the first three axes and affine to LPS mm, from the header alone. Raises InputError as `read_nifti`."""
+    image = _open(path)
+    first, second, third, *_ = (*image.shape, 1, 1, 1)
+    return (first, second, third), _RAS_LPS @ image.affine
+
+
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume (.nii or .nii.gz) with sform and qform in scanner coordinates; written aside, then renamed.
 
@@ -84,19 +93,32 @@ def _is_sheared(affine: np.ndarray) -> bool:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of three axes or more, float32, and the affine to LPS mm."""
+    image = _open(path)
+    with _one_line(path):
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        affine = _RAS_LPS @ image.affine
+    return voxels[..., None] if voxels.ndim == 2 else voxels, affine
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    with _one_line(path):
+        image = nib.Nifti1Image.from_filename(str(path))
+        _check_size(image, path)
+        return image
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Whatever nibabel raises or warns of, as one InputError."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            image = nib.Nifti1Image.from_filename(str(path))
-            _check_size(image, path)
-            voxels = np.asarray(image.dataobj, dtype=np.float32)
-            affine = _RAS_LPS @ image.affine
+            yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own
         raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
-    return voxels[..., None] if voxels.ndim == 2 else voxels, affine
 
 
 def _check_size(image: nib.Nifti1Image, path: Path) -> None:

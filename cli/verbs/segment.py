@@ -22,7 +22,7 @@ from swinunet.foundation.errors import InputError
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from swinunet.client import Outcome, ServerOptions, Study
+    from swinunet.client import Outcome, Roi, ServerOptions, Study
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +57,7 @@ def segment(
     studies = study.studies()
     names = result_names(studies, outputs.pseudonyms)
     folders = folders_called(names, results.output, results.overwrite or results.resume)
+    studies = _refuse_too_large(studies, server.url, chosen, rois, study.allow or ())
     job = functools.partial(
         segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
         overwrite=results.overwrite, resume=results.resume,
@@ -68,6 +69,24 @@ def segment(
     ):
         outcomes, interrupted = _run(studies, functools.partial(job, model=model))
     finish(outcomes, len(studies), interrupted)
+
+
+def _refuse_too_large(
+    studies: list[Study], url: str | None, chosen: ModelOptions, rois: Sequence[Roi], allow: Sequence[str]
+) -> list[Study]:
+    """The studies; a single one that the model cannot take as a whole is refused before a server is started for it."""
+    if url is not None or rois or len(studies) != 1:
+        return studies
+    from swinunet.cli.repository_spec import spec_in_repository
+    from swinunet.client.early_refusal import refuse_too_large
+    from swinunet.foundation.errors import SwinUNetError
+    from swinunet.foundation.paths import default_repository
+
+    try:
+        spec = spec_in_repository(chosen.repository or default_repository(), chosen.model)
+    except SwinUNetError:  # whoever starts the server says what is wrong with the repository
+        return studies
+    return [refuse_too_large(studies[0], spec, allow)] if spec else studies
 
 
 @contextmanager

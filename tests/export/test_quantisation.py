@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,33 +129,6 @@ def largest_int8(folder: Path, library: str) -> int:
         initialisers = onnx.load(folder / "model_int8.onnx").graph.initializer
         arrays = [numpy_helper.to_array(each) for each in initialisers if each.data_type == TensorProto.INT8]
     return max(int(np.abs(array.astype(np.int32)).max()) for array in arrays)
-
-
-def test_openvino_gives_the_same_labels_on_the_kernels_of_a_processor_without_vnni(
-    folder: Path, halves: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
-    """oneDNN, which computes OpenVINO's matrix products, takes AVX2's when it is told to."""
-    shutil.copyfile(folder / "model.onnx", tmp_path / "model.onnx")
-    quantise_openvino(tmp_path, halves[0], QuantisationLimits(dice_drop=1.0))
-    np.save(tmp_path / "images.npy", halves[1][:4])
-    answers = [labels_with(tmp_path, {**os.environ, **more}) for more in ({}, {"ONEDNN_MAX_CPU_ISA": "AVX2"})]
-    assert (answers[0] == answers[1]).mean() > 0.99  # float32 between the products is summed in another order
-
-
-def labels_with(folder: Path, environment: dict[str, str]) -> np.ndarray:
-    command = [sys.executable, "-P", "-c", LABELS_PROGRAM, str(folder)]
-    subprocess.run(command, env=environment, check=True, timeout=600)
-    return np.load(folder / "labels.npy")
-
-
-LABELS_PROGRAM = """
-import sys
-import numpy as np
-import swinunet, openvino
-folder = sys.argv[1]
-compiled = openvino.compile_model(f"{folder}/openvino_int8.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-np.save(f"{folder}/labels.npy", compiled({"image": np.load(f"{folder}/images.npy")})[compiled.output("labels")])
-"""
 
 
 def test_the_search_ends_at_the_first_graph_that_is_close_enough() -> None:
