@@ -264,3 +264,10 @@ def test_make_engine_without_a_gpu_is_one_line(tmp_path: Path) -> None:
     done = make("engine", str(tmp_path))
     assert done.returncode != 0
     assert done.stderr.startswith("no NVIDIA GPU here")
+
+
+def test_make_gpu_without_a_gpu_is_one_line_and_installs_nothing(tmp_path: Path) -> None:
+    done = make("gpu", "/nonexistent", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0
+    assert done.stderr.startswith("no NVIDIA GPU here")
+    assert list(tmp_path.iterdir()) == []
