@@ -110,7 +110,8 @@ def _compare(name: str, labels: np.ndarray, expected: np.ndarray) -> None:
     if labels.shape != expected.shape:
         raise ServingError(f"{name} fails its canary: labels are {labels.shape}, expected {expected.shape}")
     agreement = float((labels == expected).mean())
-    found = float((labels == expected)[expected > 0].mean())
+    structures = expected > 0
+    found = float((labels == expected)[structures].mean()) if structures.any() else 0.0
     if agreement < MIN_AGREEMENT or found < MIN_FOREGROUND_AGREEMENT:
         raise ServingError(
             f"{name} fails its canary: {agreement:.1%} of all labels and {found:.1%} of the foreground agree, expected "
