@@ -77,8 +77,9 @@ triton-image: ## NVIDIA's Triton of the same release, with what our models need 
 	docker build --quiet --file containers/triton.Dockerfile --tag swinunet-triton --build-arg TRITON_IMAGE=$(TRITON_IMAGE) .
 
 # onnxruntime and onnxruntime-gpu are the same Python package: one has to go.
-gpu: $(VENV)/dev.stamp ## on a GPU host: TensorRT and onnxruntime-gpu into the environment, in the container's versions
+gpu: ## on a GPU host: TensorRT and onnxruntime-gpu into the environment, in the container's versions
 	@nvidia-smi >/dev/null 2>&1 || { echo "$(NO_GPU)" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(VENV)/dev.stamp
 	$(BIN)/python -m pip uninstall -qq -y onnxruntime
 	$(PIP) --editable '.[gpu]' tensorrt==$(TENSORRT_VERSION)
 

@@ -15,6 +15,7 @@ TIMING_CACHE_FILE = "model.plan.timing"  # what TensorRT measured; makes the nex
 
 MODEL_PY_FILE = "model.py"
 CANARY_FILE = "canary.npz"
+LOAD_TEST_FILE = "perf_analyzer.json"  # a slice of the canary, as NVIDIA's perf_analyzer reads it
 MODEL_CARD_FILE = "MODEL_CARD.md"
 GATE_JSON_FILE, GATE_MARKDOWN_FILE = "gate.json", "GATE.md"
 NOTES_FILE = "NOTES.md"  # beside a checkpoint: ends the model card

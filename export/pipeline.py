@@ -57,7 +57,7 @@ def export_checkpoint(
         options.say("exporting the graph")
         export_onnx(network, spec, folder / GRAPH_FILE)
         make_artefacts(folder, {*required, configs.engine}, evidence.calibration, options.say)
-        fill_version(folder, network, spec, checkpoint)
+        fill_version(folder, network, spec, checkpoint, evidence.slices)
 
     with locked(repository):
         version_folder(repository, spec)  # refuse before the work, not after it

@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -69,6 +71,14 @@ def read_nifti_labels(path: Path, *, assume_ras: bool = False) -> Volume:
     return volume.with_voxels(whole.astype(np.uint8))
 
 
+def read_nifti_grid(path: Path, *, assume_ras: bool = False) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape of the first three axes and affine to LPS mm, from the header alone. Raises as `read_nifti`."""
+    image = _open(path)
+    first, second, third, *_ = (*image.shape, 1, 1, 1)
+    with _one_line(path):
+        return (first, second, third), _placed(image, path, assume_ras)[0]
+
+
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume (.nii or .nii.gz), sform and qform in the volume's own space; written aside, then renamed.
 
@@ -94,21 +104,40 @@ def _is_sheared(affine: np.ndarray) -> bool:
 
 def _read(path: Path, assume_ras: bool) -> tuple[np.ndarray, np.ndarray, Space]:
     """Voxels of three axes or more, float32, the affine to LPS mm, and what the millimetres count from."""
+    image = _open(path)
+    with _one_line(path):
+        affine, space = _placed(image, path, assume_ras)
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    return voxels[..., None] if voxels.ndim == 2 else voxels, affine, space
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    with _one_line(path):
+        image = nib.Nifti1Image.from_filename(str(path))
+        _check_size(image, path)
+        return image
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Whatever nibabel raises or warns of, as one InputError."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            image = nib.Nifti1Image.from_filename(str(path))
-            _check_size(image, path)
-            space = _space(image, path, assume_ras)
-            affine = _RAS_LPS @ (np.diag([*_zooms(image), 1.0]) if space == "unknown" else image.affine)
-            affine[:3] *= _unit_mm(image, affine, path)
-            voxels = np.asarray(image.dataobj, dtype=np.float32)
+            yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (InputError, GeometryError):
         raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own
         raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
-    return voxels[..., None] if voxels.ndim == 2 else voxels, affine, space
+
+
+def _placed(image: nib.Nifti1Image, path: Path, assume_ras: bool) -> tuple[np.ndarray, Space]:
+    """The affine to LPS mm, in the header's unit of length, and what the millimetres count from."""
+    space = _space(image, path, assume_ras)
+    affine = _RAS_LPS @ (np.diag([*_zooms(image), 1.0]) if space == "unknown" else image.affine)
+    affine[:3] *= _unit_mm(image, affine, path)
+    return affine, space
 
 
 def _space(image: nib.Nifti1Image, path: Path, assume_ras: bool) -> Space:

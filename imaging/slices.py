@@ -53,6 +53,39 @@ def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]
 _Normalisation = tuple[float, float, float, float]  # scale, shift, low, high
 
 
+def require_in_view(shape: tuple[int, int, int], affine: np.ndarray, spec: ModelSpec) -> None:
+    """What `PlaneSlices` would refuse a grid for, known before any voxel is read.
+
+    affine: 4x4, voxel index to LPS mm. Raises GeometryError if slices are larger than the network's field of view.
+    """
+    grid = Volume(np.broadcast_to(np.float32(0), shape), affine)
+    for plane in spec.planes:
+        _axis_maps(grid, spec, plane)
+
+
+def _axis_maps(volume: Volume, spec: ModelSpec, plane: Plane) -> tuple[AxisMap, AxisMap]:
+    """From rows and columns of the plane's slices to the network's input. Raises GeometryError if it is too small."""
+    _, rows, columns = plane_view(volume.voxels, volume.affine, plane).shape
+    height, width = spec.input_size
+    if spec.spacing_mm is None:
+        return AxisMap.stretch(rows, height), AxisMap.stretch(columns, width)
+    _, row_mm, column_mm = plane_spacing_mm(volume, plane)
+    maps = (
+        AxisMap.centre(rows, row_mm, height, spec.spacing_mm[0]),
+        AxisMap.centre(columns, column_mm, width, spec.spacing_mm[1]),
+    )
+    if not all(each.fits for each in maps):
+        view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
+        low, high = volume.extent_mm()
+        spans = ", ".join(f"{axis} {low[at]:.0f} to {high[at]:.0f}" for at, axis in enumerate("LPS"))
+        raise GeometryError(
+            f"{plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the model's field of "
+            f"view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi) in the volume, which "
+            f"spans {spans} mm"
+        )
+    return maps
+
+
 class PlaneSlices:
     """The slices of one study along one plane, preprocessed when asked for, and the way back to the study's grid.
 
@@ -90,20 +123,9 @@ class PlaneSlices:
         ]
         volume = volumes[0]
         self._affine = volume.affine
-        self._slice_mm, row_mm, column_mm = plane_spacing_mm(volume, self.plane)
-        self._slices, rows, columns = self._channels[0].native.shape
-        height, width = spec.input_size
-        if spec.spacing_mm is None:
-            self.rows, self.columns = AxisMap.stretch(rows, height), AxisMap.stretch(columns, width)
-        else:
-            self.rows = AxisMap.centre(rows, row_mm, height, spec.spacing_mm[0])
-            self.columns = AxisMap.centre(columns, column_mm, width, spec.spacing_mm[1])
-            if not (self.rows.fits and self.columns.fits):
-                view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
-                raise GeometryError(
-                    f"{self.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the "
-                    f"model's field of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
-                )
+        self._slice_mm = plane_spacing_mm(volume, self.plane)[0]
+        self._slices = len(self._channels[0].native)
+        self.rows, self.columns = _axis_maps(volume, spec, self.plane)
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
 
     def __len__(self) -> int:

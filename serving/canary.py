@@ -65,7 +65,8 @@ def served_models(client: grpcclient.InferenceServerClient, timeout: float) -> l
 def check_model(client: grpcclient.InferenceServerClient, repository: Path, model: ServedModel, timeout: float) -> bool:
     """Check that `model` is ready and answers its canary. Returns False if it has no canary to answer.
 
-    Raises ServingError or InferenceServerException if it is not ready, does not answer or answers wrongly.
+    Raises ServingError or InferenceServerException if it is not ready, does not answer or answers wrongly, or if its
+    canary has no structure to find.
     """
     name = f"model {model.name} version {model.version or '?'}"
     if model.state != "READY":
@@ -80,6 +81,11 @@ def check_model(client: grpcclient.InferenceServerClient, repository: Path, mode
             image, expected = canary["image"], canary["labels"]
     except Exception as error:  # NumPy, zipfile and zlib raise their own on a damaged file
         raise ServingError(f"{path} cannot be read ({type(error).__name__}); export the model again") from None
+    if not (expected > 0).any():
+        raise ServingError(
+            f"{path} has no structure in it, so a server that finds nothing would pass; export the model again, with "
+            "images that have some (--data)"
+        )
     _compare(name, _infer(client, model, image, timeout), expected)
     return True
 
@@ -104,8 +110,8 @@ def _compare(name: str, labels: np.ndarray, expected: np.ndarray) -> None:
     if labels.shape != expected.shape:
         raise ServingError(f"{name} fails its canary: labels are {labels.shape}, expected {expected.shape}")
     agreement = float((labels == expected).mean())
-    foreground = expected > 0
-    found = float((labels == expected)[foreground].mean()) if foreground.any() else 1.0
+    structures = expected > 0
+    found = float((labels == expected)[structures].mean()) if structures.any() else 0.0
     if agreement < MIN_AGREEMENT or found < MIN_FOREGROUND_AGREEMENT:
         raise ServingError(
             f"{name} fails its canary: {agreement:.1%} of all labels and {found:.1%} of the foreground agree, expected "

@@ -9,20 +9,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from swinunet.foundation.python_process import start_script
 from swinunet.serving import keeper
+from swinunet.serving.before_start import check_before_start
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
-from swinunet.serving.checksums import check_files, served_version_folders
+from swinunet.serving.checksums import served_version_folders
 from swinunet.serving.errors import ServingError, printable
-from swinunet.serving.leftovers import Belongings, is_launchable, remove_leftovers
+from swinunet.serving.leftovers import Belongings, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
 from swinunet.serving.logs import LogPump, LogSink, failure_reason
-from swinunet.serving.plan import check_plans
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
 
 _POLL_SECONDS = 0.05
@@ -49,7 +49,8 @@ class TritonServer:
     config_name: picks `configs/<name>.pbtxt` of each model; None takes `config.pbtxt`.
     grpc_port, http_port, metrics_port: None is a free port, and no HTTP at all for `http_port`.
     log: called with each readable line of Triton's log, from another thread. log_file: the same lines, appended.
-    start_timeout: seconds until the canaries must have been answered. grace: seconds from SIGTERM to SIGKILL.
+    start_timeout: seconds until the canaries must have been answered; it guards against a hang, as one on a busy
+        machine may take minutes. grace: seconds from SIGTERM to SIGKILL.
     options: more options for tritonserver, such as `--backend-config=tensorrt,version-compatible=true`.
 
     private: whether every call but for health wants `restricted_headers`, so that no other user of this machine can
@@ -70,7 +71,7 @@ class TritonServer:
         metrics_port: int | None = None,
         log: LogSink | None = None,
         log_file: Path | None = None,
-        start_timeout: float = 120.0,
+        start_timeout: float = 600.0,
         grace: float = 10.0,
         options: Sequence[str] = (),
         private: bool = False,
@@ -78,6 +79,7 @@ class TritonServer:
         self.repository = Path(repository).resolve()
         self.config_name = config_name
         self.models: list[ServedModel] = []
+        self._served: list[Path] = []
         self._requested = {"gRPC": grpc_port, "HTTP": http_port, "metrics": metrics_port}
         self._ports: dict[str, int] = {}
         self._log, self._log_file = log, log_file
@@ -133,11 +135,8 @@ class TritonServer:
         """
         if self.alive():
             raise ServingError(f"this server runs already, at {self.url}")
-        _check_repository(self.repository, self.config_name)
-        check_plans(self.repository, self.config_name)
-        unproven = [
-            folder for folder in served_version_folders(self.repository, self.config_name) if not check_files(folder)
-        ]
+        unproven = check_before_start(self.repository, self.config_name)
+        self._served = self._named_by_configs()
         remove_leftovers()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -151,6 +150,21 @@ class TritonServer:
                 if not (attempt < _ATTEMPTS and self._lost_a_chosen_port(error)):
                     raise
         raise AssertionError("unreachable")
+
+    def changed(self) -> list[Path]:
+        """Version folders that a new start would serve and this server does not; empty while there are none."""
+        now = self._named_by_configs()
+        return [folder for folder in now if folder not in self._served]
+
+    def restart(self) -> None:
+        """Stop, and start at the same address with what the repository has now.
+
+        Raises ServingError: if what is there cannot be served, before this server is stopped (`alive` says so).
+        """
+        check_before_start(self.repository, self.config_name)
+        self._requested = dict(self._ports)
+        self.close()
+        self.start()
 
     def check(self, timeout: float = 60.0) -> list[ServedModel]:
         """Ask every model its canary again; returns the models.
@@ -190,6 +204,12 @@ class TritonServer:
     def why_gone(self) -> str | None:
         """Why the server died and was not started again, in one line; None while it runs or is being started."""
         return self._gone
+
+    def _named_by_configs(self) -> list[Path]:
+        """Empty while the repository cannot be read, as in the midst of its replacement."""
+        with suppress(OSError):
+            return list(served_version_folders(self.repository, self.config_name))
+        return []
 
     def _start_again(self) -> None:
         for _ in range(_RESTARTS):
@@ -324,20 +344,3 @@ class TritonServer:
     def _say(self, line: str) -> None:
         if self._pump:
             self._pump.say(line)
-
-
-def _check_repository(repository: Path, config_name: str | None) -> None:
-    if not repository.is_dir():
-        raise ServingError(f"{repository} is no folder; expected a Triton model repository (swinunet export makes one)")
-    if not any(entry.is_dir() for entry in repository.iterdir()):
-        raise ServingError(f"{repository} has no model in it; expected <model>/<version>/ (swinunet export makes them)")
-    for model in repository.iterdir():
-        if model.is_dir() and not is_launchable(Path(model.name)):
-            raise ServingError(
-                f"the model folder {model} has a name that Triton cannot start; "
-                "use letters, digits, - and _ in the folder and in its configs"
-            )
-    # Triton would fall back to config.pbtxt without a word, and fail for a reason that has nothing to do with it.
-    if config_name and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
-        known = ", ".join(sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})) or "none"
-        raise ServingError(f"no model in {repository} has the config {config_name!r}; there is: {known}")

@@ -13,7 +13,7 @@ from swinunet.benchmarks.inference.settings import Engine
 from swinunet.export.file_names import FP16_GRAPH_FILE, GRAPH_FILE
 from swinunet.export.graph.fp16 import write_fp16
 from swinunet.export.graph.onnx_graph import export_onnx
-from swinunet.export.graph.quantisation import quantise_onnxruntime, quantise_openvino
+from swinunet.export.graph.quantisation import QuantisationLimits, quantise_onnxruntime, quantise_openvino
 from swinunet.export.repository.served_configs import make_configs
 from swinunet.export.repository.version_files import fill_version
 from swinunet.export.repository.versions import staged_version
@@ -46,9 +46,9 @@ def export_untrained(name: str, repository: Path, engines: Collection[Engine] = 
         write_fp16(folder / GRAPH_FILE, folder / FP16_GRAPH_FILE)
         keys = {engine.key for engine in engines}
         if "onnxruntime-int8" in keys:
-            quantise_onnxruntime(folder, slices, max_dice_drop=1)
+            quantise_onnxruntime(folder, slices, QuantisationLimits(dice_drop=1))
         if "openvino-int8" in keys:
-            quantise_openvino(folder, slices, max_dice_drop=1)
+            quantise_openvino(folder, slices, QuantisationLimits(dice_drop=1))
         fill_version(folder, network, spec, checkpoint)
     return find_version(repository, spec.name)
 

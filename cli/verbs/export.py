@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _REPORT_WIDTH = 160  # columns; on a narrower terminal the report's tables cannot be read
 
+_RESTART = (
+    "a server that runs already serves what it did before until it is started again (swinunet serve --poll does so)"
+)
+
 
 def _engine_help() -> str:
     from swinunet.export.engines.registry import judged_engines
@@ -121,6 +125,7 @@ def _prove(checkpoint: Path, repository: Path, options: ExportOptions) -> None:
         show(judged)
     if done:
         print_line(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+        print_line(_RESTART)
 
 
 def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[Exported | None, Report]:
@@ -141,6 +146,7 @@ def _roll_back(repository: Path, model: str | None) -> None:
 
     done = roll_back(repository, model)
     print_line(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
+    print_line(_RESTART)
 
 
 @contextmanager

@@ -55,7 +55,12 @@ def inspect(options: InspectOptions) -> None:
     model = _read_spec(options.spec) if options.spec else _shipped_spec()
     choice = choose(scan, options.series, spec=model, allow=options.allow or ())
     if options.as_json:
-        print(json.dumps({"model": _model_report(model)} | _report(scan, choice), indent=2))
+        print(
+            json.dumps(
+                {"model": _model_report(model)} | _report(scan, choice) | {"too_large": _too_large(choice, model)},
+                indent=2,
+            )
+        )
     else:
         _show_all(scan, choice, model)
 
@@ -75,6 +80,8 @@ def _show_all(scan: Scan, choice: Choice, model: ModelSpec | None) -> None:
     if model:
         rules = f"{model.name}, version {model.version} ({model.modality}, {model.body_part})"
         summary.append(f"taken or not: by the rules of {rules}")
+    if fault := _too_large(choice, model):
+        summary.append(f"as a whole, segment refuses what is taken: {fault}")
     summary += [f"no images: {count} x {name}" for name, count in sorted(scan.objects.items())]
     summary += [f"unreadable, of no known series: {file.name}: {file.fault}" for file in scan.unreadable]
     for line in summary:
@@ -92,22 +99,18 @@ def _read_spec(path: Path) -> ModelSpec:
 
 
 def _shipped_spec() -> ModelSpec | None:
-    """What the model beside the source checkout says it takes, in its Triton config; None unless there is just one."""
-    from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-    from swinunet.foundation.errors import InputError
+    """What the model beside the source checkout takes; None unless there is just one."""
+    from swinunet.cli.repository_spec import spec_in_repository
     from swinunet.foundation.paths import default_repository
-    from swinunet.imaging import SPEC_KEY, ModelSpec
 
-    configs = list(default_repository().glob("*/config.pbtxt"))
-    if len(configs) != 1:
-        return None
-    try:
-        parameters = text_format.Parse(configs[0].read_bytes(), ModelConfig()).parameters
-    except (OSError, text_format.ParseError):
-        raise InputError(f"{configs[0]}: no readable Triton config; export the model again, or give --spec") from None
-    return ModelSpec.from_json(parameters[SPEC_KEY].string_value, str(configs[0]))
+    return spec_in_repository(default_repository())
+
+
+def _too_large(choice: Choice, model: ModelSpec | None) -> str:
+    """Why `segment` would refuse the volume that is taken for its size; empty if it would not."""
+    from swinunet.client.early_refusal import series_fault
+
+    return series_fault(choice.taken, model) if choice.taken and model else ""
 
 
 def _model_report(model: ModelSpec | None) -> dict[str, Any] | None:

@@ -61,6 +61,8 @@ def segment(
     if study.rois:
         studies = studies_with_boxes(studies, names, study.rois)
     folders = folders_called(names, results.output, results.overwrite or results.resume)
+    if not server.url and not rois and len(studies) == 1 and studies[0].rois is None:
+        studies = [_refuse_too_large(studies[0], chosen, study)]
     job = functools.partial(
         segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
         assume_ras=study.assume_ras, overwrite=results.overwrite, resume=results.resume,
@@ -76,6 +78,20 @@ def segment(
             write_summary(results.output, outcomes, deidentified=outputs.pseudonyms is not None)
     finally:
         finish(outcomes, len(studies), interrupted)
+
+
+def _refuse_too_large(study: Study, chosen: ModelOptions, options: StudyOptions) -> Study:
+    """The study, unless the model cannot take it as a whole: refused before a server is started for it."""
+    from swinunet.cli.repository_spec import spec_in_repository
+    from swinunet.client.early_refusal import refuse_too_large
+    from swinunet.foundation.errors import SwinUNetError
+    from swinunet.foundation.paths import default_repository
+
+    try:
+        spec = spec_in_repository(chosen.repository or default_repository(), chosen.model)
+    except SwinUNetError:  # whoever starts the server says what is wrong with the repository
+        return study
+    return refuse_too_large(study, spec, options.allow or (), assume_ras=options.assume_ras) if spec else study
 
 
 @contextmanager

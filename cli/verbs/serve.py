@@ -33,6 +33,8 @@ class ServeOptions:
     """Append Triton's log to this file as well."""
     check_every: Annotated[float, typer.Option(min=0)] = 60.0
     """Seconds between canary requests; 0 switches them off."""
+    poll: Annotated[bool, typer.Option("--poll")] = False
+    """Start again, at the same address, when the repository has a new version or one was taken out."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +46,8 @@ def serve(options: ServeOptions) -> None:
     """Serve a model repository with Triton on 127.0.0.1 until Ctrl-C.
 
     Serving begins when each model has answered a request whose answer is known. The same request is repeated
-    while it serves, and two wrong or missing answers in a row end it with exit status 1.
+    while it serves, and two wrong or missing answers in a row end it with exit status 1. A version that is exported
+    or taken out meanwhile is said; with --poll the server starts again with it, and callers wait for some seconds.
 
     Example: `swinunet serve --port 8001`, then `swinunet segment STUDY -o OUT --url 127.0.0.1:8001`
     """
@@ -65,21 +68,27 @@ def serve(options: ServeOptions) -> None:
     interrupt_once_on_signals()
     try:
         with server:
-            models = ", ".join(f"{model.name} version {model.version}" for model in server.models)
-            http = f", HTTP {server.http_url}" if server.http_url else ""
-            print(f"serving {models}: gRPC {server.url}{http}, metrics {server.metrics_url}; Ctrl-C stops", flush=True)
-            _watch(server, options.check_every)
+            _announce(server)
+            _watch(server, options.check_every, options.poll)
     except KeyboardInterrupt:
         print_line("stopped", error=True)
 
 
-def _watch(server: TritonServer, check_every: float) -> None:
+def _announce(server: TritonServer) -> None:
+    models = ", ".join(f"{model.name} version {model.version}" for model in server.models)
+    http = f", HTTP {server.http_url}" if server.http_url else ""
+    print(f"serving {models}: gRPC {server.url}{http}, metrics {server.metrics_url}; Ctrl-C stops", flush=True)
+
+
+def _watch(server: TritonServer, check_every: float, poll: bool) -> None:
     """Return never; raise ServingError when the server has died or twice in a row fails its canary."""
     from swinunet.serving import ServingError
 
-    next_check, failures = time.monotonic() + check_every, 0
+    next_check, failures, told = time.monotonic() + check_every, 0, list[Path]()
     while True:
         time.sleep(min(1.0, check_every or 1.0))
+        if (changed := server.changed()) != told:
+            told = _take_up(server, changed, poll) if changed else []
         due = bool(check_every) and time.monotonic() >= next_check
         if server.alive() and not due:
             continue
@@ -91,3 +100,24 @@ def _watch(server: TritonServer, check_every: float) -> None:
             if failures == 2 or not server.alive():
                 raise
         next_check = time.monotonic() + check_every
+
+
+def _take_up(server: TritonServer, changed: list[Path], poll: bool) -> list[Path]:
+    """Serve what the repository has now, or say why not; returns what was said to be there and is not served."""
+    from swinunet.foundation.terminal import print_line
+    from swinunet.serving import ServingError
+
+    there = ", ".join(f"{folder.parent.name} version {folder.name}" for folder in changed)
+    if not poll:
+        print_line(f"the repository now has {there}; serve it by starting again (or use --poll)", error=True)
+        return changed
+    print_line(f"the repository now has {there}; starting again", error=True)
+    try:
+        server.restart()
+    except ServingError as error:
+        if not server.alive():
+            raise
+        print_line(f"{there} is not served, what was served before still is: {error}", error=True)
+        return changed
+    _announce(server)
+    return []

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,9 @@ def load(path: Path, precision: str, threads: int) -> LoadedEngine:
     Raises InputError for bf16 on a CPU without it.
     """
     core = openvino.Core()
-    has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and not has_bf16:
-        raise InputError("this CPU has no bf16 instructions (AVX512-BF16, AMX-BF16); openvino-f32 runs on it")
-    require_file(path, f"openvino-{precision}")
     # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and openvino-f32 would compute in bf16.
-    hint = "bf16" if has_bf16 and precision != "f32" else "f32"
+    hint = float_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    require_file(path, f"openvino-{precision}")
     hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(_read_mapped(core, path), "CPU", hints)
     _let_go_of_weights()  # packed by now, but for those that the first run packs
@@ -54,6 +52,17 @@ def load(path: Path, precision: str, threads: int) -> LoadedEngine:
         return f"openvino {release}, {rest}{_matrix_kernels(compiled)}, {used} threads"
 
     return LoadedEngine(run, describe)
+
+
+def float_precision(precision: str, capabilities: Sequence[str]) -> str:
+    """What is not int8 is computed in, by what the CPU can: bf16 where it exists and f32 is not asked for.
+
+    Raises InputError for bf16 on a CPU without it.
+    """
+    has_bf16 = "BF16" in capabilities
+    if precision == "bf16" and not has_bf16:
+        raise InputError("this CPU has no bf16 instructions (AVX512-BF16, AMX-BF16); openvino-f32 runs on it")
+    return "bf16" if has_bf16 and precision != "f32" else "f32"
 
 
 def _read_mapped(core: Any, path: Path) -> Any:

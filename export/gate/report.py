@@ -16,6 +16,7 @@ from swinunet.foundation.errors import ParityError
 from swinunet.foundation.files import write_whole
 from swinunet.foundation.tables import Table
 from swinunet.serving.checksums import sha256_of_served_files
+from swinunet.serving.processor import this_processor
 
 _JSON_KEYS = {"masks": "clinic"}
 _TOLD = 3  # failing figures of an engine in a summary; gate.json has them all
@@ -92,10 +93,11 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write both files into `folder`, the version's, which is complete by now. Raises OutputError.
 
-        gate.json also has the SHA-256 of every file that can be served, which `serving` checks.
+        gate.json also has the SHA-256 of every file that can be served, and this processor's instruction sets, which
+        `serving` checks.
         """
-        proof = {**self.to_json(), "sha256": sha256_of_served_files(folder)}
-        write_whole(folder / GATE_JSON_FILE, (json.dumps(proof, indent=1) + "\n").encode())
+        checked = {"processor": sorted(this_processor()), "sha256": sha256_of_served_files(folder)}
+        write_whole(folder / GATE_JSON_FILE, (json.dumps({**self.to_json(), **checked}, indent=1) + "\n").encode())
         write_whole(folder / GATE_MARKDOWN_FILE, self.markdown().encode())
 
     def to_json(self) -> dict[str, Any]:

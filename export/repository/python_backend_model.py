@@ -173,11 +173,8 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
     import openvino
 
     core = openvino.Core()
-    fastest = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-    if precision == "auto":
-        precision = fastest
     # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and f32 would depend on the machine.
-    hint = fastest if precision == "int8" else precision  # of what the graph does not hold in int8
+    hint = _float_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
@@ -192,8 +189,14 @@ def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
         return {name: results[port] for port, name in names.items()}
 
     used = compiled.get_property("INFERENCE_NUM_THREADS")
-    said = f"int8 and {hint}" if precision == "int8" else precision
+    said = f"int8 and {hint}" if precision == "int8" else hint
     return run, f"openvino {openvino.__version__.split('-')[0]}, precision {said}, {used} threads"
+
+
+def _float_precision(precision: str, capabilities: list[str]) -> str:
+    """What is computed in, by what the CPU can: `auto`, and all that int8 leaves, in bf16 where it exists."""
+    fastest = "bf16" if "BF16" in capabilities else "f32"
+    return fastest if precision in ("auto", "int8") else precision
 
 
 def _read_mapped(core: Any, path: Path) -> Any:

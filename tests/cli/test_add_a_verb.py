@@ -33,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(project: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The copy's own command."""
     command = [sys.executable, "-m", PACKAGE, *map(str, arguments)]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_the_verb_is_listed_and_explains_itself(project: Path) -> None:

@@ -36,7 +36,7 @@ except SystemExit as ended:
 def run(*arguments: str) -> tuple[int, str, set[str], set[str]]:
     """Exit status, both outputs, and what was imported: top-level packages, and modules of verbs."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=600, check=True
     )
     out, _, rest = done.stdout.partition("\nSTATUS ")
     packages, _, verbs = rest.partition("\nVERBS")

@@ -44,7 +44,7 @@ BOXES = [f"--roi={side}={','.join(map(str, box))}" for side, box in HIPPOCAMPUS_
 def swinunet(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command as a user runs it."""
     command = [sys.executable, "-m", "swinunet", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def refused(done: subprocess.CompletedProcess[str], says: str) -> None:

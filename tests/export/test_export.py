@@ -101,6 +101,7 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases:
         "small/config.pbtxt",
         "small/configs/cpu.pbtxt",
         *(f"small/1/{name}" for name in ("model.onnx", "model_fp16.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
+        "small/1/perf_analyzer.json",
         *(f"small/1/{name}" for name in ("checkpoint.safetensors", "split.json", "gate.json", "GATE.md")),
     }
     assert done.spec.provenance.checkpoint_sha256 == sha256_of_file(checkpoint)

@@ -181,7 +181,7 @@ def test_an_export_that_is_killed_changes_nothing(repository: Path, checkpoint: 
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

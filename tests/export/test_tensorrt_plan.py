@@ -21,8 +21,8 @@ from small_model import small_images, write_small_repository
 from swinunet import serving
 from swinunet.export.engines import tensorrt_plan
 from swinunet.export.engines.tensorrt_plan import build_plan, write_plan
-from swinunet.export.graph.quantisation import quantise_onnxruntime
-from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.export.graph.quantisation import QuantisationLimits, quantise_onnxruntime
+from swinunet.foundation.errors import EngineError, InputError, MissingExtraError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.serving import ServingError, TritonServer
 from swinunet.serving.plan import Host, check_plan, check_plans
@@ -112,7 +112,7 @@ def test_a_plan_is_built_with_its_sidecar(folder: Path, ahead_of_time: Any) -> N
 
 def test_the_int8_of_onnx_runtime_is_one_that_tensorrt_builds(tmp_path: Path, ahead_of_time: Any) -> None:
     folder = write_small_repository(tmp_path) / "small" / "1"
-    quantise_onnxruntime(folder, small_images(32), max_dice_drop=1.0)
+    quantise_onnxruntime(folder, small_images(32), QuantisationLimits(dice_drop=1.0))
     record = write_plan(ahead_of_time, ADA, folder, "int8", COMMAND)
     assert (record.precision, record.onnx) == ("int8", "model_int8.onnx")
 
@@ -120,7 +120,7 @@ def test_the_int8_of_onnx_runtime_is_one_that_tensorrt_builds(tmp_path: Path, ah
 def test_a_graph_that_tensorrt_does_not_take_leaves_the_old_plan(folder: Path, ahead_of_time: Any) -> None:
     write_typed_onnx(folder / "model_fp16.onnx", operator="NoSuchOperator")
     (folder / "model.plan").write_bytes(b"old")
-    with pytest.raises(InputError, match=r"model_fp16.onnx: TensorRT .* does not take this graph \(.*NoSuchOperator"):
+    with pytest.raises(EngineError, match=r"^model_fp16.onnx: TensorRT's parser refuses node '.*', a NoSuchOperator; "):
         write_plan(ahead_of_time, ADA, folder, "fp16", COMMAND)
     assert (folder / "model.plan").read_bytes() == b"old"
     assert not (folder / "model.plan.json").exists()
@@ -264,3 +264,10 @@ def test_make_engine_without_a_gpu_is_one_line(tmp_path: Path) -> None:
     done = make("engine", str(tmp_path))
     assert done.returncode != 0
     assert done.stderr.startswith("no NVIDIA GPU here")
+
+
+def test_make_gpu_without_a_gpu_is_one_line_and_installs_nothing(tmp_path: Path) -> None:
+    done = make("gpu", "/nonexistent", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0
+    assert done.stderr.startswith("no NVIDIA GPU here")
+    assert list(tmp_path.iterdir()) == []

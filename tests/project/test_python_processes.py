@@ -52,7 +52,7 @@ def run_in(folder: Path, program: str, *arguments: object) -> subprocess.Complet
     command = [sys.executable, "-P", "-c", program, *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -116,6 +116,6 @@ def test_a_study_with_a_pydicom_in_it_is_read_without_executing_that(tmp_path: P
     (study / "pydicom.py").write_text(f"open({str(ran)!r}, 'w')\n")
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "PYTHONPATH")}
     command = [sys.executable, "-m", "swinunet", "inspect", "."]
-    done = subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=study, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert "12" in done.stdout, done.stderr
     assert not ran.exists()

@@ -37,6 +37,12 @@ def test_background_alone_does_not_pass_for_a_small_structure(tmp_path: Path) ->
         check(tmp_path, LABELS * 0)
 
 
+def test_a_canary_without_a_structure_proves_nothing(tmp_path: Path) -> None:
+    write_canary(tmp_path, LABELS * 0)
+    with pytest.raises(ServingError, match=r"canary.npz has no structure in it, .*; export the model again"):
+        check(tmp_path, LABELS * 0)
+
+
 def test_foreground_at_the_wrong_place_does_not_pass(tmp_path: Path) -> None:
     write_canary(tmp_path, LABELS)
     with pytest.raises(ServingError, match=r"of the foreground agree, expected 99% and 90%; the backend miscomputes"):

@@ -107,7 +107,7 @@ def test_processes_are_not_theirs_to_stop(http_triton: TritonServer) -> None:
 def get(server: TritonServer, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> int:
     """The status with which HTTP answers."""
     host, port = str(server.http_url).split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection = http.client.HTTPConnection(host, int(port), timeout=600)
     try:
         connection.request("POST" if body is not None else "GET", path, body, headers or {})
         return connection.getresponse().status

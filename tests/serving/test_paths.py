@@ -21,7 +21,7 @@ BYTES = [os.fsdecode("Modèle".encode("latin-1")), os.fsdecode("脑".encode("gbk
 @pytest.mark.parametrize("name", NAMES + BYTES, ids=ascii)
 def test_a_repository_with_such_a_name_is_served(tmp_path: Path, name: str) -> None:
     lines: list[str] = []
-    with TritonServer(write_small_repository(tmp_path / name), log=lines.append, start_timeout=60) as server:
+    with TritonServer(write_small_repository(tmp_path / name), log=lines.append, start_timeout=600) as server:
         assert [model.name for model in server.models] == ["small"]
     assert not list(tmp_path.rglob("RAN"))
     assert not any("swinunet-triton-" in line for line in lines)
@@ -34,7 +34,7 @@ def test_a_failure_names_the_repository_as_it_was_given(tmp_path: Path, name: st
     repository = write_small_repository(tmp_path / name)
     (repository / "small" / "1" / "model.onnx").unlink()
     with pytest.raises(ServingError, match=r"model.onnx is missing; export") as caught:
-        TritonServer(repository, start_timeout=60).start()
+        TritonServer(repository, start_timeout=600).start()
     assert "swinunet-triton-" not in str(caught.value)
     if name.isascii():
         assert str(repository / "small" / "1" / "model.onnx") in str(caught.value)
@@ -44,7 +44,7 @@ SERVE = """
 import sys
 from pathlib import Path
 from swinunet.serving import TritonServer
-with TritonServer(Path(sys.argv[1]), start_timeout=60) as server:
+with TritonServer(Path(sys.argv[1]), start_timeout=600) as server:
     print(server.check()[0].name)
 """
 
@@ -55,7 +55,7 @@ def test_a_tmpdir_with_such_a_name_is_no_hindrance(tmp_path: Path, small_reposit
     folder.mkdir()
     command = [sys.executable, "-c", SERVE, str(small_repository)]
     environment = os.environ | {"TMPDIR": str(folder)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert (done.stdout.strip(), done.returncode) == ("small", 0), done.stderr
     assert list(folder.iterdir()) == []
 

@@ -175,7 +175,7 @@ def test_serve_prints_one_line_and_stops_cleanly_on_a_signal(small_repository: P
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         process.send_signal(number)
-        rest, log = process.communicate(timeout=30)
+        rest, log = process.communicate(timeout=600)
     assert process.returncode == 0
     assert line.startswith("serving small version 1: gRPC 127.0.0.1:")
     assert rest == ""
@@ -188,7 +188,7 @@ def test_serve_stopped_while_it_starts_leaves_nothing(small_repository: Path) ->
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         process.stderr.readline()  # Triton's first word
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=600)
     assert process.returncode == 0
     assert traces(process.pid) == []
 
@@ -199,7 +199,7 @@ def test_serve_ends_with_one_line_when_the_model_dies(small_repository: Path) ->
         process.stdout.readline()
         stub = next(child for child in psutil.Process(process.pid).children(recursive=True) if "stub" in child.name())
         stub.kill()
-        _, log = process.communicate(timeout=60)
+        _, log = process.communicate(timeout=600)
     assert process.returncode == 1
     assert log.splitlines()[-1].startswith("swinunet: ")
     assert traces(process.pid) == []

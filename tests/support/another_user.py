@@ -25,7 +25,7 @@ def as_nobody(program: str, *arguments: object) -> str:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,9 +36,19 @@ from pydicom.valuerep import DSfloat
 from swinunet.client.dicom import DicomVolume, VerdictKind, read_volume, scan_folder, select_series
 
 PATIENT = {"PatientName": "SECRETNAME^ANNA", "PatientID": "SECRETID77", "PatientBirthDate": "19010203"}
+# On its own or in a date, in any order; not within a UID, a hash or the number of a temporary folder.
+_BIRTH_YEAR = re.compile(
+    r"(?<![\w.-])1901(?![\w.])|19010203|(?<!\d)1901[-/. ]0?2[-/. ]0?3|0?3[-/. ]0?2[-/. ]1901(?!\d)"
+)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+
+
+def assert_no_patient(said: str) -> None:
+    """Fail where a text has the patient of these series in it."""
+    assert "SECRET" not in said
+    assert not _BIRTH_YEAR.search(said), said
 
 
 def decimal(numbers: Sequence[float]) -> list[DSfloat]:

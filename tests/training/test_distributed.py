@@ -82,7 +82,7 @@ def torchrun(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(map(str, (here, here.parent / "support", here.parents[1])))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_hostile_header_is_a_fault_within_bounds(name: str, tmp_path: Path) ->
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)),
     )

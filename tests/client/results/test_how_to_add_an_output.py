@@ -43,7 +43,7 @@ def swinunet(copy: Path, *arguments: object) -> str:
     """Run the copy's command as a user does; its standard output."""
     command = [sys.executable, "-m", "swinunet", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(copy), "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

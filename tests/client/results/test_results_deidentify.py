@@ -62,7 +62,7 @@ def marked_series(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "swinunet", "segment", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def assert_clean(text: str, what: str) -> None:
@@ -234,7 +234,7 @@ def test_processes_that_start_at_the_same_moment_have_one_key(tmp_path: Path) ->
         for each in started:
             each.stdin.write("\n")
             each.stdin.flush()
-        keys = {each.communicate(timeout=60)[0].strip() for each in started}
+        keys = {each.communicate(timeout=600)[0].strip() for each in started}
         assert keys == {path.read_text().strip()}
         assert path.stat().st_mode & 0o777 == 0o600
     assert {each.name for each in tmp_path.iterdir()} == {"key0", "key1", "key2"}

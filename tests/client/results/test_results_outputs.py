@@ -120,7 +120,7 @@ def test_a_failed_output_is_named_and_the_exit_says_so(triton: TritonServer, stu
     command = [sys.executable, "-m", "swinunet", "segment", study, "-o", tmp_path / "out", "--url", triton.url]
     done = subprocess.run(
         [*map(str, command), "--deidentify", str(tmp_path / "key"), "--seg-type", "labelmap"],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
