@@ -33,10 +33,10 @@ _PANELS = {
         "loss", "boundary_weight", "deep_supervision", "batch_size", "learning_rate", "weight_decay",
         "warmup_fraction", "gradient_clip", "ema_decay", "empty_share",
     ),
-    "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every"),
+    "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every", "memory_mib"),
 }  # fmt: skip
 _COUNTS = ("epochs", "validate_every", "batch_size", "accumulate")
-_NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every")
+_NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every", "memory_mib")
 _SHARES = (
     "validation_fraction", "warmup_fraction", "ema_decay", "empty_share",
     "probability", "mirror_probability", "flip_probability",
@@ -53,7 +53,8 @@ class RunOptions:
     """What to train on, and where the run is kept."""
 
     data: Annotated[Path | None, typer.Argument()] = None
-    """Folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/; NIfTI or PNG."""
+    """Folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/ or imagesTr/ and labelsTr/; NIfTI or
+    PNG."""
     output: Annotated[Path | None, typer.Option("--output", "-o")] = None
     """Run folder to write; it must be empty or new."""
     resume: Path | None = None
@@ -85,7 +86,7 @@ class DataOptions:
     name: str | None = None
     """Name under which Triton serves the model."""
     window: str | None = None
-    """Intensity window LOW,HIGH, or zscore."""
+    """Intensity window LOW,HIGH, or zscore; of every modality. By default each modality has a rule of its own."""
 
     def overrides(self) -> SpecOverrides:
         """What the user decides about the spec. Raises InputError."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from swinunet.foundation.errors import InputError
 
-_MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every"})
+_MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every", "memory_mib"})
 FREE_ON_RESUME = _MACHINE | {"patience", "precision"}
 _AUGMENT = "augment_"
 
@@ -106,13 +106,17 @@ class TrainSettings:
     """Threads that gather batches ahead of the step. By default 4 on a GPU and 0, in the loop itself, on a CPU."""
     save_every: int = 0
     """Steps between saves of the run's state within an epoch; 0 saves at the end of each epoch only."""
+    memory_mib: int = 4096
+    """Memory, in MiB, for the images of the data set. What does not fit lies in a file in the run folder while the run
+    lasts, and is read as it is needed; batches are the same. Several processes on one machine share such a file, and
+    keep nothing in memory."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Random changes of the training slices; its options begin with `--augment-`."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "accumulate"):
             _require(name, getattr(self, name), low=1)
-        for name in ("learning_rate", "weight_decay", "boundary_weight", "patience", "save_every"):
+        for name in ("learning_rate", "weight_decay", "boundary_weight", "patience", "save_every", "memory_mib"):
             _require(name, getattr(self, name), low=0)
         for name in ("warmup_fraction", "empty_share", "ema_decay", "validation_fraction"):
             _require(name, getattr(self, name), low=0, high=1)
