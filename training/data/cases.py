@@ -14,7 +14,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
-from swinunet.training.data.volume_store import CaseVolumes, VolumeStore, read_volumes
+from swinunet.training.data.volume_store import CaseVolumes, read_volumes
 from swinunet.training.metrics.case_scores import IGNORED
 
 _AT_ONCE = 16  # slices of a case that are preprocessed together
@@ -117,18 +117,6 @@ def _annotated(slices: StudySlices, labels: Volume) -> np.ndarray:
     places = [slices.locate(index) for index in range(len(slices))]
     known = labels.voxels != IGNORED
     return np.array([bool(plane_view(known, labels.affine, view.plane)[at].any()) for view, at in places])
-
-
-def load_cases(
-    paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None, store: VolumeStore | None = None
-) -> list[Case]:
-    """`load_case` for each, with the volumes that `store` has kept; `tick` is called after each."""
-    store = store or VolumeStore(0)
-    cases = []
-    for case in paths:
-        cases.append(load_case(case, spec, store.take(case)))
-        tick()
-    return cases
 
 
 class HasVolumes(Protocol):

@@ -84,6 +84,30 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: Spec
     return Derived(overrides.applied_to(spec), reasons | dict.fromkeys(overrides.overridden(), "chosen"))
 
 
+def plain_spec(label_names: tuple[str, ...]) -> ModelSpec:
+    """The least that can be said of a model: its labels. Axial slices, one at a time, stretched to the input; z-score.
+
+    Raises InputError if no label is named.
+    """
+    if not label_names:
+        raise InputError("no label is named; give the classes without the background, as liver,spleen")
+    return make_spec(
+        {
+            "name": "swin_unet",
+            "version": 1,
+            "modality": "OT",
+            "body_part": "",
+            "plane": "axial",
+            "context_slices": 1,
+            "context_step_mm": 1.0,
+            "input_size": (1, 1),
+            "spacing_mm": None,
+            "intensity": ZScore(),
+            "labels": labels_named(label_names),
+        }
+    )
+
+
 def labels_named(names: tuple[str, ...]) -> tuple[Label, ...]:
     """Labels 1, 2, ... of these names, coded as tissue, each with a colour."""
     return tuple(

@@ -59,6 +59,7 @@ def load_run_cases(
     try:
         mine = _load(store, own, specs, volumes, tick)
     except SwinUNetError as error:
+        store.file.unlink()
         if group.world_size == 1:
             raise
         group.all_gather(error)

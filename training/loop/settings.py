@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS
 
 _MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every", "memory_mib"})
 FREE_ON_RESUME = _MACHINE | {"patience", "precision"}
@@ -57,7 +58,8 @@ class TrainSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     recipe: str = "small"
-    """Name of the network's recipe, which sets its size and its input in pixels."""
+    """Name of the network's recipe, which sets its size and its input in pixels. `weights`, which is the default with
+    --weights, takes the network of that checkpoint."""
     weights: str = ""
     """Checkpoint whose weights the network starts from (fine-tuning). Without one it starts at random."""
     epochs: int = 200
@@ -120,8 +122,15 @@ class TrainSettings:
             _require(name, getattr(self, name), low=0)
         for name in ("warmup_fraction", "empty_share", "ema_decay", "validation_fraction"):
             _require(name, getattr(self, name), low=0, high=1)
+        if self.takes_network_of_weights and not self.weights:
+            raise InputError(f"recipe {OF_THE_WEIGHTS!r} takes the network of a checkpoint; name it with --weights")
         if self.gradient_clip <= 0:
             raise InputError(f"gradient_clip must be above 0, found {self.gradient_clip}")
+
+    @property
+    def takes_network_of_weights(self) -> bool:
+        """Whether the network is that of the checkpoint `weights`, and no recipe's."""
+        return self.recipe == OF_THE_WEIGHTS
 
     def changed(self, asked: dict[str, Any]) -> TrainSettings:
         """A copy with `asked` values, by name; those of the augmentation begin with `augment_`."""

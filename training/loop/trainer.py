@@ -50,11 +50,11 @@ from swinunet.training.loop.run_folder import (
 from swinunet.training.loop.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.validation import predict_labels, validate
-from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint, start_from
+from swinunet.training.network.checkpoint import load_checkpoint, read_config, save_checkpoint, start_from
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
-__all__ = ["TrainSettings", "predict_labels", "train", "validate"]
+__all__ = ["TrainSettings", "network_config", "predict_labels", "train", "validate"]
 
 
 def train(
@@ -80,9 +80,9 @@ def train(
     device = choose_device(settings.device, group.local_rank)
     loss_by_name(settings.loss)  # an unknown one is refused before the data is read
     choose_precision(settings.precision, device)
-    overrides, config = overrides or SpecOverrides(), recipe(settings.recipe).build(1, 2)
-    if resume:
-        before = read_run_folder(run)
+    overrides, before = overrides or SpecOverrides(), read_run_folder(run) if resume else None
+    config = (before.network if before else None) or network_config(settings)
+    if before:
         prepared = reopen(data, run, overrides.applied_to(spec or before.spec))
         options = before.options
     else:
@@ -102,7 +102,7 @@ def train(
             f"the spec's input is {prepared.spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
     settings = _without_wrong_mirrors(settings, prepared.spec, group)
-    started = Started(data, prepared.spec, settings, options)
+    started = Started(data, prepared.spec, settings, options, config)
     with initialized_process_group(group, device), work_progress(shown=group.is_rank_zero) as progress:
         return _trainer(run, started, prepared, device, group, progress).run_to_the_end()
 
@@ -113,7 +113,7 @@ def _trainer(
     """Make the folder of a new run, read the cases, build network and optimiser."""
     settings, spec = started.settings, started.spec
     config = dataclasses.replace(
-        recipe(settings.recipe).build(1, 2), in_channels=spec.in_channels, num_classes=spec.num_classes
+        started.network or network_config(settings), in_channels=spec.in_channels, num_classes=spec.num_classes
     )
     parts = prepared.split(settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
@@ -263,6 +263,16 @@ class Trainer:
         scores = validate(best, self.validation, self.spec.num_classes, precision)
         draw_curves(self.run / "curves.png", read_log(self.run), self.spec)
         draw_overlays(self.run / "overlays.png", best, self.validation, scores, self.spec, precision)
+
+
+def network_config(settings: TrainSettings) -> SwinUNetConfig:
+    """The network that the settings ask for, whose channels and classes follow from the data.
+
+    Raises InputError for a recipe that does not exist, CheckpointError for weights that cannot be read.
+    """
+    if settings.takes_network_of_weights:
+        return read_config(Path(settings.weights))
+    return recipe(settings.recipe).build(1, 2)
 
 
 def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progress: Progress) -> SwinUNet:
