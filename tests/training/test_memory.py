@@ -108,23 +108,16 @@ def test_two_processes_share_the_work_and_the_files(tmp_path: Path, monkeypatch:
     class Exchange(ProcessGroup):
         def all_gather(self, value: object) -> list[object]:
             handed.append(pickle.dumps(value))
-            return [pickle.loads(each) for each in handed]
+            return [pickle.loads(each) for each in handed]  # noqa: S301 - our own
 
         def barrier(self) -> None:
             pass
 
     (tmp_path / "both").mkdir()
     monkeypatch.setattr(ArrayFile, "unlink", lambda file: None)
-    for rank in range(2):
+    for rank in range(2):  # the first finds nobody else's part yet
         group = Exchange(rank, 2, rank, 2)
-        if rank == 0:
-            handed.append(b"")  # the other's, which does not matter yet
-            handed.clear()
-            with pytest.raises(IndexError):  # the half of rank 1 is missing
-                missing = load_run_cases((paths[:-1], paths[-1:]), (SPEC, SPEC), tmp_path / "both", 64, group)
-                missing.training[4]
-        else:
-            found = load_run_cases((paths[:-1], paths[-1:]), (SPEC, SPEC), tmp_path / "both", 64, group)
+        found = load_run_cases((paths[:-1], paths[-1:]), (SPEC, SPEC), tmp_path / "both", 64, group)
     assert all(len(each) < 20_000 for each in handed)
     assert [case.name for case in found.training] == [case.name for case in alone.training]
     for ours, theirs in zip(found.training, alone.training, strict=True):
