@@ -1,4 +1,4 @@
-"""What a run shows: the bar and the log agree, a finished run says so, curves of one point are seen, no panel is blank."""
+"""What a run shows: the bar and the log agree, a finished run says so, one point is seen, no panel is blank."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class ArrayFile:
         """Write `array` behind what is there. Raises OutputError if there is no room for it."""
         content = np.ascontiguousarray(array)
         stored = StoredArray(self, self.size, content.shape, content.dtype.str)
-        left = memoryview(content.reshape(-1).view(np.uint8))
+        left = content.reshape(-1).view(np.uint8).data
         try:
             if self._descriptor is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class ArrayFile:
 
     def read_into(self, out: np.ndarray, offset: int) -> None:
         """Fill `out`, whose memory is in one piece, from the byte at `offset`. Raises InputError if it ends before."""
-        left = memoryview(out.reshape(-1).view(np.uint8))
+        left = out.reshape(-1).view(np.uint8).data
         self.open()
         assert self._descriptor is not None
         while left:
