@@ -40,8 +40,8 @@ def proven(tritonserver: object, cases: Path, tmp_path_factory: pytest.TempPathF
     rows = {name: figures for name, *figures in done.report.overview().rows}
     assert rows["served"][0] == "passed"
     assert rows["served"][2:] == ["+0.0000", "0.000", "0.0000"]
-    assert verdict.clinic is not None
-    assert verdict.clinic.flipped == 0
+    assert verdict.masks is not None
+    assert verdict.masks.flipped == 0
     assert not list(done.folder.rglob("__pycache__"))
     return folder / "repository"
 

@@ -65,12 +65,12 @@ print(workers.call_in_process(str.upper, "done"))
 """
 CHILD = """
 sys.path[:2] = []
-from swinunet.benchmarks.measure.children import Child, ChildError
+from swinunet.benchmarks.measure.processes import WorkerError, WorkerProcess
 sys.path[:0] = ["", sys.argv[1]]
-with Child("caller_worker") as child:
+with WorkerProcess("caller_worker") as worker:
     try:
-        child.ask("nothing", 60)
-    except ChildError as error:
+        worker.ask("nothing", 60)
+    except WorkerError as error:
         print("done" if "nothing" in str(error) else error)
 """
 PIP = """
