@@ -19,7 +19,7 @@ from swinunet.benchmarks.measure.processes import WorkerError, WorkerProcess
 from swinunet.benchmarks.measure.rounds import Group, Progress, Run, Task, no_progress, run_interleaved, sampling
 from swinunet.benchmarks.reports.numbers import NONE, percent_text, spread_text
 from swinunet.benchmarks.reports.report import Report, table_with_remarks
-from swinunet.benchmarks.training_memory import IMAGES, MemoryRow, measure_memory, memory_table
+from swinunet.benchmarks.training_memory import MemoryRow, memory_table
 from swinunet.benchmarks.workers.training_worker import SPEC
 from swinunet.training.loop.hardware import choose_precision
 from swinunet.training.network.recipes import RECIPES, recipe
@@ -117,7 +117,6 @@ def run_training_benchmark(settings: TrainingSettings, progress: Progress = no_p
     result = TrainingResult(settings, settings.threads or physical_cores(), precision, rows)
     groups = [_group(result, [row for row in rows if row.recipe == name]) for name in settings.recipes]
     result.run = run_interleaved(groups, settings.rounds, progress)
-    result.memory = measure_memory(IMAGES[: 1 + (not settings.quick)])
     return result
 
 
