@@ -6,7 +6,7 @@ For each recipe in turn, its ways of training sit in processes of their own and 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from swinunet.benchmarks.measure.processes import WorkerError, WorkerProcess
 from swinunet.benchmarks.measure.rounds import Group, Progress, Run, Task, no_progress, run_interleaved, sampling
 from swinunet.benchmarks.reports.numbers import NONE, percent_text, spread_text
 from swinunet.benchmarks.reports.report import Report, table_with_remarks
+from swinunet.benchmarks.training_memory import MemoryRow, memory_table
 from swinunet.benchmarks.workers.training_worker import SPEC
 from swinunet.training.loop.hardware import choose_precision
 from swinunet.training.network.recipes import RECIPES, recipe
@@ -90,6 +91,7 @@ class TrainingResult:
     precision: str
     rows: list[MeasuredTraining]
     run: Run = field(default_factory=Run)
+    memory: list[MemoryRow] = field(default_factory=list)
 
     def baseline(self, row: MeasuredTraining) -> MeasuredTraining:
         """The plain loop on the same recipe."""
@@ -195,7 +197,10 @@ def training_report(result: TrainingResult) -> Report:
         command="swinunet benchmark training",
         run=result.run,
         quick=settings.quick,
-        tables=[table_with_remarks("Training on the CPU", _HEADS, [_cells(result, row) for row in result.rows])],
+        tables=[
+            table_with_remarks("Training on the CPU", _HEADS, [_cells(result, row) for row in result.rows]),
+            *([memory_table(result.memory)] if result.memory else []),
+        ],
         figures={
             "plan": {
                 "rounds": settings.rounds,
@@ -207,6 +212,7 @@ def training_report(result: TrainingResult) -> Report:
             "in_channels": SPEC.in_channels,
             "num_classes": SPEC.num_classes,
             "rows": [_row_figures(result, row) for row in result.rows],
+            "memory": [asdict(row) for row in result.memory],
         },
         footnotes=_footnotes(result),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swinunet.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
-from swinunet.foundation.errors import CheckpointError, InputError
+from swinunet.foundation.errors import CheckpointError, InputError, ServerError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import SPEC_KEY, ModelSpec, Volume, read_study
 from swinunet.imaging.study_slices import Output
@@ -24,6 +24,12 @@ BATCH = 8  # slices
 
 _ADDRESS = re.compile(r"(?P<url>[A-Za-z0-9_.\-]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5})(/(?P<name>[A-Za-z0-9_\-]+))?")
 _FORMS = "a checkpoint (.safetensors), an ONNX file (.onnx), HOST:PORT[/model] of Triton, or a folder of predictions"
+
+
+_ADVICE = {
+    "choose one with --model": "name one of them, as in HOST:PORT/MODEL",
+    ", or omit --url to start one here (and give --tls if, and only if, the server speaks TLS)": "",
+}
 
 
 @contextmanager
@@ -42,10 +48,22 @@ def open_predictor(model: str, cases: Sequence[CasePaths]) -> Iterator[Predictor
     elif (address := _ADDRESS.fullmatch(model)) is not None:
         from swinunet.client import TritonModel
 
-        with TritonModel(address["url"], address["name"]) as served:
+        with _advising_our_options(), TritonModel(address["url"], address["name"]) as served:
             yield ServedPredictor(served, model)
     else:
         raise InputError(f"{model}: no such model; expected {_FORMS}")
+
+
+@contextmanager
+def _advising_our_options() -> Iterator[None]:
+    """The client's messages name options of `swinunet segment`; here the model's address says the same."""
+    try:
+        yield
+    except ServerError as error:
+        said = str(error)
+        for theirs, ours in _ADVICE.items():
+            said = said.replace(theirs, ours)
+        raise type(error)(said) from None
 
 
 def checkpoint_predictor(path: Path) -> SlicePredictor:

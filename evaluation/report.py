@@ -14,12 +14,13 @@ from swinunet.foundation.tables import Table
 from swinunet.training.metrics.statistics import Estimate
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "evaluation.json", "evaluation.md", "evaluation.png"
+REPORT_NAMES = (JSON_NAME, MARKDOWN_NAME, PLOT_NAME)
 _WORST = 5
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write the three files, each whole or not at all, in place of an earlier report. Raises OutputError."""
-    paths = [folder / name for name in (JSON_NAME, MARKDOWN_NAME, PLOT_NAME)]
+    paths = [folder / name for name in REPORT_NAMES]
     with written_aside(paths[0]) as aside:
         aside.write_text(evaluation.to_json())
     with written_aside(paths[1]) as aside:

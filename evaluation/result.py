@@ -50,13 +50,17 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case. seconds: to predict it. classes: scores of foreground labels."""
+    """One case. seconds: to predict it. classes: scores of foreground labels.
+
+    ignored_voxels: of the reference, that nobody annotated and that are not scored.
+    """
 
     case: str
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     seconds: float
     classes: tuple[ClassScore, ...]
+    ignored_voxels: int = 0
 
 
 @dataclass(frozen=True)

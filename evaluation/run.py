@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,9 +15,8 @@ from swinunet.evaluation.result import DEFINITIONS, CaseResult, Evaluation
 from swinunet.evaluation.selection import Selection
 from swinunet.evaluation.summary import summarise
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import Volume, read_labels
 from swinunet.training.data.cases import CasePaths
-from swinunet.training.metrics.case_scores import TOLERANCE_MM, score_case
+from swinunet.training.metrics.case_scores import IGNORED, TOLERANCE_MM, score_case
 from swinunet.training.metrics.statistics import RESAMPLES
 
 
@@ -62,26 +62,28 @@ def evaluate(
 
 
 def _judge(predictor: Predictor, case: CasePaths, num_classes: int) -> CaseResult:
-    reference = read_labels(case.labels)
-    _require_known(reference, num_classes, f"{case.name}: the reference")
+    reference = case.read_labels()
+    known = np.where(reference.voxels == IGNORED, 0, reference.voxels)
+    _require_known(known, num_classes, f"{case.name}: the reference")
     began = time.perf_counter()
     try:
         predicted = predictor(case)
     except InputError as error:
         raise InputError(str(error) if case.name in str(error) else f"{case.name}: {error}") from None
     seconds = time.perf_counter() - began
-    _require_known(predicted, num_classes, f"{case.name}: the prediction")
+    _require_known(predicted.voxels, num_classes, f"{case.name}: the prediction")
     if predicted.shape != reference.shape or not np.allclose(predicted.affine, reference.affine, atol=1e-3):
         raise InputError(
             f"{case.name}: the prediction's grid {predicted.shape} and the reference's {reference.shape} differ in "
             "size or position; predictions are judged on the grid of the reference"
         )
     scores = score_case(predicted.voxels, reference, num_classes)
-    return CaseResult(case.name, reference.shape, reference.spacing_mm, seconds, scores)
+    ignored = int(np.count_nonzero(reference.voxels == IGNORED))
+    return CaseResult(case.name, reference.shape, reference.spacing_mm, seconds, scores, ignored)
 
 
-def _require_known(labels: Volume, num_classes: int, who: str) -> None:
-    highest = int(labels.voxels.max())
+def _require_known(labels: np.ndarray, num_classes: int, who: str) -> None:
+    highest = int(labels.max())
     if highest >= num_classes:
         raise InputError(f"{who} has label {highest}, the model knows 0..{num_classes - 1}")
 
@@ -92,6 +94,9 @@ def _notes(predictor: Predictor, selection: Selection, cases: list[CaseResult]) 
         notes.append("These are the cases the model was trained on: no measure of how good it is.")
     elif not selection.split and predictor.identity.kind != "predictions":
         notes.append("No split was given: if the model was trained on some of these cases, the figures flatter it.")
+    if ignored := sum(case.ignored_voxels for case in cases):
+        share = 100 * ignored / sum(math.prod(case.shape) for case in cases)
+        notes.append(f"{ignored} voxels ({share:.3g} %) have the label `ignore` in the references and are not scored.")
     seen = [any(case.classes[at].reference_ml for case in cases) for at in range(len(selection.class_names))]
     never = [name for name, there in zip(selection.class_names, seen, strict=True) if not there]
     if never:

@@ -13,7 +13,7 @@ import numpy as np
 
 from swinunet.foundation.errors import GeometryError, InputError
 from swinunet.imaging.resample import AxisMap
-from swinunet.imaging.spec import ModelSpec, Plane, ZScore
+from swinunet.imaging.spec import ModelSpec, Plane, Window, ZScore
 from swinunet.imaging.volume import Volume, as_lps
 
 # LPS axis that the slices are stacked along, then the LPS axes of rows and columns, and whether rows run downwards
@@ -115,7 +115,9 @@ class PlaneSlices:
         self._neighbours_reversed = mirrored and self.plane == "sagittal"
         self._rows_reversed = mirrored and self.plane != "sagittal"
         self._normalisations: list[_Normalisation] = (
-            like._normalisations if like else [_normalisation(each.voxels, spec) for each in volumes]
+            like._normalisations
+            if like
+            else [_normalisation(each.voxels, rule) for each, rule in zip(volumes, spec.intensity_rules, strict=True)]
         )
         self._channels = [
             _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation)
@@ -215,9 +217,8 @@ def _require_finite(voxels: np.ndarray) -> None:
         )
 
 
-def _normalisation(voxels: np.ndarray, spec: ModelSpec) -> _Normalisation:
+def _normalisation(voxels: np.ndarray, rule: ZScore | Window) -> _Normalisation:
     """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume."""
-    rule = spec.intensity
     if not isinstance(rule, ZScore):
         return 2.0 / (rule.high - rule.low), (rule.high + rule.low) / 2.0, rule.low, rule.high
     percentiles = rule.low_percentile, rule.high_percentile

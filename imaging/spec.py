@@ -113,7 +113,8 @@ class ModelSpec:
     spacing_mm: (row, column) pixel spacing to which slices are resampled, then centred and padded to `input_size`;
         None stretches every slice to `input_size`.
     modalities: names of the co-registered images of a study, in the order of the channels; empty where a study is one
-        image. Each is normalised by `intensity` on its own.
+        image. Each is normalised on its own.
+    intensities: the rule of each of the modalities; empty where all follow `intensity`, which is otherwise the first.
     mirrored: every plane is read a second time in a mirror, left for right, and averaged as further planes are; not for
         labels that name sides.
     descriptions: words of which a series' description should hold one, such as "t1", where a study has several series.
@@ -133,6 +134,7 @@ class ModelSpec:
     intensity: Intensity
     labels: tuple[Label, ...]
     modalities: tuple[str, ...] = ()
+    intensities: tuple[Intensity, ...] = ()
     further_planes: tuple[Plane, ...] = ()
     mirrored: bool = False
     components: Literal["all", "largest"] = "all"
@@ -153,6 +155,10 @@ class ModelSpec:
             raise ValueError(f"input_size must be at most {_LARGEST_SIDE} along each side, found {self.input_size}")
         if len(self.modalities) == 1 or len(set(self.modalities)) != len(self.modalities):
             raise ValueError("modalities are the different names of two images or more; leave them away for one image")
+        if self.intensities and (
+            len(self.intensities) != len(self.modalities) or self.intensities[0] != self.intensity
+        ):
+            raise ValueError("intensities must be a rule for each of the modalities, and intensity the first of them")
         if len(set(self.planes)) != len(self.planes):
             raise ValueError("further_planes must be other planes than plane, each once")
         if self.mirrored and self.names_sides:
@@ -181,6 +187,11 @@ class ModelSpec:
         return max(1, len(self.modalities))
 
     @property
+    def intensity_rules(self) -> tuple[ZScore | Window, ...]:
+        """How each image of a study is normalised, in the order of the channels."""
+        return self.intensities or (self.intensity,) * self.num_modalities
+
+    @property
     def in_channels(self) -> int:
         """C of the network's input: the slices of the first modality, then those of the second, and so on."""
         return self.num_modalities * self.context_slices
@@ -192,7 +203,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        newer = ("modalities", "further_planes", "mirrored", "descriptions", "min_slices")
+        newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices")
         left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
         left_out["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=left_out).decode()

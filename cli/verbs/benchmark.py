@@ -151,6 +151,7 @@ def _serving(options: BenchmarkOptions) -> None:
 
 def _training(options: BenchmarkOptions) -> None:
     from swinunet.benchmarks.training import TrainingSettings, parse_recipes, run_training_benchmark, training_report
+    from swinunet.benchmarks.training_memory import measure_memory
     from swinunet.foundation.files import prepare_folder
 
     names = parse_recipes(options.recipes)
@@ -159,6 +160,7 @@ def _training(options: BenchmarkOptions) -> None:
     settings = TrainingSettings(names, rounds, options.seconds or default_s, options.quick)
     with interrupted_by_sigterm(), _progress() as progress:
         result = run_training_benchmark(settings, progress)
+        result.memory = [] if settings.quick else measure_memory()
     _publish(training_report(result), options.output)
 
 

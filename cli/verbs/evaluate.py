@@ -27,11 +27,15 @@ class EvaluateOptions:
     """A model and labelled volumes, or two results to compare."""
 
     model: Annotated[str, typer.Argument()]
-    """Checkpoint (.safetensors), .onnx, HOST:PORT[/model] of a Triton, or folder of predictions."""
+    """Checkpoint (.safetensors), .onnx, HOST:PORT[/model] of a Triton, or folder of predictions; with --compare, the
+    evaluation.json of A."""
     data: Annotated[Path, typer.Argument()]
-    """Labelled folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/."""
+    """Labelled folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/ or imagesTr/ and labelsTr/;
+    with --compare, the evaluation.json of B."""
     output: Annotated[Path | None, typer.Option("--output", "-o")] = None
     """Folder for the report."""
+    overwrite: Annotated[bool, typer.Option("--overwrite")] = False
+    """Write over an earlier report in that folder."""
     split: Path | None = None
     """split.json of a run: evaluate only the cases of --part."""
     part: _Part = _Part.validation
@@ -65,7 +69,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.compare:
         if options.split is not None or options.cases is not None:
             raise InputError("--compare takes two evaluation.json; --split and --cases belong to evaluating a model")
-        _compare(Path(options.model), options.data, options.output, options.seed)
+        _compare(options)
     elif options.output is None:
         raise InputError("no folder for the report was given; add -o FOLDER")
     else:
@@ -74,7 +78,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 def _evaluate(options: EvaluateOptions, output: Path) -> None:
     from swinunet.evaluation.predictors import open_predictor
-    from swinunet.evaluation.report import summary_table, write_report
+    from swinunet.evaluation.report import REPORT_NAMES, summary_table, write_report
     from swinunet.evaluation.run import evaluate
     from swinunet.evaluation.selection import select_cases
     from swinunet.foundation.files import prepare_folder
@@ -82,6 +86,7 @@ def _evaluate(options: EvaluateOptions, output: Path) -> None:
 
     names = None if options.cases is None else [name for name in options.cases.split(",") if name]
     selection = select_cases(options.data, options.split, options.part.value, names)
+    _refuse_to_overwrite(output, REPORT_NAMES, options.overwrite)
     prepare_folder(output)
     with open_predictor(options.model, selection.cases) as predictor, _case_progress(len(selection.cases)) as tick:
         evaluation = evaluate(predictor, selection, options.seed, tick=tick)
@@ -93,7 +98,15 @@ def _evaluate(options: EvaluateOptions, output: Path) -> None:
     print_line(f"{output}: {', '.join(path.name for path in files)}")
 
 
-def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
+def _refuse_to_overwrite(folder: Path, names: tuple[str, ...], overwrite: bool) -> None:
+    from swinunet.foundation.errors import OutputError
+
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(f"{folder}: {', '.join(there)} there already; choose another folder, or add --overwrite")
+
+
+def _compare(options: EvaluateOptions) -> None:
     import json
 
     from swinunet.evaluation.compare import compare
@@ -101,7 +114,10 @@ def _compare(first: Path, second: Path, output: Path | None, seed: int) -> None:
     from swinunet.foundation.files import prepare_folder, written_aside
     from swinunet.foundation.terminal import print_line, show_table
 
-    found = compare(read_evaluation(first), read_evaluation(second), seed)
+    output = options.output
+    if output is not None:
+        _refuse_to_overwrite(output, ("comparison.json", "comparison.md"), options.overwrite)
+    found = compare(read_evaluation(Path(options.model)), read_evaluation(options.data), options.seed)
     if output is not None:
         prepare_folder(output)
         for name, text in (

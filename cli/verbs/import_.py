@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swinunet.cli.options import with_options
+from swinunet.cli.options import OptionGroup, with_options
 
 if TYPE_CHECKING:
     from swinunet.foundation.tables import Table
+    from swinunet.imaging import ModelSpec
     from swinunet.training.network.pretrained import Imported
 
 
@@ -23,12 +24,40 @@ class ImportOptions:
     """Published weights (.pth)."""
     output: Annotated[Path, typer.Option("--output", "-o")]
     """Checkpoint to write (.safetensors); it must not exist."""
-    in_channels: Annotated[int | None, typer.Option(min=1, show_default="the file's")] = None
+    in_channels: Annotated[int | None, typer.Option(min=1, show_default="the model's, else the file's")] = None
     """Input channels."""
-    classes: Annotated[int | None, typer.Option(min=1, show_default="those of a Swin-Unet file")] = None
+    classes: Annotated[int | None, typer.Option(min=1, show_default="the model's, else a Swin-Unet file's")] = None
     """Classes, the background included."""
     depths: Annotated[str | None, typer.Option(show_default="all")] = None
     """Blocks to keep of each Swin Transformer stage, as 2,2,2,2."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the weights are a model of: a spec, a model that they are like, or labels and what else a spec needs."""
+
+    spec: Path | None = None
+    """Model spec (JSON), as in training/specs/, whose input size is that of the weights."""
+    like: Path | None = None
+    """Checkpoint, or folder of a model or of its version in a repository, whose spec is taken."""
+    labels: str | None = None
+    """Names of the classes without the background, in their order: NAME,NAME,..."""
+    name: str | None = None
+    """Name under which Triton serves the model."""
+    modality: str | None = None
+    """DICOM modality: MR, CT, ..."""
+    body_part: str | None = None
+    """DICOM body part: BRAIN, ABDOMEN, ..."""
+    plane: str | None = None
+    """Slice plane: sagittal, coronal or axial; several with commas."""
+    context_slices: Annotated[int | None, typer.Option("--context")] = None
+    """Number of neighbouring slices that are the input channels; odd."""
+    context_step: float | None = None
+    """Distance between these slices in mm."""
+    spacing: str | None = None
+    """Pixel spacing in mm: MM, or ROW,COLUMN, or stretch."""
+    window: str | None = None
+    """Intensity window LOW,HIGH, or zscore."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,14 +65,20 @@ def register(app: typer.Typer) -> None:
     app.command("import", no_args_is_help=True)(with_options(import_weights))
 
 
-def import_weights(options: ImportOptions) -> None:
+def import_weights(
+    options: ImportOptions, model: Annotated[ModelOptions, OptionGroup("What the weights are a model of")]
+) -> None:
     """Turn published Swin-Unet or ImageNet Swin Transformer weights into a checkpoint.
 
     The original key names are understood: those of HuCaoFighting/Swin-Unet, whose network the result then computes,
     and of microsoft/Swin-Transformer, whose blocks go into the encoder and, mirrored, into the decoder. Sizes follow
     from the file. Nothing in it is executed.
 
-    Example: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
+    With --spec, --like or --labels the result is a model that can be exported, evaluated and served.
+
+    Example: `swinunet import synapse.pth -o liver.safetensors --labels liver --modality CT --window -160,240`
+
+    To train from: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
     """
     from swinunet.foundation.errors import InputError, OutputError
     from swinunet.foundation.terminal import print_line, show_table
@@ -56,13 +91,102 @@ def import_weights(options: ImportOptions) -> None:
         kept = tuple(int(part) for part in options.depths.split(",")) if options.depths else None
     except ValueError:
         raise InputError(f"--depths {options.depths}: expected numbers with commas between them, as 2,2,2,2") from None
+    spec = _spec(model)
+    channels, classes = options.in_channels, options.classes
+    if spec:
+        channels = channels or spec.in_channels
+        classes = classes or (None if pretrained.segments(options.weights) else spec.num_classes)
     imported = pretrained.import_weights(
-        options.weights, in_channels=options.in_channels, num_classes=options.classes, depths=kept
+        options.weights,
+        in_channels=channels,
+        num_classes=classes,
+        depths=kept,
     )
-    save_checkpoint(options.output, imported.model, None)
+    if spec:
+        spec = _fitting(spec, imported, options.weights)
+    save_checkpoint(options.output, imported.model, spec)
     show_table(_table(imported))
-    for line in (*_notes(imported), f"checkpoint: {options.output}"):
+    for line in (*_notes(imported), f"checkpoint: {options.output}, {_use(spec, imported, options.output)}"):
         print_line(line)
+
+
+def _spec(options: ModelOptions) -> ModelSpec | None:
+    """The spec that the options give; None where they give none. Raises InputError, SpecError."""
+    import dataclasses
+
+    from swinunet.foundation.errors import InputError
+    from swinunet.imaging import ModelSpec, Provenance
+    from swinunet.training.data.derive_spec import plain_spec
+    from swinunet.training.data.spec_overrides import SpecOverrides
+    from swinunet.training.network.checkpoint import read_spec
+
+    sources = (options.spec, options.like, options.labels)
+    if sum(source is not None for source in sources) > 1:
+        raise InputError("--spec, --like and --labels each say what the labels are; give one of them")
+    overrides = SpecOverrides.parse(
+        plane=options.plane,
+        context=options.context_slices,
+        context_step_mm=options.context_step,
+        spacing=options.spacing,
+        modality=options.modality,
+        body_part=options.body_part,
+        name=options.name,
+        window=options.window,
+    )
+    if options.spec is not None:
+        try:
+            found = ModelSpec.from_json(options.spec.read_text(), str(options.spec))
+        except OSError as error:
+            raise InputError(f"{options.spec}: cannot read ({error.strerror})") from None
+    elif options.like is not None:
+        found = read_spec(_checkpoint_of(options.like))
+    elif options.labels is not None:
+        found = plain_spec(tuple(name.strip() for name in options.labels.split(",") if name.strip()))
+    elif overrides != SpecOverrides():
+        raise InputError("what the weights are a model of begins with its labels; add --labels, --spec or --like")
+    else:
+        return None
+    found = overrides.applied_to(found)
+    labels = tuple(dataclasses.replace(label, volume_ml=None) for label in found.labels)
+    return dataclasses.replace(found, version=1, labels=labels, provenance=Provenance())
+
+
+def _checkpoint_of(model: Path) -> Path:
+    """The checkpoint that a path means: itself, or that of a version, or of the newest version of a model."""
+    if not model.is_dir():
+        return model
+    numbered = sorted((path for path in model.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    return (numbered[-1] if numbered else model) / "checkpoint.safetensors"
+
+
+def _fitting(spec: ModelSpec, imported: Imported, weights: Path) -> ModelSpec:
+    """The spec with the input size of the weights. Raises InputError where they segment something else."""
+    import dataclasses
+
+    from swinunet.foundation.errors import InputError
+
+    config = imported.model.config
+    if config.num_classes != spec.num_classes:
+        names = ", ".join(label.name for label in spec.labels)
+        raise InputError(
+            f"{weights}: segments {config.num_classes - 1} classes besides the background, the model has "
+            f"{len(spec.labels)} ({names}); name as many"
+        )
+    if config.in_channels != spec.in_channels:
+        raise InputError(
+            f"--in-channels {config.in_channels}: the model has {spec.in_channels} (--context, or its modalities); "
+            "leave the option out"
+        )
+    return dataclasses.replace(spec, input_size=config.input_size)
+
+
+def _use(spec: ModelSpec | None, imported: Imported, output: Path) -> str:
+    """What can be done with the result."""
+    if spec is None:
+        return "to train from (swinunet train --weights); no model yet (--labels, --spec or --like make it one)"
+    if imported.fresh:
+        return f"a model whose {', '.join(imported.fresh[:3])} are random: train it first (swinunet train --weights)"
+    return f"a model: swinunet export {output}"
 
 
 def _table(imported: Imported) -> Table:

@@ -11,7 +11,7 @@ import typer
 
 from swinunet.cli.options import OptionGroup, with_options
 from swinunet.training.loop.settings import FREE_ON_RESUME, Augmentation, TrainSettings
-from swinunet.training.network.recipe_sizes import RECIPE_SIZES
+from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS, RECIPE_SIZES
 
 if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
@@ -33,10 +33,10 @@ _PANELS = {
         "loss", "boundary_weight", "deep_supervision", "batch_size", "learning_rate", "weight_decay",
         "warmup_fraction", "gradient_clip", "ema_decay", "empty_share",
     ),
-    "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every"),
+    "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every", "memory_mib"),
 }  # fmt: skip
 _COUNTS = ("epochs", "validate_every", "batch_size", "accumulate")
-_NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every")
+_NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every", "memory_mib")
 _SHARES = (
     "validation_fraction", "warmup_fraction", "ema_decay", "empty_share",
     "probability", "mirror_probability", "flip_probability",
@@ -53,7 +53,8 @@ class RunOptions:
     """What to train on, and where the run is kept."""
 
     data: Annotated[Path | None, typer.Argument()] = None
-    """Folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/; NIfTI or PNG."""
+    """Folder with a dataset.json (MSD or nnU-Net), or with images/ and labels/ or imagesTr/ and labelsTr/; NIfTI or
+    PNG."""
     output: Annotated[Path | None, typer.Option("--output", "-o")] = None
     """Run folder to write; it must be empty or new."""
     resume: Path | None = None
@@ -85,7 +86,7 @@ class DataOptions:
     name: str | None = None
     """Name under which Triton serves the model."""
     window: str | None = None
-    """Intensity window LOW,HIGH, or zscore."""
+    """Intensity window LOW,HIGH, or zscore; of every modality. By default each modality has a rule of its own."""
 
     def overrides(self) -> SpecOverrides:
         """What the user decides about the spec. Raises InputError."""
@@ -118,7 +119,10 @@ def train(
     ],
 ) -> None:
     """Train, resume, or check the data only. settings, augmentation: what was typed, by option."""
-    _refuse_unknown_recipe(typed := settings | augmentation)
+    typed = settings | augmentation
+    if "weights" in typed and run.resume is None:
+        typed = {"recipe": OF_THE_WEIGHTS} | typed
+    _refuse_unknown_recipe(typed)
     from swinunet.training.loop.distributed import errors_from_rank_zero_only, process_group_from_environment
 
     with errors_from_rank_zero_only():
@@ -132,7 +136,7 @@ def _refuse_unknown_recipe(typed: dict[str, Any]) -> None:
     from swinunet.foundation.errors import InputError
 
     name = typed.get("recipe", _DEFAULTS.recipe)
-    if name not in RECIPE_SIZES and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if name not in (*RECIPE_SIZES, OF_THE_WEIGHTS) and "TORCHELASTIC_RUN_ID" not in os.environ:
         raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}")
 
 
@@ -148,7 +152,7 @@ def _checkpoint(run: RunOptions, data: DataOptions, typed: dict[str, Any]) -> Pa
     if run.data is None:
         raise InputError("no data given; name a folder of labelled images, or add --resume RUN")
     if data.check:
-        _check(run.data, typed.get("recipe", _DEFAULTS.recipe), spec, overrides, data.skip_broken)
+        _check(run.data, _DEFAULTS.changed(typed), spec, overrides, data.skip_broken)
         return None
     if run.output is None:
         raise InputError("no run folder given; add --output RUN, or --check to look the data over only")
@@ -157,14 +161,16 @@ def _checkpoint(run: RunOptions, data: DataOptions, typed: dict[str, Any]) -> Pa
     return train(run.data, run.output, spec, _DEFAULTS.changed(typed), overrides, data.skip_broken)
 
 
-def _check(data: Path, network: str, spec: ModelSpec | None, overrides: SpecOverrides, skip_broken: bool) -> None:
+def _check(
+    data: Path, settings: TrainSettings, spec: ModelSpec | None, overrides: SpecOverrides, skip_broken: bool
+) -> None:
     """Look the data over and show the spec that follows; InputError if a run would refuse."""
     from rich.console import Console
 
     from swinunet.training.data.prepare_data import prepare
-    from swinunet.training.network.recipes import recipe
+    from swinunet.training.loop.trainer import network_config
 
-    size = recipe(network).build(1, 2).input_size
+    size = network_config(settings).input_size
     prepare(data, size, spec=spec, overrides=overrides, skip_broken=skip_broken, console=Console())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swinunet.imaging import ModelSpec, ZScore
+from swinunet.imaging import ModelSpec, Window, ZScore
 from swinunet.training.network.recipes import gflop, parameters
 from swinunet.training.network.swin_unet import SwinUNetConfig
 
@@ -21,12 +21,10 @@ def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
     spacing = (
         "stretched to the input" if spec.spacing_mm is None else f"{spec.spacing_mm[0]:g} x {spec.spacing_mm[1]:g} mm"
     )
-    rule = spec.intensity
-    intensity = (
-        f"z-score per volume after clipping to percentiles {rule.low_percentile:g} and {rule.high_percentile:g}"
-        if isinstance(rule, ZScore)
-        else f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"
-    )
+    intensity = _intensity(spec.intensity)
+    if spec.intensities:
+        rules = zip(spec.modalities, spec.intensities, strict=True)
+        intensity = "; ".join(f"{name}: {_intensity(rule)}" for name, rule in rules)
     channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
     if spec.modalities:
         channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
@@ -60,3 +58,9 @@ Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M param
 
 Not a medical device. Trained on crops around the organ: give it a box (`--roi`) of a like size.
 """  # noqa: E501 - a paragraph is a line in Markdown
+
+
+def _intensity(rule: ZScore | Window) -> str:
+    if isinstance(rule, ZScore):
+        return f"z-score per volume after clipping to percentiles {rule.low_percentile:g} and {rule.high_percentile:g}"
+    return f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"

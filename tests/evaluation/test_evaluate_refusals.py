@@ -25,7 +25,7 @@ from evaluated_cases import (
 from swinunet.evaluation.predictors import onnx_predictor
 from swinunet.evaluation.run import evaluate
 from swinunet.evaluation.selection import select_cases
-from swinunet.foundation.errors import InputError
+from swinunet.foundation.errors import InputError, ServerError
 from swinunet.imaging import Volume, write_nifti
 
 
@@ -99,7 +99,41 @@ def test_models_that_are_none(msd: Path, repository: Path, tmp_path: Path, run: 
     refused(run(tmp_path / "text.onnx", msd, "-o", out), "not a readable ONNX file")
     version = shipped(repository, "model.onnx").parent
     refused(run(version, msd, "-o", out), f"not with predictions; give {version / 'checkpoint.safetensors'}")
-    refused(run("localhost:1", msd, "-o", out), "no Triton answers at localhost:1")
+    refused(run("localhost:1", msd, "-o", out), "no Triton answers at localhost:1; start one with `swinunet serve`\n")
+
+
+def test_advice_names_what_evaluate_has(monkeypatch: pytest.MonkeyPatch, msd: Path, tmp_path: Path, run: Run) -> None:
+    """Every option that a message of the client or of ours names is one of this verb's."""
+    for failure in (
+        "Triton at localhost:1 has several models of ours (a, b); choose one with --model",
+        "no Triton answers at localhost:1; start one with `swinunet serve`, or omit --url to start one here "
+        "(and give --tls if, and only if, the server speaks TLS)",
+    ):
+
+        def refuse(*_: object, said: str = failure) -> None:
+            raise ServerError(said)
+
+        monkeypatch.setattr("swinunet.client.TritonModel", refuse)
+        status, _, errors = run("localhost:1", msd, "-o", tmp_path / "out")
+        assert status == 1
+        assert "--" not in errors
+        assert "HOST:PORT/MODEL" in errors or "swinunet serve" in errors
+
+
+def test_a_report_is_written_over_only_when_asked(msd: Path, tmp_path: Path, run: Run) -> None:
+    masks, out = predictions(tmp_path / "p", shifted), tmp_path / "out"
+    assert run(masks, msd, "-o", out)[0] == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    refused(
+        run(masks, msd, "-o", out, "--cases", "c00"), "evaluation.json, evaluation.md, evaluation.png there already"
+    )
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run(masks, msd, "-o", out, "--cases", "c00", "--overwrite")[0] == 0
+    assert (out / "evaluation.json").read_bytes() != before["evaluation.json"]
+    result = out / "evaluation.json"
+    assert run("--compare", result, result, "-o", out)[0] == 0
+    refused(run("--compare", result, result, "-o", out), "comparison.json, comparison.md there already")
+    assert run("--compare", result, result, "-o", out, "--overwrite")[0] == 0
 
 
 def test_a_model_of_other_labels(msd: Path, repository: Path, tmp_path: Path) -> None:

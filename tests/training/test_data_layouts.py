@@ -218,7 +218,7 @@ def test_what_is_no_data_set_is_refused(damage: Callable[[Path], object], says: 
 def test_other_folders_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         DataFolder.open(tmp_path / "none")
-    with pytest.raises(InputError, match=r"no dataset\.json, and no images/ with labels/"):
+    with pytest.raises(InputError, match=r"no images/ with labels/, nor imagesTr/ with labelsTr/"):
         DataFolder.open(tmp_path)
     root = write_plain(tmp_path / "gap", make_cases(modalities=3), numbered=True)
     (root / "images" / "case_2_0001.nii.gz").unlink()

@@ -15,7 +15,7 @@ from blobs import SPEC, write_blobs
 from safetensors.torch import load_file
 
 from swinunet.foundation.errors import InputError
-from swinunet.training.data.cases import load_cases
+from swinunet.training.data.cases import load_case
 from swinunet.training.data.folders import DataFolder
 from swinunet.training.loop.batch_loader import BatchLoader
 from swinunet.training.loop.distributed import ProcessGroup, errors_from_rank_zero_only, process_group_from_environment
@@ -141,7 +141,7 @@ def test_only_the_leading_process_speaks_of_an_error(monkeypatch: pytest.MonkeyP
 
 
 def test_processes_take_equal_shares_of_every_batch(tmp_path: Path) -> None:
-    cases = load_cases(list(DataFolder.open(write_blobs(tmp_path / "Task99_Blob")).cases), SPEC)
+    cases = [load_case(paths, SPEC) for paths in DataFolder.open(write_blobs(tmp_path / "Task99_Blob")).cases]
     loaders = [
         BatchLoader(cases, PLAIN, torch.device("cpu"), SPEC.context_slices, ProcessGroup(rank, 4)) for rank in range(4)
     ]

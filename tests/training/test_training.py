@@ -16,7 +16,7 @@ from blobs import SPEC, write_blobs
 from swinunet.foundation.errors import CheckpointError, InputError, OutputError, SwinUNetError
 from swinunet.imaging import Volume, write_nifti
 from swinunet.imaging.components import keep_largest
-from swinunet.training.data.cases import load_case, load_cases, split_cases
+from swinunet.training.data.cases import Case, load_case, split_cases
 from swinunet.training.data.folders import DataFolder
 from swinunet.training.loop.augmentation import Augmentation, augment
 from swinunet.training.loop.batch_loader import BatchLoader
@@ -34,6 +34,10 @@ from swinunet.training.network.swin_unet import SwinUNet
 @pytest.fixture
 def msd(tmp_path: Path) -> Path:
     return write_blobs(tmp_path / "Task99_Blob")
+
+
+def all_cases(root: Path) -> list[Case]:
+    return [load_case(paths, SPEC) for paths in DataFolder.open(root).cases]
 
 
 def change(root: Path, **said: object) -> None:
@@ -94,6 +98,7 @@ def test_split_is_by_case_and_seed(msd: Path) -> None:
 
 def break_missing_index(root: Path) -> None:
     (root / "dataset.json").unlink()
+    (root / "imagesTr").rename(root / "pictures")
 
 
 def break_index(root: Path) -> None:
@@ -276,7 +281,7 @@ def test_what_a_run_leaves_and_early_stopping(msd: Path, tmp_path: Path) -> None
 
 
 def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
-    cases = load_cases(list(DataFolder.open(msd).cases), SPEC)
+    cases = all_cases(msd)
     cases[2].images[:] = np.nan
     loader = BatchLoader(
         cases, TrainSettings(batch_size=64, empty_share=1), torch.device("cpu"), SPEC.context_slices, ProcessGroup()
@@ -285,7 +290,7 @@ def test_an_image_that_is_not_finite_is_named(msd: Path) -> None:
 
 
 def test_an_epoch_draws_every_labelled_slice_and_a_share_of_the_empty_ones(msd: Path) -> None:
-    cases = load_cases(list(DataFolder.open(msd).cases), SPEC)
+    cases = all_cases(msd)
     labelled = sum(int(case.labels.any(axis=(1, 2)).sum()) for case in cases)
     empty = sum(len(case.labels) for case in cases) - labelled
     assert empty > 3

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, StudySlices, Volume
+from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
-from swinunet.training.data.volume_store import CaseVolumes, VolumeStore, read_volumes
+from swinunet.training.data.volume_store import CaseVolumes, read_volumes
+from swinunet.training.metrics.case_scores import IGNORED
+
+_AT_ONCE = 16  # slices of a case that are preprocessed together
 
 
 def split_cases(
@@ -40,7 +44,8 @@ PredictSlices = Callable[[np.ndarray, Output], np.ndarray]
 class Case:
     """One case, preprocessed. images: float16 [S, C, H, W]; labels: uint8 [S, H, W], S slices of all planes.
 
-    sagittal: bool [S], whether a slice is. study: the images that predictions are made from, one for each modality.
+    sagittal: bool [S], whether a slice is. annotated: bool [S], whether anybody annotated any of it; labels are
+    IGNORED where nobody did. study: the images that predictions are made from, one for each modality.
     native_labels: the reference mask on the case's own grid.
     """
 
@@ -50,7 +55,19 @@ class Case:
     images: np.ndarray
     labels: np.ndarray
     sagittal: np.ndarray
+    annotated: np.ndarray
     native_labels: Volume
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Slices that hold a foreground label: bool [S]."""
+        return ((self.labels > 0) & (self.labels != IGNORED)).any(axis=(1, 2))
+
+    @property
+    def label_ml(self) -> tuple[float, ...]:
+        """Volume of each of the spec's labels in the reference, ml."""
+        mask = self.native_labels
+        return tuple(mask.voxel_ml * np.count_nonzero(mask.voxels == label.index) for label in self.spec.labels)
 
     def predict(self, predict_slices: PredictSlices, batch: int) -> np.ndarray:
         """A network's mask on the case's own grid, post-processed as the spec says: uint8 [I, J, K].
@@ -74,8 +91,9 @@ def load_case(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = N
         raise InputError(
             f"{paths.name}: image grid {study[0].shape} and label grid {labels.shape} differ in size or position"
         )
-    if labels.voxels.max() >= spec.num_classes:
-        raise InputError(f"{paths.name}: label {labels.voxels.max()} found, the spec has 0..{spec.num_classes - 1}")
+    highest = int(np.where(labels.voxels == IGNORED, 0, labels.voxels).max())
+    if highest >= spec.num_classes:
+        raise InputError(f"{paths.name}: label {highest} found, the spec has 0..{spec.num_classes - 1}")
     return prepare_case(paths.name, study, labels, spec)
 
 
@@ -86,31 +104,36 @@ def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: Mod
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     indices = range(len(slices))
-    images = np.concatenate([image for _, image in slices.batches(len(slices))])
+    images = np.empty((len(slices), spec.in_channels, *spec.input_size), np.float16)
+    for start, batch in slices.batches(_AT_ONCE):
+        images[start : start + len(batch)] = batch
     network_labels = np.stack([slices.network_labels(labels.voxels, index) for index in indices])
     sagittal = np.array([slices.locate(index)[0].plane == "sagittal" for index in indices])
-    return Case(name, spec, study, images, network_labels, sagittal, labels)
+    return Case(name, spec, study, images, network_labels, sagittal, _annotated(slices, labels), labels)
 
 
-def load_cases(
-    paths: list[CasePaths], spec: ModelSpec, tick: Callable[[], None] = lambda: None, store: VolumeStore | None = None
-) -> list[Case]:
-    """`load_case` for each, with the volumes that `store` has kept; `tick` is called after each."""
-    store = store or VolumeStore(0)
-    cases = []
-    for case in paths:
-        cases.append(load_case(case, spec, store.take(case)))
-        tick()
-    return cases
+def _annotated(slices: StudySlices, labels: Volume) -> np.ndarray:
+    """Slices of which any voxel is not IGNORED: bool [S]. What pads a slice to the network's input does not count."""
+    places = [slices.locate(index) for index in range(len(slices))]
+    known = labels.voxels != IGNORED
+    return np.array([bool(plane_view(known, labels.affine, view.plane)[at].any()) for view, at in places])
 
 
-def with_seen_volumes(spec: ModelSpec, cases: list[Case]) -> ModelSpec:
+class HasVolumes(Protocol):
+    """A case whose labels' volumes are known."""
+
+    @property
+    def label_ml(self) -> tuple[float, ...]:
+        """Of each label of the spec, ml."""
+        ...
+
+
+def with_seen_volumes(spec: ModelSpec, cases: Sequence[HasVolumes]) -> ModelSpec:
     """The spec with each label's lowest and highest volume (ml) among the cases that hold it."""
     ranges = {}
-    for label in spec.labels:
-        masks = [case.native_labels for case in cases]
-        volumes = [mask.voxel_ml * np.count_nonzero(mask.voxels == label.index) for mask in masks]
-        held = [round(float(volume_ml), 3) for volume_ml in volumes if volume_ml]
+    by_case = [case.label_ml for case in cases]
+    for at, label in enumerate(spec.labels):
+        held = [round(float(volumes[at]), 3) for volumes in by_case if volumes[at]]
         ranges[label.index] = (min(held), max(held)) if held else None
     labels = tuple(dataclasses.replace(label, volume_ml=ranges[label.index]) for label in spec.labels)
     return dataclasses.replace(spec, labels=labels)

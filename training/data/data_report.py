@@ -6,7 +6,7 @@ from rich.console import Console
 
 from swinunet.foundation.tables import Table
 from swinunet.foundation.terminal import printable, show_table
-from swinunet.imaging import Window
+from swinunet.imaging import Window, ZScore
 from swinunet.training.data.derive_spec import Derived
 from swinunet.training.data.fingerprint import Fingerprint
 
@@ -62,14 +62,19 @@ def _data_table(found: Fingerprint) -> Table:
 
 def _spec_table(derived: Derived) -> Table:
     spec = derived.spec
-    rule = spec.intensity
     spacing = "stretched to the input" if spec.spacing_mm is None else "{:g} x {:g} mm".format(*spec.spacing_mm)
     shown = {
         "modality": ", ".join((spec.modality, *spec.modalities)),
         "plane": ", ".join(spec.planes),
         "context": f"{spec.context_slices} slices, {spec.context_step_mm:g} mm apart",
         "spacing": spacing,
-        "intensity": f"window {rule.low:g}..{rule.high:g}" if isinstance(rule, Window) else "z-score",
+        "intensity": ", ".join(map(_rule, spec.intensities or (spec.intensity,))),
     }
     rows = [(name, value, derived.reasons[name]) for name, value in shown.items()]
     return Table(f"{spec.name}: input {spec.in_channels} x {spec.input_size}", ("", "", "because"), rows)
+
+
+def _rule(rule: Window | ZScore) -> str:
+    if isinstance(rule, Window):
+        return f"window {rule.low:g}..{rule.high:g}"
+    return "z-score" if rule == ZScore() else f"z-score of {rule.low_percentile:g}..{rule.high_percentile:g} %"

@@ -4,7 +4,8 @@ plane       slices lie across the axis of the thickest voxels, so that pixels ar
 context     neighbours up to 6 mm away: 7 slices of 1 to 2 mm, 5 of 3 mm, 3 of 4 mm and more, 1 where there are none
 spacing     the median within the plane, coarser where the largest case would not fit the network's input
 intensity   CT: a window over the labelled voxels (0.5 to 99.5 %, as nnU-Net: Isensee et al.,
-            doi 10.1038/s41592-020-01008-z); everything else: z-score of each volume
+            doi 10.1038/s41592-020-01008-z); PET: z-score of each volume, not clipped, for a lesion may be smaller than
+            any percentile; everything else: z-score of each volume. Of several modalities, each by its own name
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from swinunet.imaging import Code, Label, ModelSpec, Window, ZScore, plane_axes
 from swinunet.imaging.resample import AxisMap
 from swinunet.imaging.spec import Plane
 from swinunet.training.data.fingerprint import CaseFacts, Fingerprint
-from swinunet.training.data.folders import BrokenCase
+from swinunet.training.data.folders import BrokenCase, dicom_modality
 from swinunet.training.data.spec_overrides import SpecOverrides, make_spec
 
 _COLORS = ((230, 80, 60), (70, 150, 240), (250, 200, 60), (90, 200, 120), (190, 110, 220), (240, 140, 40))
@@ -52,7 +53,7 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: Spec
     plane, plane_why = (overrides.planes[0], "") if overrides.planes else _plane(found, flat)
     context, context_why = _context(found, plane, flat)
     spacing, spacing_why = _spacing(found, plane, input_size)
-    intensity, intensity_why = _intensity(found.cases, overrides.modality or modality)
+    intensities, intensity_why = _intensities(found, overrides.modality or modality)
     names = tuple(f"{each}" for each in found.folder.modalities)
     if len(names) != found.modalities:
         names = tuple(f"channel_{index}" for index in range(found.modalities))
@@ -67,7 +68,8 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: Spec
             "context_step_mm": round(found.spacing_mm()[plane_axes(plane)[0]], 3),
             "input_size": input_size,
             "spacing_mm": spacing,
-            "intensity": intensity,
+            "intensity": intensities[0],
+            "intensities": intensities if len(set(intensities)) > 1 else (),
             "labels": labels_named(found.label_names),
             "modalities": names if found.modalities > 1 else (),
         }
@@ -80,6 +82,30 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: Spec
         "intensity": intensity_why,
     }
     return Derived(overrides.applied_to(spec), reasons | dict.fromkeys(overrides.overridden(), "chosen"))
+
+
+def plain_spec(label_names: tuple[str, ...]) -> ModelSpec:
+    """The least that can be said of a model: its labels. Axial slices, one at a time, stretched to the input; z-score.
+
+    Raises InputError if no label is named.
+    """
+    if not label_names:
+        raise InputError("no label is named; give the classes without the background, as liver,spleen")
+    return make_spec(
+        {
+            "name": "swin_unet",
+            "version": 1,
+            "modality": "OT",
+            "body_part": "",
+            "plane": "axial",
+            "context_slices": 1,
+            "context_step_mm": 1.0,
+            "input_size": (1, 1),
+            "spacing_mm": None,
+            "intensity": ZScore(),
+            "labels": labels_named(label_names),
+        }
+    )
 
 
 def labels_named(names: tuple[str, ...]) -> tuple[Label, ...]:
@@ -125,9 +151,14 @@ def _modality(found: Fingerprint) -> tuple[str, str]:
         return found.folder.modality, "dataset.json"
     if any(path.suffix.lower() == ".png" for case in found.folder.cases for path in case.images):
         return "OT", "PNG says nothing of it"
-    if np.median([case.intensities[0][0] for case in found.cases]) < _AIR_HU:
+    if _has_air(found, 0):
         return "CT", "guessed: values as low as air's in HU; --modality if it is not"
     return "MR", "guessed: no values as low as air's in HU; --modality if it is not"
+
+
+def _has_air(found: Fingerprint, at: int) -> bool:
+    """Whether the images of the modality numbered `at` hold values as low as air's in HU."""
+    return float(np.median([case.intensities[at][0] for case in found.cases])) < _AIR_HU
 
 
 def _plane(found: Fingerprint, flat: bool) -> tuple[Plane, str]:
@@ -176,10 +207,24 @@ def _fits(case: CaseFacts, plane: Plane, spacing_mm: tuple[float, float], input_
     )
 
 
-def _intensity(cases: tuple[CaseFacts, ...], modality: str) -> tuple[Window | ZScore, str]:
+def _intensities(found: Fingerprint, first: str) -> tuple[tuple[Window | ZScore, ...], str]:
+    """The rule of each modality, and why. first: DICOM's term for the first of them."""
+    terms = [first]
+    for at in range(1, found.modalities):
+        named = at < len(found.folder.modalities)
+        guessed = "CT" if _has_air(found, at) else "MR"
+        terms.append(dicom_modality(found.folder.modalities[at]) if named else guessed)
+    rules, reasons = zip(*(_intensity(found.cases, at, term) for at, term in enumerate(terms)), strict=True)
+    return rules, "; ".join(dict.fromkeys(reasons))
+
+
+def _intensity(cases: tuple[CaseFacts, ...], at: int, modality: str) -> tuple[Window | ZScore, str]:
+    """The rule of the modality numbered `at`, and why."""
+    if modality == "PT":
+        return ZScore(low_percentile=0, high_percentile=100), "PT: each volume on its own, not clipped"
     if modality != "CT":
         return ZScore(), f"{modality}: each volume on its own"
-    low, high = np.percentile(np.concatenate([case.samples for case in cases]), [0.5, 99.5])
+    low, high = np.percentile(np.concatenate([case.samples[at] for case in cases]), [0.5, 99.5])
     if high - low < 1:
-        return ZScore(), "labelled voxels are all alike"
-    return Window(float(np.floor(low)), float(np.ceil(high))), "0.5 to 99.5 % of labelled voxels (HU)"
+        return ZScore(), "CT: labelled voxels are all alike"
+    return Window(float(np.floor(low)), float(np.ceil(high))), "CT: 0.5 to 99.5 % of labelled voxels (HU)"

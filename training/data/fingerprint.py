@@ -25,6 +25,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import Volume
 from swinunet.training.data.folders import BrokenCase, CasePaths, DataFolder, unnamed_labels
 from swinunet.training.data.volume_store import VolumeStore, read_volumes
+from swinunet.training.metrics.case_scores import IGNORED
 
 PERCENTILES = (0.5, 50.0, 99.5)
 THREADS = min(4, os.cpu_count() or 1)  # files are unpacked in parallel; a thread holds one case
@@ -37,7 +38,8 @@ class CaseFacts:
     """Figures of one case. Axes are the patient's: L, P, S.
 
     intensities: for each modality its percentiles (PERCENTILES). foreground: the same of labelled voxels, empty where
-    there are none. label_voxels: voxels of each label value, background included. digest: of the image's voxels.
+    there are none. label_voxels: voxels of each label value, background included; ignored_voxels: those that nobody
+    annotated, which are in none of the other figures of labels. digest: of the image's voxels.
     """
 
     name: str
@@ -47,8 +49,9 @@ class CaseFacts:
     intensities: tuple[tuple[float, ...], ...]
     foreground: tuple[tuple[float, ...], ...]
     label_voxels: dict[int, int]
+    ignored_voxels: int
     digest: str
-    samples: np.ndarray = field(repr=False, compare=False)  # labelled voxels of the first modality, float32
+    samples: tuple[np.ndarray, ...] = field(repr=False, compare=False)  # labelled voxels of each modality, float32
 
     @property
     def is_empty(self) -> bool:
@@ -132,6 +135,7 @@ class Fingerprint:
                     zip(names, self.class_voxels(), self.class_cases(), strict=True)
                 )
             ],
+            "ignored_voxels": sum(case.ignored_voxels for case in self.cases),
             "remarks": self.remarks,
             "skipped": [dataclasses.asdict(case) for case in self.broken],
             "cases": [case.as_dict() for case in self.cases],
@@ -200,8 +204,10 @@ def _examine(name: str, study: Sequence[Volume], labels: Volume) -> CaseFacts:
             raise InputError(f"{named} has voxels that are not finite numbers")
         if volume.voxels.min() == volume.voxels.max():
             raise InputError(f"{named} is empty: every voxel is {volume.voxels.flat[0]:g}")
-    counts = np.bincount(labels.voxels.ravel())
-    labelled = labels.voxels > 0
+    counts = np.bincount(labels.voxels.ravel(), minlength=IGNORED + 1)
+    if not counts[:IGNORED].any():
+        raise InputError("nothing of it is annotated: every voxel has the label `ignore`")
+    labelled = (labels.voxels > 0) & (labels.voxels != IGNORED)
     view = first.lps_view()
     left, back, head = view.shape
     foreground = [volume.voxels[labelled] for volume in study]
@@ -212,9 +218,10 @@ def _examine(name: str, study: Sequence[Volume], labels: Volume) -> CaseFacts:
         modalities=len(study),
         intensities=tuple(_percentiles(volume.voxels.ravel()) for volume in study),
         foreground=tuple(_percentiles(voxels) for voxels in foreground) if labelled.any() else (),
-        label_voxels={index: int(count) for index, count in enumerate(counts) if count},
+        label_voxels={index: int(count) for index, count in enumerate(counts[:IGNORED]) if count},
+        ignored_voxels=int(counts[IGNORED]),
         digest=_digest(study),
-        samples=_some(foreground[0], _SAMPLES).copy(),
+        samples=tuple(_some(voxels, _SAMPLES).copy() for voxels in foreground),
     )
 
 
@@ -285,6 +292,13 @@ def _copies(facts: list[CaseFacts]) -> list[BrokenCase]:
 def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...]) -> list[str]:
     remarks = []
     empty = [case.name for case in facts if case.is_empty]
+    if ignored := [case for case in facts if case.ignored_voxels]:
+        voxels = sum(case.ignored_voxels for case in ignored)
+        share = 100 * voxels / sum(math.prod(case.size) for case in ignored)
+        remarks.append(
+            f"{voxels} voxels of {len(ignored)} cases ({share:.3g} % of theirs) have the label `ignore`: they are left "
+            "out of loss and scores"
+        )
     if empty:
         remarks.append(f"cases without a labelled voxel: {len(empty)} ({_listed(empty)})")
     seen = {value for case in facts for value in case.label_voxels}

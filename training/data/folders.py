@@ -2,13 +2,17 @@
 
     MSD           dataset.json with a list `training`; an image may have its modalities along the fourth axis
     nnU-Net       dataset.json with `channel_names`, imagesTr/NAME_0000.nii.gz, _0001 ..., labelsTr/NAME.nii.gz
-    plain         images/ and labels/, paired by name; NAME_0000, NAME_0001 ... are modalities of NAME
+    plain         images/ and labels/, or imagesTr/ and labelsTr/, paired by name; NAME_0000, NAME_0001 ... are
+                  modalities of NAME
 
 Images are NIfTI (three axes, four, or two for a single slice) or PNG. Nothing is read here but the index.
+
+A label named `ignore`, as nnU-Net has it, is no class: its voxels are IGNORED from where they are read on.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -16,25 +20,46 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import read_labels
+from swinunet.imaging import Volume, read_labels
 from swinunet.imaging.study import SUFFIXES, channel_of, group_channels, image_name, is_image
+from swinunet.training.metrics.case_scores import IGNORED
 
 INDEX = "dataset.json"
+_PAIRS = (("images", "labels"), ("imagesTr", "labelsTr"))
+_IGNORE = "ignore"  # nnU-Net's name for voxels that nobody annotated
 
 
 @dataclass(frozen=True)
 class CasePaths:
-    """One labelled study: its name, the files of its modalities in their order, and the file of its labels."""
+    """One labelled study: its name, the files of its modalities in their order, and the file of its labels.
+
+    ignored: the value in that file of voxels that nobody annotated; None where there is none.
+    """
 
     name: str
     images: tuple[Path, ...]
     labels: Path
+    ignored: int | None = None
 
     @property
     def image(self) -> Path:
         """The file on whose grid the labels are."""
         return self.images[0]
+
+    def read_labels(self) -> Volume:
+        """The label map, uint8, IGNORED where nobody annotated it. Raises InputError if it cannot be read as labels."""
+        labels = read_labels(self.labels)
+        if self.ignored is not None:
+            return Volume(np.where(labels.voxels == self.ignored, np.uint8(IGNORED), labels.voxels), labels.affine)
+        if labels.voxels.max() == IGNORED:
+            raise InputError(
+                f"{self.labels}: label {IGNORED} found, which stands for voxels that are not annotated; name it "
+                f"{_IGNORE!r} in a {INDEX}, or renumber it"
+            )
+        return labels
 
 
 @dataclass(frozen=True)
@@ -75,10 +100,12 @@ class DataFolder:
             raise InputError(f"{root}: no such folder; expected one with {INDEX}, or with images/ and labels/")
         if (root / INDEX).is_file():
             folder = _open_indexed(root)
-        elif (root / "images").is_dir():
-            folder = _open_plain(root, root / "images", root / "labels", {})
+        elif pair := _pair_of_folders(root):
+            folder = _open_plain(root, root / pair[0], root / pair[1], {})
         else:
-            raise InputError(f"{root}: no {INDEX}, and no images/ with labels/; expected one of these two layouts")
+            raise InputError(
+                f"{root}: no {INDEX}, and no images/ with labels/, nor imagesTr/ with labelsTr/; expected one of these"
+            )
         if folder.broken and not keep_broken:
             first = folder.broken[0]
             raise InputError(
@@ -99,7 +126,7 @@ class DataFolder:
         """
         if self.indexed_labels is not None:
             return self.indexed_labels
-        highest = max((int(read_labels(case.labels).voxels.max()) for case in self.cases), default=0)
+        highest = max((int(case.read_labels().voxels.max()) for case in self.cases), default=0)
         return unnamed_labels(highest)
 
     @property
@@ -125,6 +152,7 @@ def _open_indexed(root: Path) -> DataFolder:
     path = root / INDEX
     try:
         index = json.loads(path.read_text())
+        _refuse_regions(path, index["labels"])
         labels = _label_names(index["labels"])
         modalities = tuple(str(name) for _, name in sorted(_channels(index).items(), key=lambda item: int(item[0])))
         pairs = (
@@ -132,6 +160,8 @@ def _open_indexed(root: Path) -> DataFolder:
         )
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: broken ({error!r}); expected the Decathlon's layout or nnU-Net's") from None
+    ignored = next((value for value, name in labels.items() if name.lower() == _IGNORE), None)
+    labels = {value: name for value, name in labels.items() if value != ignored}
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise InputError(f"{path}: labels {sorted(labels)}; expected 0 (background), 1, 2, ... without a gap")
     described: dict[str, Any] = {
@@ -140,11 +170,27 @@ def _open_indexed(root: Path) -> DataFolder:
         "attribution": str(index.get("reference", "")),
         "modalities": modalities,
         "indexed_labels": tuple(labels[value] for value in range(1, len(labels))),
+        "ignored": ignored,
     }
     if pairs is None:
-        inside = ("images", "labels") if (root / "images").is_dir() else ("imagesTr", "labelsTr")
+        inside = _pair_of_folders(root) or _PAIRS[-1]
         return _open_plain(root, root / inside[0], root / inside[1], described)
     return _folder(root, [_listed_case(root, *pair) for pair in pairs], described)
+
+
+def _pair_of_folders(root: Path) -> tuple[str, str] | None:
+    """Names of the folders of images and labels, the first pair of which the images are there."""
+    return next((pair for pair in _PAIRS if (root / pair[0]).is_dir()), None)
+
+
+def _refuse_regions(path: Path, labels: dict[str, Any]) -> None:
+    regions = [str(name) for name, value in labels.items() if isinstance(value, list | tuple)]
+    if regions:
+        raise InputError(
+            f"{path}: region-based labels ({', '.join(regions)} each made of several values) are not supported: here a "
+            'voxel has one label; name each value instead, as in {"edema": 1, "core": 2}, and leave '
+            "regions_class_order away (a region is the sum of its labels)"
+        )
 
 
 def _label_names(labels: dict[str, Any]) -> dict[int, str]:
@@ -200,7 +246,8 @@ def _open_plain(root: Path, images: Path, labels: Path, described: dict[str, Any
 
 
 def _folder(root: Path, found: list[CasePaths | BrokenCase], described: dict[str, Any]) -> DataFolder:
-    cases = tuple(case for case in found if isinstance(case, CasePaths))
+    ignored = described.pop("ignored", None)
+    cases = tuple(dataclasses.replace(case, ignored=ignored) for case in found if isinstance(case, CasePaths))
     broken = tuple(case for case in found if isinstance(case, BrokenCase))
     return DataFolder(root=root, cases=cases, broken=broken, **described)
 

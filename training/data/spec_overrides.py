@@ -21,7 +21,7 @@ class SpecOverrides:
 
     planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
-    window: (low, high), or "zscore".
+    window: (low, high), or "zscore"; of every modality.
     """
 
     planes: tuple[Plane, ...] = ()
@@ -49,6 +49,7 @@ class SpecOverrides:
             changes["spacing_mm"] = None if self.spacing == "stretch" else self.spacing
         if self.window is not None:
             changes["intensity"] = ZScore() if self.window == "zscore" else Window(*self.window)
+            changes["intensities"] = ()
         return make_spec(dataclasses.asdict(spec) | changes)
 
     def overridden(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from threading import Lock
 
-from swinunet.imaging import Volume, read_labels, read_study
+from swinunet.imaging import Volume, read_study
 from swinunet.training.data.folders import CasePaths
 
 KEPT_BYTES = 2**33
@@ -13,7 +13,10 @@ KEPT_BYTES = 2**33
 
 @dataclass(frozen=True, eq=False)
 class CaseVolumes:
-    """What the files of one case hold. study: float32, one volume for each modality. labels: uint8."""
+    """What the files of one case hold. study: float32, one volume for each modality. labels: uint8.
+
+    Labels are IGNORED where nobody annotated the case.
+    """
 
     study: tuple[Volume, ...]
     labels: Volume
@@ -26,7 +29,7 @@ class CaseVolumes:
 
 def read_volumes(paths: CasePaths) -> CaseVolumes:
     """Read the files of a case. Raises InputError naming the file that cannot be read."""
-    return CaseVolumes(read_study(paths.images), read_labels(paths.labels))
+    return CaseVolumes(read_study(paths.images), paths.read_labels())
 
 
 class VolumeStore:

@@ -10,16 +10,17 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from swinunet.foundation.errors import InputError
-from swinunet.training.data.cases import Case
+from swinunet.training.data.array_file import Rows
 from swinunet.training.loop.augmentation import augment
 from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.settings import TrainSettings
@@ -44,38 +45,68 @@ class Batch:
         return f"slices of {', '.join(sorted(set(self.cases)))}"
 
 
+class Slices(Protocol):
+    """What is drawn from, of one case: as training/data/cases.py's Case describes it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def images(self) -> Rows: ...
+
+    @property
+    def labels(self) -> Rows: ...
+
+    @property
+    def sagittal(self) -> np.ndarray: ...
+
+    @property
+    def annotated(self) -> np.ndarray: ...
+
+    @property
+    def labelled(self) -> np.ndarray: ...
+
+
 class BatchLoader:
     """The training slices, epoch by epoch. Raises InputError where batches do not divide among the processes.
 
-    cases: their slices are copied, float16, into one array; every process holds them all.
+    cases: their slices stay where they are, in memory or in a file; a batch copies its own. Slices that nobody
+        annotated are never drawn.
     waited_s: how long the loop has waited for data since this was set to 0; made: slices given out since then.
     """
 
     def __init__(
-        self, cases: list[Case], settings: TrainSettings, device: torch.device, context_slices: int, group: ProcessGroup
+        self,
+        cases: Sequence[Slices],
+        settings: TrainSettings,
+        device: torch.device,
+        context_slices: int,
+        group: ProcessGroup,
     ) -> None:
         if settings.batch_size % group.world_size:
             raise InputError(
                 f"a batch of {settings.batch_size} slices does not divide among {group.world_size} processes"
             )
         self._settings, self._device, self._group, self._context = settings, device, group, context_slices
-        self._images = torch.from_numpy(np.concatenate([case.images for case in cases]))
-        self._labels = torch.from_numpy(np.concatenate([case.labels for case in cases]))
+        self._cases = list(cases)
+        self._place = [(at, row) for at, case in enumerate(self._cases) for row in range(len(case.labels))]
         self._sagittal = torch.from_numpy(np.concatenate([case.sagittal for case in cases]))
-        self._names = [case.name for case in cases for _ in case.labels]
-        has_label = (self._labels > 0).flatten(1).any(dim=1)  # bool: `~` of a uint8 is no negation
-        self._full, self._empty = has_label.nonzero().flatten(), (~has_label).nonzero().flatten()
+        labelled, annotated = (
+            torch.from_numpy(np.concatenate([getattr(case, name) for case in cases]))
+            for name in ("labelled", "annotated")
+        )
+        self._full, self._empty = labelled.nonzero().flatten(), (annotated & ~labelled).nonzero().flatten()
         self._empties = math.ceil(settings.empty_share * len(self._empty))
         slices = (len(self._full) + self._empties) // group.world_size * group.world_size
         self.steps = math.ceil(slices / settings.batch_size)
         if not self.steps:
-            raise InputError(f"{len(self._names)} slices do not make one batch for {group.world_size} processes")
+            raise InputError(f"{len(self._place)} slices do not make one batch for {group.world_size} processes")
         self._workers = settings.workers if settings.workers is not None else GPU_WORKERS * (device.type == "cuda")
         self.waited_s, self.made = 0.0, 0
 
     def __len__(self) -> int:
         """Training slices, drawn or not."""
-        return len(self._names)
+        return len(self._place)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This process's share of each batch of an epoch, from `first_step` (0 is the first) on."""
@@ -108,7 +139,13 @@ class BatchLoader:
                 yield pending.popleft().result()
 
     def _gather(self, share: Tensor) -> tuple[Tensor, Tensor]:
-        image, labels = self._images[share], self._labels[share]
+        places = [self._place[index] for index in share.tolist()]
+        first = self._cases[0]
+        images = np.empty((len(places), *first.images.shape[1:]), np.float16)
+        masks = np.empty((len(places), *first.labels.shape[1:]), np.uint8)
+        for at, (case, row) in enumerate(places):
+            images[at], masks[at] = self._cases[case].images[row], self._cases[case].labels[row]
+        image, labels = torch.from_numpy(images), torch.from_numpy(masks)
         return (image.pin_memory(), labels.pin_memory()) if self._device.type == "cuda" else (image, labels)
 
     def _augmented(self, image: Tensor, labels: Tensor, share: Tensor, epoch: int, step: int) -> Batch:
@@ -119,7 +156,7 @@ class BatchLoader:
         seed = seed_of(self._settings.seed, "augment", epoch, step, self._group.rank)
         generator = torch.Generator().manual_seed(seed)
         image, labels = augment(image, labels, self._settings.augmentation, generator, self._context, sagittal)
-        return Batch(image, labels, tuple(self._names[index] for index in share.tolist()))
+        return Batch(image, labels, tuple(self._cases[self._place[index][0]].name for index in share.tolist()))
 
 
 def seed_of(*parts: object) -> int:

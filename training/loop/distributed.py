@@ -25,12 +25,14 @@ from swinunet.foundation.errors import SwinUNetError
 class ProcessGroup:
     """The processes of a run, in the words of torch.distributed; by default, one process alone.
 
-    rank: the number of this process, 0 to `world_size` - 1. local_rank: its number on this machine.
+    rank: the number of this process, 0 to `world_size` - 1. local_rank: its number among the `local_world_size` of this
+    machine, whose ranks follow each other.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    local_world_size: int = 1
 
     @property
     def is_rank_zero(self) -> bool:
@@ -72,7 +74,8 @@ def process_group_from_environment() -> ProcessGroup:
     variables = os.environ
     if "TORCHELASTIC_RUN_ID" not in variables:
         return ProcessGroup()
-    return ProcessGroup(int(variables["RANK"]), int(variables["WORLD_SIZE"]), int(variables["LOCAL_RANK"]))
+    here = int(variables.get("LOCAL_WORLD_SIZE", "1"))
+    return ProcessGroup(int(variables["RANK"]), int(variables["WORLD_SIZE"]), int(variables["LOCAL_RANK"]), here)
 
 
 @contextmanager

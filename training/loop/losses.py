@@ -8,7 +8,8 @@
 Every term is made of sums over the batch. `reduce` adds such a sum over the processes of a distributed run, so that
 each computes the loss of the joint batch, not of its own share; the identity where there is one process.
 
-logits: [B, classes, H, W]; labels: int64 [B, H, W], 0 being background. The background counts in the pixel terms only.
+logits: [B, classes, H, W]; labels: int64 [B, H, W], 0 being background. The background counts in the pixel terms only;
+pixels whose label is IGNORED count in none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.metrics.case_scores import IGNORED
 
 Reduce = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +59,7 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
 
 def soft_dice_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
     """1 - soft Dice (Milletari et al., arXiv 1606.04797), over the whole batch, mean over foreground classes: 0..1."""
-    probabilities = logits.softmax(dim=1)[:, 1:]
+    probabilities = logits.softmax(dim=1)[:, 1:] * _counted(labels)[:, None]
     targets = _one_hot(logits, labels)[:, 1:]
     overlap = (probabilities * targets).sum(dim=(0, 2, 3))
     size = probabilities.sum(dim=(0, 2, 3)) + targets.sum(dim=(0, 2, 3))
@@ -67,7 +69,7 @@ def soft_dice_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
 
 def cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
     """-log p of the right class, mean over pixels."""
-    return _mean(F.cross_entropy(logits, labels, reduction="none"), reduce)
+    return _mean(_cross_entropies(logits, labels), labels, reduce)
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
@@ -78,13 +80,13 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tens
     rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(dim=1) for k in range(logits.shape[1])]
     margins = logits - torch.stack(rest, dim=1)  # B, classes, H, W: the logit of p, without forming 1 - p
     targets = _one_hot(logits, labels)
-    return _mean(F.binary_cross_entropy_with_logits(margins, targets, reduction="none"), reduce)
+    return _mean(F.binary_cross_entropy_with_logits(margins, targets, reduction="none"), labels, reduce)
 
 
 def focal(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
     """-(1 - p)^2 log p of the right class (1708.02002, equation 4), mean over pixels."""
-    log_p = -F.cross_entropy(logits, labels, reduction="none")
-    return _mean(-((1 - log_p.exp()) ** FOCUS) * log_p, reduce)
+    log_p = -_cross_entropies(logits, labels)
+    return _mean(-((1 - log_p.exp()) ** FOCUS) * log_p, labels, reduce)
 
 
 def boundary_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
@@ -94,7 +96,7 @@ def boundary_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
     """
     probabilities = logits.softmax(dim=1)[:, 1:]
     distances = signed_distances(labels, logits.shape[1]).to(probabilities)
-    return _mean(probabilities * distances, reduce)
+    return _mean(probabilities * distances, labels, reduce)
 
 
 def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
@@ -109,7 +111,7 @@ def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
     for index, sliced in enumerate(found):
         for value in np.unique(sliced):
             inside = sliced == value
-            if value > 0 and not inside.all():
+            if 0 < value < num_classes and not inside.all():
                 outwards, inwards = distance_transform_edt(~inside), distance_transform_edt(inside)
                 distances[index, value - 1] = outwards - np.maximum(inwards - 1, 0)
     return torch.from_numpy(distances)
@@ -119,10 +121,23 @@ PIXEL_TERMS: dict[str, Term] = {"dice-ce": cross_entropy, "dice-bce": binary_cro
 
 
 def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
-    """Labels as [B, classes, H, W] of the logits' type."""
-    return F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).to(logits.dtype)
+    """Labels as [B, classes, H, W] of the logits' type; of no class where they are IGNORED."""
+    classes = torch.arange(logits.shape[1], device=labels.device).view(1, -1, 1, 1)
+    return (labels[:, None] == classes).to(logits.dtype)
 
 
-def _mean(values: Tensor, reduce: Reduce) -> Tensor:
-    total = reduce(torch.stack([values.sum(), values.new_tensor(values.numel())]))
-    return total[0] / total[1]
+def _counted(labels: Tensor) -> Tensor:
+    """[B, H, W]: False where labels are IGNORED."""
+    return labels != IGNORED
+
+
+def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log p of the right class, by pixel: [B, H, W]; 0 where labels are IGNORED."""
+    return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+
+
+def _mean(values: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """Mean of values [B, H, W] or [B, classes, H, W] over the pixels that count, of the joint batch; 0 of none."""
+    counted = _counted(labels) if values.ndim == 3 else _counted(labels)[:, None].expand_as(values)
+    total = reduce(torch.stack([(values * counted).sum(), counted.sum().to(values.dtype)]))
+    return total[0] / total[1].clamp_min(1)

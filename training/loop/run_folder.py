@@ -30,18 +30,23 @@ from swinunet.imaging import ModelSpec
 from swinunet.training.data.prepare_data import Prepared
 from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.loop.settings import TrainSettings
+from swinunet.training.network.swin_unet import SwinUNetConfig
 
 BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "log.jsonl"
 
 
 @dataclass(frozen=True)
 class Started:
-    """What a run was started with. options: of the command line, those that made the spec and chose the cases."""
+    """What a run was started with. options: of the command line, those that made the spec and chose the cases.
+
+    network: its configuration but for channels and classes; None in folders of older versions, whose recipe says it.
+    """
 
     data: Path
     spec: ModelSpec
     settings: TrainSettings
     options: tuple[str, ...] = ()
+    network: SwinUNetConfig | None = None
 
 
 def make_run_folder(
@@ -59,7 +64,8 @@ def make_run_folder(
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
     _write_json(run / SPLIT_FILE, {"training": training, "validation": validation})
-    origin = {"data": str(started.data.resolve()), "options": started.options}
+    network = dataclasses.asdict(started.network) if started.network else None
+    origin = {"data": str(started.data.resolve()), "options": started.options, "network": network}
     _write_json(run / "settings.json", origin | {"settings": dataclasses.asdict(started.settings)})
 
 
@@ -71,7 +77,8 @@ def read_run_folder(run: Path) -> Started:
         settings = TypeAdapter(TrainSettings).validate_python(stored["settings"])
         spec = ModelSpec.from_json((run / "spec.json").read_text(), str(run / "spec.json"))
         options = TypeAdapter(tuple[str, ...]).validate_python(tuple(stored.get("options", ())))
-        return Started(Path(stored["data"]), spec, settings, options)
+        network = TypeAdapter(SwinUNetConfig | None).validate_python(stored.get("network"))
+        return Started(Path(stored["data"]), spec, settings, options, network)
     except FileNotFoundError as error:
         raise InputError(f"{run}: no {Path(error.filename).name}; expected the folder of a run to resume") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS
 
-_MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every"})
+_MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every", "memory_mib"})
 FREE_ON_RESUME = _MACHINE | {"patience", "precision"}
 _AUGMENT = "augment_"
 
@@ -57,7 +58,8 @@ class TrainSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     recipe: str = "small"
-    """Name of the network's recipe, which sets its size and its input in pixels."""
+    """Name of the network's recipe, which sets its size and its input in pixels. `weights`, which is the default with
+    --weights, takes the network of that checkpoint."""
     weights: str = ""
     """Checkpoint whose weights the network starts from (fine-tuning). Without one it starts at random."""
     epochs: int = 200
@@ -106,18 +108,29 @@ class TrainSettings:
     """Threads that gather batches ahead of the step. By default 4 on a GPU and 0, in the loop itself, on a CPU."""
     save_every: int = 0
     """Steps between saves of the run's state within an epoch; 0 saves at the end of each epoch only."""
+    memory_mib: int = 4096
+    """Memory, in MiB, for the images of the data set. What does not fit lies in a file in the run folder while the run
+    lasts, and is read as it is needed; batches are the same. Several processes on one machine share such a file, and
+    keep nothing in memory."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Random changes of the training slices; its options begin with `--augment-`."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validate_every", "accumulate"):
             _require(name, getattr(self, name), low=1)
-        for name in ("learning_rate", "weight_decay", "boundary_weight", "patience", "save_every"):
+        for name in ("learning_rate", "weight_decay", "boundary_weight", "patience", "save_every", "memory_mib"):
             _require(name, getattr(self, name), low=0)
         for name in ("warmup_fraction", "empty_share", "ema_decay", "validation_fraction"):
             _require(name, getattr(self, name), low=0, high=1)
+        if self.takes_network_of_weights and not self.weights:
+            raise InputError(f"recipe {OF_THE_WEIGHTS!r} takes the network of a checkpoint; name it with --weights")
         if self.gradient_clip <= 0:
             raise InputError(f"gradient_clip must be above 0, found {self.gradient_clip}")
+
+    @property
+    def takes_network_of_weights(self) -> bool:
+        """Whether the network is that of the checkpoint `weights`, and no recipe's."""
+        return self.recipe == OF_THE_WEIGHTS
 
     def changed(self, asked: dict[str, Any]) -> TrainSettings:
         """A copy with `asked` values, by name; those of the augmentation begin with `augment_`."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,16 @@ from rich.progress import Progress, TaskID
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
-from swinunet.training.data.cases import Case, load_cases, with_seen_volumes
+from swinunet.training.data.cases import Case, with_seen_volumes
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
 from swinunet.training.data.spec_overrides import SpecOverrides
-from swinunet.training.data.volume_store import VolumeStore
 from swinunet.training.loop.batch_loader import Batch, BatchLoader, seed_of
 from swinunet.training.loop.curves import draw_curves, draw_overlays
 from swinunet.training.loop.distributed import ProcessGroup, initialized_process_group, process_group_from_environment
 from swinunet.training.loop.hardware import choose_device, choose_precision, peak_memory_mb
 from swinunet.training.loop.losses import loss_by_name
 from swinunet.training.loop.optimisation import DivergedError, Learner
+from swinunet.training.loop.run_cases import load_run_cases, volume_store
 from swinunet.training.loop.run_folder import (
     BEST_FILE,
     LAST_FILE,
@@ -49,11 +50,11 @@ from swinunet.training.loop.run_folder import (
 from swinunet.training.loop.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.validation import predict_labels, validate
-from swinunet.training.network.checkpoint import load_checkpoint, save_checkpoint, start_from
+from swinunet.training.network.checkpoint import load_checkpoint, read_config, save_checkpoint, start_from
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
-__all__ = ["TrainSettings", "predict_labels", "train", "validate"]
+__all__ = ["TrainSettings", "network_config", "predict_labels", "train", "validate"]
 
 
 def train(
@@ -79,9 +80,9 @@ def train(
     device = choose_device(settings.device, group.local_rank)
     loss_by_name(settings.loss)  # an unknown one is refused before the data is read
     choose_precision(settings.precision, device)
-    overrides, config = overrides or SpecOverrides(), recipe(settings.recipe).build(1, 2)
-    if resume:
-        before = read_run_folder(run)
+    overrides, before = overrides or SpecOverrides(), read_run_folder(run) if resume else None
+    config = (before.network if before else None) or network_config(settings)
+    if before:
         prepared = reopen(data, run, overrides.applied_to(spec or before.spec))
         options = before.options
     else:
@@ -94,14 +95,14 @@ def train(
             overrides=overrides,
             skip_broken=skip_broken,
             console=console,
-            store=VolumeStore(),
+            store=volume_store(settings.memory_mib if group.world_size == 1 else 0),
         )
     if prepared.spec.input_size != config.input_size:
         raise InputError(
             f"the spec's input is {prepared.spec.input_size}, the recipe {settings.recipe} takes {config.input_size}"
         )
     settings = _without_wrong_mirrors(settings, prepared.spec, group)
-    started = Started(data, prepared.spec, settings, options)
+    started = Started(data, prepared.spec, settings, options, config)
     with initialized_process_group(group, device), work_progress(shown=group.is_rank_zero) as progress:
         return _trainer(run, started, prepared, device, group, progress).run_to_the_end()
 
@@ -112,27 +113,35 @@ def _trainer(
     """Make the folder of a new run, read the cases, build network and optimiser."""
     settings, spec = started.settings, started.spec
     config = dataclasses.replace(
-        recipe(settings.recipe).build(1, 2), in_channels=spec.in_channels, num_classes=spec.num_classes
+        started.network or network_config(settings), in_channels=spec.in_channels, num_classes=spec.num_classes
     )
     parts = prepared.split(settings.validation_fraction, settings.seed)
     names, held_out = ([case.name for case in part] for part in parts)
     if prepared.fingerprint and group.is_rank_zero:
         make_run_folder(run, started, prepared, names, held_out)
+    group.barrier()
     network = _network(run, config, settings, progress)
     spec = dataclasses.replace(spec, provenance=_provenance(prepared, len(names), len(held_out), started))
-    task = progress.add_task("preprocessing", total=len(names) + len(held_out), note="")
+    own = sum(len(part[group.local_rank :: group.local_world_size]) for part in parts)
+    task = progress.add_task("preprocessing", total=own, note="")
     unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
-    training = load_cases(parts[0], unmirrored, lambda: progress.advance(task), prepared.store)
-    validation = load_cases(parts[1], spec, lambda: progress.advance(task), prepared.store)
-    prepared.store.clear()
-    if not any(case.native_labels.voxels.any() for case in validation):
-        raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
-    loader = BatchLoader(training, settings, device, spec.context_slices, group)
+    cases = load_run_cases(
+        parts,
+        (unmirrored, spec),
+        run,
+        settings.memory_mib,
+        group,
+        prepared.store,
+        lambda: progress.advance(task),
+    )
+    if not cases.holds_labels:
+        raise InputError(f"none of the {len(held_out)} validation cases holds a label to judge the network by")
+    loader = BatchLoader(cases.training, settings, device, spec.context_slices, group)
     identity = Identity.of(config, spec, names, held_out, len(loader))
-    spec = with_seen_volumes(spec, training)
+    spec = with_seen_volumes(spec, cases.training)
     steps, precision = settings.epochs * loader.steps, choose_precision(settings.precision, device)
     learner = Learner(network, settings, total_steps=steps, device=device, precision=precision, group=group)
-    return Trainer(run, spec, learner, loader, validation, identity, device, progress)
+    return Trainer(run, spec, learner, loader, cases.validation, identity, device, progress)
 
 
 class Trainer:
@@ -144,7 +153,7 @@ class Trainer:
         spec: ModelSpec,
         learner: Learner,
         loader: BatchLoader,
-        validation: list[Case],
+        validation: Sequence[Case],
         identity: Identity,
         device: torch.device,
         progress: Progress,
@@ -160,10 +169,13 @@ class Trainer:
         self.group.barrier()
         if self.group.is_rank_zero:
             clear_leftovers(self.run, self.position.epoch)
+            if self._is_finished():
+                early = ", early, for want of a better Dice" if self.position.stopped else ""
+                self.progress.print(f"{self.run}: was finished already at epoch {self.position.epoch}{early}")
         total = self.settings.epochs * self.loader.steps
         task = self.progress.add_task("training", total=total, completed=self.learner.steps, note="")
         with Journal(self.run, self.position.epoch) if self.group.is_rank_zero else nullcontext() as journal:
-            while not (self.position.stopped or self.position.epoch == self.settings.epochs):
+            while not self._is_finished():
                 try:
                     record = self._epoch(task)
                     if journal:
@@ -175,6 +187,9 @@ class Trainer:
             self._draw()
         return self.run / BEST_FILE
 
+    def _is_finished(self) -> bool:
+        return self.position.stopped or self.position.epoch == self.settings.epochs
+
     def _epoch(self, task: TaskID) -> dict[str, Any]:
         """The rest of the epoch under way: its steps, its validation, its checkpoints. Returns its line in the log."""
         began = time.perf_counter()
@@ -183,14 +198,15 @@ class Trainer:
         for batch in loader.epoch(position.epoch + 1, position.step):
             position.loss_sum += self._step(batch)
             position.step += 1
-            self._show(task)
+            if position.step < loader.steps:  # the last one is shown once its epoch is judged
+                self._show(task, position.epoch + 1)
             if self.settings.save_every and position.step % self.settings.save_every == 0 and self.group.is_rank_zero:
                 save_state(self.run, self.learner, position, self.identity)
-        seconds = time.perf_counter() - began
+        seconds, loss = time.perf_counter() - began, position.loss_sum / position.step
         position.epoch += 1
         record: dict[str, Any] = {
             "epoch": position.epoch,
-            "loss": position.loss_sum / position.step,
+            "loss": loss,
             "learning_rate": self.learner.learning_rate(),
             "seconds": seconds,
             "slices_per_second": loader.made / seconds,
@@ -198,6 +214,7 @@ class Trainer:
         }
         if position.epoch % self.settings.validate_every == 0 or position.epoch == self.settings.epochs:
             record |= self._judge()
+        self._show(task, position.epoch)
         position.step, position.loss_sum = 0, 0.0
         return record | {"peak_memory_mb": peak_memory_mb(self.device)}
 
@@ -231,11 +248,12 @@ class Trainer:
         position.stopped = bool(self.settings.patience) and stale >= self.settings.patience
         return {"dice": mean, "dice_per_class": per_class, "validation_seconds": time.perf_counter() - began}
 
-    def _show(self, task: TaskID) -> None:
+    def _show(self, task: TaskID, epoch: int) -> None:
+        """A step more of the bar, with the loss so far in its epoch and the best Dice that the log has."""
         position = self.position
         dice = f"{position.best:.4f}" if position.best_epoch else "-"
         loss = position.loss_sum / position.step
-        self.progress.update(task, advance=1, note=f"epoch {position.epoch + 1} loss {loss:.4f} best Dice {dice}")
+        self.progress.update(task, advance=1, note=f"epoch {epoch} loss {loss:.4f} best Dice {dice}")
 
     def _draw(self) -> None:
         """The curves of the run, and the overlays of its best checkpoint."""
@@ -245,6 +263,16 @@ class Trainer:
         scores = validate(best, self.validation, self.spec.num_classes, precision)
         draw_curves(self.run / "curves.png", read_log(self.run), self.spec)
         draw_overlays(self.run / "overlays.png", best, self.validation, scores, self.spec, precision)
+
+
+def network_config(settings: TrainSettings) -> SwinUNetConfig:
+    """The network that the settings ask for, whose channels and classes follow from the data.
+
+    Raises InputError for a recipe that does not exist, CheckpointError for weights that cannot be read.
+    """
+    if settings.takes_network_of_weights:
+        return read_config(Path(settings.weights))
+    return recipe(settings.recipe).build(1, 2)
 
 
 def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progress: Progress) -> SwinUNet:

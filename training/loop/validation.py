@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -36,20 +38,20 @@ def predict_slices(
 
 def validate(
     model: nn.Module,
-    cases: list[Case],
+    cases: Sequence[Case],
     num_classes: int,
     precision: Precision = FP32,
     group: ProcessGroup | None = None,
 ) -> np.ndarray:
     """Dice per case and foreground class, native grid: float64 [cases, classes - 1], NaN where absent from both.
 
-    The processes of a group share the cases, and each gets all the scores.
+    One case after the other is taken from `cases`. The processes of a group share them, and each gets all the scores.
     """
     group = group or ProcessGroup()
     model.eval()
     own = [
         dice(predict_labels(model, case, precision), case.native_labels.voxels, num_classes)
-        for case in cases[group.rank :: group.world_size]
+        for case in (cases[at] for at in range(group.rank, len(cases), group.world_size))
     ]
     scores = np.full((len(cases), num_classes - 1), np.nan)
     for rank, part in enumerate(group.all_gather(own)):

@@ -19,6 +19,7 @@ from swinunet.imaging import Volume
 from swinunet.training.metrics.surfaces import surface, surface_distances
 
 TOLERANCE_MM = 1.0  # of the NSD
+IGNORED = 255  # in a reference: voxels that nobody annotated, neither learnt from nor scored
 Outcome = Literal["found", "missed", "false_positive", "absent"]
 
 
@@ -44,8 +45,10 @@ class ClassScore:
 def dice(predicted: np.ndarray, reference: np.ndarray, num_classes: int) -> np.ndarray:
     """Dice (1945) of foreground classes of two label maps of one shape: float64 [classes - 1].
 
-    A class absent from both is NaN, to be left out of means; absent from one only, it is 0.
+    A class absent from both is NaN, to be left out of means; absent from one only, it is 0. Voxels that the reference
+    ignores do not count.
     """
+    predicted = without_ignored(predicted, reference)
     scores = np.full(num_classes - 1, np.nan)
     for index in range(1, num_classes):
         ours, theirs = predicted == index, reference == index
@@ -58,19 +61,26 @@ def dice(predicted: np.ndarray, reference: np.ndarray, num_classes: int) -> np.n
 def score_case(
     predicted: np.ndarray, reference: Volume, num_classes: int, tolerance_mm: float = TOLERANCE_MM
 ) -> tuple[ClassScore, ...]:
-    """Every metric of foreground classes of one case.
+    """Every metric of foreground classes of one case; voxels that the reference ignores do not count.
 
     predicted: uint8 [I, J, K] labels on the reference's grid. reference: the labels, uint8, whose affine gives the mm;
     axes are taken as perpendicular, as DICOM's are. Raises InputError if the shapes differ.
     """
     if predicted.shape != reference.shape:
         raise InputError(f"the prediction is {predicted.shape}, the reference {reference.shape}; expected one grid")
+    predicted = without_ignored(predicted, reference.voxels)
     ours = ndimage.find_objects(predicted, num_classes - 1)
     theirs = ndimage.find_objects(reference.voxels, num_classes - 1)
     return tuple(
         _score_class(predicted, reference, index + 1, (ours[index], theirs[index]), tolerance_mm)
         for index in range(num_classes - 1)
     )
+
+
+def without_ignored(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """`predicted` with background where the reference says IGNORED; itself where it never does."""
+    ignored = reference == IGNORED
+    return np.where(ignored, 0, predicted).astype(predicted.dtype) if ignored.any() else predicted
 
 
 def diagonal_mm(volume: Volume) -> float:

@@ -59,6 +59,19 @@ def load_checkpoint(path: Path) -> tuple[SwinUNet, ModelSpec | None]:
     return model.eval(), spec
 
 
+def read_config(path: Path) -> SwinUNetConfig:
+    """The network that a checkpoint holds weights of. Raises CheckpointError as `load_checkpoint` does."""
+    return load_checkpoint(path)[0].config
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The spec in a checkpoint. Raises CheckpointError if it is none or has none, SpecError if it cannot be read."""
+    _, metadata = _read(path)
+    if SPEC_KEY not in metadata:
+        raise CheckpointError(f"{path}: holds no model spec; name a checkpoint that is a model")
+    return ModelSpec.from_json(metadata[SPEC_KEY], str(path))
+
+
 def start_from(path: Path, network: SwinUNet) -> list[str]:
     """Give `network` the weights of a checkpoint. Returns the names of tensors that stay as they are.
 

@@ -82,6 +82,11 @@ def import_weights(
     return _fill(path, SwinUNet(config), weights, kind)
 
 
+def segments(path: Path) -> bool:
+    """Whether a file is of a network that segments, so that its classes are known. Raises CheckpointError."""
+    return "output.weight" in _read(path)
+
+
 def original_name(name: str, num_stages: int, kind: Kind) -> str | None:
     """The key under which the original repositories store our tensor `name`; None if that kind has no such tensor."""
     if name.startswith(("patch_embed.", "norm.")):

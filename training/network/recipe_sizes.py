@@ -20,6 +20,7 @@ class RecipeSize:
         return f"{self.description}; {self.million_parameters:.2f} M parameters, {self.gflop:.2f} GFLOP"
 
 
+OF_THE_WEIGHTS = "weights"  # in place of a recipe's name: the network of the checkpoint that a run starts from
 RECIPE_SIZES: dict[str, RecipeSize] = {
     "swin-unet": RecipeSize("the paper's network: 224 x 224, depths 2-2-2-2", 27.17, 12.20),
     "swin-unet-t": RecipeSize("with Swin-T's depths 2-2-6-2, for its ImageNet weights", 41.38, 17.87),
