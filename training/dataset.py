@@ -13,21 +13,32 @@ from imaging import ModelSpec, StudySampler, Volume, read_labels, read_study
 from imaging.study_sampler import Output
 from swinunet.errors import InputError
 from training.folders import CasePaths
+from training.groups import group_of
 
 
 def split_cases(
-    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int
+    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int, group_by: str = ""
 ) -> tuple[list[CasePaths], list[CasePaths]]:
-    """Training and validation cases, by case, shuffled with `seed`; each part has one case at least.
+    """Training and validation cases, by group, shuffled with `seed`; each part has one group at least.
 
-    Raises InputError if there are fewer than two cases.
+    group_by: as in `training.groups.group_of`; the fraction is of the groups. Empty: each case is one.
+    Raises InputError if there are fewer than two cases, or groups.
     """
     if len(cases) < 2:
         raise InputError(f"{len(cases)} labelled cases; training needs two at least, one of them to validate on")
-    shuffled = sorted(cases, key=lambda case: case.name)
+    members: dict[str, list[CasePaths]] = {}
+    for case in sorted(cases, key=lambda case: case.name):
+        members.setdefault(group_of(case.name, group_by), []).append(case)
+    if len(members) < 2:
+        raise InputError(f"all {len(cases)} cases are of one group, {next(iter(members))!r}; training needs two groups")
+    shuffled = sorted(members)
     random.Random(seed).shuffle(shuffled)
-    held_out = min(max(1, round(len(cases) * validation_fraction)), len(cases) - 1)
-    return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
+    held_out = min(max(1, round(len(shuffled) * validation_fraction)), len(shuffled) - 1)
+    training, validation = (
+        sorted((case for group in part for case in members[group]), key=lambda case: case.name)
+        for part in (shuffled[held_out:], shuffled[:held_out])
+    )
+    return training, validation
 
 
 Ask = Callable[[np.ndarray, Output], np.ndarray]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -50,6 +51,8 @@ class TrainSettings:
     weights: path of a checkpoint whose weights the network starts from; empty starts at random.
     batch_size: slices of one step over all processes together.
     empty_share: of the slices without any label, how many an epoch draws.
+    group_by: a regular expression, as `training.groups` reads it: cases of one group, as the slices of one patient,
+        fall on one side of the split. Empty: each case is a group.
     patience: epochs without a better validation Dice after which the run stops; 0 goes on to the last.
     accumulate: micro-batches of a step, for small cards. Soft Dice is then that of a micro-batch.
     recompute: keep no activations within a Swin stage, compute them again for the gradient (arXiv 1604.06174).
@@ -75,6 +78,7 @@ class TrainSettings:
     empty_share: float = 0.3
     ema_decay: float = 0.999
     validation_fraction: float = 0.2
+    group_by: str = ""
     validate_every: int = 2
     patience: int = 40
     seed: int = 0
@@ -114,7 +118,7 @@ class TrainSettings:
             value, default = named[name]
             if value != default:
                 flag = "--" + name.replace("_", "-")
-                options.append(flag if value is True else f"{flag} {value}")
+                options.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
         return options[:3] + sorted(options[3:])
 
     def differences(self, other: TrainSettings) -> list[str]:

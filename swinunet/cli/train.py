@@ -53,6 +53,13 @@ def _train(
     validation_fraction: Annotated[
         float, typer.Option(min=0, max=1, help="of the cases, held out")
     ] = _S.validation_fraction,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="regular expression; cases in whose names it matches the same, as the slices of one patient, fall on "
+            "one side of the split. '.+(?=_)' is the text before the last underscore"
+        ),
+    ] = _S.group_by,
     validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
     check: Annotated[bool, _option("look the data over and stop; exit status 1 if a case is broken", _DATA)] = False,
     skip_broken: Annotated[bool, _option("go on without broken cases; fingerprint.json lists them", _DATA)] = False,
