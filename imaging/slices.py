@@ -119,6 +119,10 @@ class SliceSampler:
         """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
         return np.stack([self.image(index) for index in range(start, stop)]).astype(np.float16)
 
+    def holding(self, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Which native slices hold one of these labels: int64 [N]. labels: [I, J, K], of this volume's grid."""
+        return np.flatnonzero(np.isin(plane_view(labels, self._affine, self.plane), values).any(axis=(1, 2)))
+
     def network_labels(self, labels: np.ndarray, index: int) -> np.ndarray:
         """Labels [I, J, K] of this volume's grid at native slice `index`, on the network's grid: uint8 [H, W]."""
         native = plane_view(labels, self._affine, self.plane)[index]

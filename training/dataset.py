@@ -74,6 +74,11 @@ class Case:
 
 def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
     """Read and preprocess one case. Raises InputError naming it if image and labels do not belong together."""
+    return prepare_case(paths.name, *read_case(paths, spec), spec)
+
+
+def read_case(paths: CasePaths, spec: ModelSpec) -> tuple[tuple[Volume, ...], Volume]:
+    """The images and the labels of one case. Raises InputError naming it if they do not belong together."""
     study, labels = read_study(paths.images), read_labels(paths.labels)
     if not labels.same_grid(study[0]):
         raise InputError(
@@ -81,7 +86,7 @@ def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
         )
     if labels.voxels.max() >= spec.num_classes:
         raise InputError(f"{paths.name}: label {labels.voxels.max()} found, the spec has 0..{spec.num_classes - 1}")
-    return prepare_case(paths.name, study, labels, spec)
+    return study, labels
 
 
 def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: ModelSpec) -> Case:

@@ -59,6 +59,8 @@ class TrainSettings:
     precision: fp32, bf16, fp16 (with a gradient scaler; CUDA only) or auto: bf16 where the device multiplies it
         natively, else fp16 on a GPU and fp32 on a CPU.
     workers: threads that gather batches ahead; None is 4 on a GPU, and 0, in the loop itself, on a CPU.
+    augment_volumes: augmentation of whole volumes before slices are made of them, by name
+        (training/volume_augmentation.py); empty: none.
     save_every: steps between saves of the state within an epoch; 0 saves at the end of each epoch only.
     """
 
@@ -89,6 +91,7 @@ class TrainSettings:
     compile: bool = False
     workers: int | None = None
     save_every: int = 0
+    augment_volumes: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -103,7 +106,8 @@ class TrainSettings:
 
     def changed(self, asked: dict[str, Any]) -> TrainSettings:
         """A copy with `asked` values, by name; those of the augmentation begin with `augment_`."""
-        outer = {name: value for name, value in asked.items() if not name.startswith(_AUGMENT)}
+        own = {entry.name for entry in dataclasses.fields(self)}
+        outer = {name: value for name, value in asked.items() if name in own or not name.startswith(_AUGMENT)}
         inner = {name.removeprefix(_AUGMENT): value for name, value in asked.items() if name not in outer}
         return dataclasses.replace(self, augmentation=dataclasses.replace(self.augmentation, **inner), **outer)
 

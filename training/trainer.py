@@ -52,6 +52,8 @@ from training.run_state import STATE_FILE, Identity, Position, load_state, save_
 from training.settings import TrainSettings
 from training.swin_unet import SwinUNet, SwinUNetConfig
 from training.validation import predict_labels, validate
+from training.volume_augmentation import volume_augmentation
+from training.volume_feed import VolumeFeed, load_volumes, make_feed
 
 __all__ = ["TrainSettings", "predict_labels", "train", "validate"]
 
@@ -79,6 +81,8 @@ def train(
     device = choose_device(settings.device, team.local_rank)
     precision = choose_precision(settings.precision, device)
     loss_by_name(settings.loss)
+    if settings.augment_volumes:
+        volume_augmentation(settings.augment_volumes)
 
     config, choices = recipe(settings.recipe).build(1, 2), choices or SpecChoices()
     prepared: Prepared | None = None
@@ -108,11 +112,12 @@ def train(
         network = _network(run, config, settings, progress)
         task = progress.add_task("reading", total=len(folder.cases), note="")
         unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
-        training = load_cases(parts[0], unmirrored, lambda: progress.advance(task))
+        load = load_volumes if settings.augment_volumes else load_cases
+        training = load(parts[0], unmirrored, lambda: progress.advance(task))
         validation = load_cases(parts[1], spec, lambda: progress.advance(task))
         if not any(case.native_labels.voxels.any() for case in validation):
             raise InputError(f"none of the {len(validation)} validation cases holds a label to judge the network by")
-        feed = Feed(training, settings, device, spec.context_slices, team)
+        feed = make_feed(training, settings, device, unmirrored, team)
         identity = Identity.of(config, spec, names, held_out, len(feed))
         spec = with_seen_volumes(spec, training)
         del training  # the feed has copied its slices
@@ -136,7 +141,7 @@ class Trainer:
         run: Path,
         spec: ModelSpec,
         learner: Learner,
-        feed: Feed,
+        feed: Feed | VolumeFeed,
         validation: list[Case],
         identity: Identity,
         device: torch.device,

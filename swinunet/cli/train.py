@@ -120,6 +120,9 @@ def _train(
     augment_brightness: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.brightness,
     augment_gamma: Annotated[float, _option("at most, natural logarithm", _AUGMENTATION)] = _A.gamma,
     augment_noise: Annotated[float, _option("at most, z-score units", _AUGMENTATION)] = _A.noise,
+    augment_volumes: Annotated[
+        str, _option("of whole volumes, before slices are made: head (tilted, stripped, cut, noisy)", _AUGMENTATION)
+    ] = _S.augment_volumes,
 ) -> None:
     from swinunet.errors import InputError
     from training.choices import SpecChoices
