@@ -1,4 +1,4 @@
-"""Batches from whole volumes that are augmented before slices are made of them; in the place of `training.batches.Feed`.
+"""Batches from whole volumes that are augmented before slices are made of them, in the place of `Feed`.
 
 An epoch takes every case once, in pools of `POOL` cases whose slices are shuffled together. Half of a case's slices
 hold a label other than its largest one, so that a small structure in a large one is seen often enough. Everything is
