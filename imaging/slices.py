@@ -18,6 +18,7 @@ _LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
     "sagittal": (0, 2, 1, True),
     "coronal": (1, 2, 0, True),
     "axial": (2, 1, 0, False),
+    "acquired": (2, 1, 0, False),  # the axes of the array, not of the patient
 }
 
 
@@ -27,13 +28,18 @@ def in_memory_order(voxels: np.ndarray) -> np.ndarray:
 
 
 def plane_axes(plane: Plane) -> tuple[int, int, int]:
-    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along."""
+    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along; of slices as acquired, axial's."""
     stack, row, column, _ = _LAYOUT[plane]
     return stack, row, column
 
 
 def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarray:
-    """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy."""
+    """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy.
+
+    Slices as acquired lie along K, their rows along J and their columns along I, as DICOM volumes and PNGs are read.
+    """
+    if plane == "acquired":
+        return voxels.transpose(2, 1, 0)
     stack, row, column, flip = _LAYOUT[plane]
     view = as_lps(voxels, affine).transpose(stack, row, column)
     return view[:, ::-1] if flip else view
@@ -42,7 +48,7 @@ def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarr
 def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]:
     """Distance between slices, rows and columns of `plane_view`, in mm."""
     stack, row, column = plane_axes(plane)
-    spacing = volume.lps_view().spacing_mm
+    spacing = (volume if plane == "acquired" else volume.lps_view()).spacing_mm
     return spacing[stack], spacing[row], spacing[column]
 
 

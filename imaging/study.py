@@ -40,15 +40,21 @@ def group_channels(paths: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
     return {name: tuple(path for _, path in sorted(files)) for name, files in studies.items()}
 
 
-def read_study(paths: Sequence[Path]) -> tuple[Volume, ...]:
-    """The modalities of a study, those of the first file first: a float32 Volume each. Raises InputError."""
-    return tuple(volume for path in paths for volume in _read(path))
+def read_study(paths: Sequence[Path], pixel_mm: float | None = None) -> tuple[Volume, ...]:
+    """The modalities of a study, those of the first file first: a float32 Volume each. Raises InputError.
+
+    pixel_mm: side of a pixel of files that do not say it (PNG); None takes 1 mm.
+    """
+    return tuple(volume for path in paths for volume in _read(path, pixel_mm or 1.0))
 
 
-def read_labels(path: Path) -> Volume:
-    """A label map from NIfTI or PNG: uint8 Volume. Raises InputError if a value is not a whole number in 0..255."""
-    return read_png_labels(path) if path.name.lower().endswith(".png") else read_nifti_labels(path)
+def read_labels(path: Path, pixel_mm: float | None = None) -> Volume:
+    """A label map from NIfTI or PNG: uint8 Volume. Raises InputError if a value is not a whole number in 0..255.
+
+    pixel_mm: as in `read_study`.
+    """
+    return read_png_labels(path, pixel_mm or 1.0) if path.name.lower().endswith(".png") else read_nifti_labels(path)
 
 
-def _read(path: Path) -> tuple[Volume, ...]:
-    return read_png_modalities(path) if path.name.lower().endswith(".png") else read_nifti_modalities(path)
+def _read(path: Path, pixel_mm: float) -> tuple[Volume, ...]:
+    return read_png_modalities(path, pixel_mm) if path.name.lower().endswith(".png") else read_nifti_modalities(path)

@@ -21,7 +21,7 @@ class SpecChoices:
 
     planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
-    window: (low, high), or "zscore".
+    window: (low, high), or "zscore". pixel_mm: of images that do not say it (PNG).
     """
 
     planes: tuple[Plane, ...] = ()
@@ -32,6 +32,7 @@ class SpecChoices:
     body_part: str | None = None
     name: str | None = None
     window: tuple[float, float] | Literal["zscore"] | None = None
+    pixel_mm: float | None = None
 
     def applied(self, spec: ModelSpec) -> ModelSpec:
         """`spec` with these choices instead of its own. Raises InputError for one that cannot be."""
@@ -41,6 +42,7 @@ class SpecChoices:
             "modality": self.modality,
             "body_part": self.body_part,
             "name": self.name,
+            "pixel_mm": self.pixel_mm,
         }
         changes = {key: value for key, value in changes.items() if value is not None}
         if self.planes:
@@ -73,6 +75,7 @@ class SpecChoices:
             "body-part": self.body_part,
             "name": self.name,
             "window": _joined(self.window),
+            "pixel-mm": self.pixel_mm,
         }
         return [f"--{flag} {shlex.quote(str(value))}" for flag, value in values.items() if value is not None]
 
@@ -87,6 +90,7 @@ class SpecChoices:
         body_part: str | None = None,
         name: str | None = None,
         window: str | None = None,
+        pixel_mm: float | None = None,
     ) -> SpecChoices:
         """Choices as they come from the command line. Raises InputError for what cannot be read."""
         planes = plane.split(",") if plane is not None else []
@@ -100,6 +104,7 @@ class SpecChoices:
             modality=modality,
             body_part=body_part,
             name=name,
+            pixel_mm=pixel_mm,
             window="zscore" if window == "zscore" else _window(window),
         )
 

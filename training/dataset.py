@@ -79,7 +79,7 @@ def load_case(paths: CasePaths, spec: ModelSpec) -> Case:
 
 def read_case(paths: CasePaths, spec: ModelSpec) -> tuple[tuple[Volume, ...], Volume]:
     """The images and the labels of one case. Raises InputError naming it if they do not belong together."""
-    study, labels = read_study(paths.images), read_labels(paths.labels)
+    study, labels = read_study(paths.images, spec.pixel_mm), read_labels(paths.labels, spec.pixel_mm)
     if not labels.same_grid(study[0]):
         raise InputError(
             f"{paths.name}: image grid {study[0].shape} and label grid {labels.shape} differ in size or position"

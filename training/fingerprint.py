@@ -142,17 +142,18 @@ def look_over(
     label_names: tuple[str, ...] | None = None,
     tick: Callable[[], None] = lambda: None,
     threads: int = THREADS,
+    pixel_mm: float | None = None,
 ) -> Fingerprint:
     """Read every case of `folder` once, and say what is there and what is broken.
 
     label_names: of classes 1..K-1 in a spec that was brought along; None takes the index's, or as many as are found.
-    tick: called after each case. Raises InputError if the label maps hold nothing but background, or values with gaps
-    where nothing names them.
+    tick: called after each case. pixel_mm: of images that do not say it (PNG); None takes 1 mm.
+    Raises InputError if the label maps hold nothing but background, or values with gaps where nothing names them.
     """
 
     def examine(paths: CasePaths) -> CaseFacts | BrokenCase:
         try:
-            return _examine(paths)
+            return _examine(paths, pixel_mm)
         except InputError as error:
             return BrokenCase(paths.name, str(error))
 
@@ -175,12 +176,12 @@ def look_over(
         broken += problem
         bad = {case.name for case in problem}
         facts = [case for case in facts if case.name not in bad]
-    return Fingerprint(folder, tuple(facts), tuple(broken), names, tuple(_remarks(folder, facts, names)))
+    return Fingerprint(folder, tuple(facts), tuple(broken), names, tuple(_remarks(folder, facts, names, pixel_mm)))
 
 
-def _examine(paths: CasePaths) -> CaseFacts:
+def _examine(paths: CasePaths, pixel_mm: float | None) -> CaseFacts:
     """Read one case. Raises InputError saying what is wrong with it."""
-    study, labels = read_study(paths.images), read_labels(paths.labels)
+    study, labels = read_study(paths.images, pixel_mm), read_labels(paths.labels, pixel_mm)
     first = study[0]
     for index, volume in enumerate(study[1:], start=1):
         if not volume.same_grid(first):
@@ -277,7 +278,7 @@ def _copies(facts: list[CaseFacts]) -> list[BrokenCase]:
     ]
 
 
-def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...]) -> list[str]:
+def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...], pixel_mm: float | None) -> list[str]:
     remarks = []
     empty = [case.name for case in facts if case.is_empty]
     if empty:
@@ -287,9 +288,10 @@ def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...])
     if unseen:
         remarks.append(f"no case has {_listed(unseen)}: a class without examples cannot be learnt")
     if facts and all(min(case.size) == 1 for case in facts):
-        remarks.append("single slices: each is a case of its own; several of one patient may fall on both sides")
+        remarks.append("single slices: each a case of its own; without --group-by a patient may fall on both sides")
     if any(path.suffix.lower() == ".png" for case in folder.cases for path in case.images):
-        remarks.append("PNG does not say how large a pixel is: taken as 1 mm")
+        said = "taken as 1 mm; --pixel-mm says it" if pixel_mm is None else f"{pixel_mm:g} mm, as the user says"
+        remarks.append(f"PNG does not say how large a pixel is: {said}")
     spacings: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for case in facts:
         spacings[tuple(round(value, 1) for value in case.spacing_mm)].append(case.name)

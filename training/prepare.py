@@ -66,7 +66,7 @@ def prepare(
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
     with _progress(console) as progress:
         task = progress.add_task("looking the data over", total=len(folder.cases))
-        found = look_over(folder, names, lambda: progress.advance(task))
+        found = look_over(folder, names, lambda: progress.advance(task), pixel_mm=_pixel_mm(spec, choices))
     if console:
         print_data(found, console)
     _require_whole(found, skip_broken)
@@ -98,6 +98,11 @@ def reopen(data: Path, run: Path) -> DataFolder:
     if len(cases) != len(used):
         raise InputError(f"{data}: {len(used)} cases were used when {run} was begun, {len(cases)} of them are there")
     return dataclasses.replace(folder, cases=cases, broken=(), indexed_labels=tuple(names))
+
+
+def _pixel_mm(spec: ModelSpec | None, choices: SpecChoices | None) -> float | None:
+    """Of images that do not say it, as the user decides, or the spec that was brought along."""
+    return (choices.pixel_mm if choices else None) or (spec.pixel_mm if spec else None)
 
 
 def _derive(found: Fingerprint, input_size: tuple[int, int], spec: ModelSpec | None, choices: SpecChoices) -> Derived:

@@ -31,6 +31,7 @@ from training.prepare import Prepared
 from training.settings import TrainSettings
 
 BEST_FILE, LAST_FILE, LOG_FILE = "checkpoint.safetensors", "last.safetensors", "log.jsonl"
+SPLIT_FILE = "split.json"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make_run_folder(
     except OSError as error:
         raise OutputError(f"{run}: cannot write ({error.strerror}); choose another run folder") from None
     prepared.write(run)
-    _write_json(run / "split.json", {"training": training, "validation": validation})
+    _write_json(run / SPLIT_FILE, {"training": training, "validation": validation})
     said = {"data": str(started.data.resolve()), "options": started.options}
     _write_json(run / "settings.json", said | {"settings": dataclasses.asdict(started.settings)})
 

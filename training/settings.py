@@ -53,6 +53,8 @@ class TrainSettings:
     empty_share: of the slices without any label, how many an epoch draws.
     group_by: a regular expression, as `training.groups` reads it: cases of one group, as the slices of one patient,
         fall on one side of the split. Empty: each case is a group.
+    split: path of the split.json of an earlier run, whose validation cases are held out again, whatever the seed
+        (training/given_split.py); empty: drawn with the seed.
     patience: epochs without a better validation Dice after which the run stops; 0 goes on to the last.
     accumulate: micro-batches of a step, for small cards. Soft Dice is then that of a micro-batch.
     recompute: keep no activations within a Swin stage, compute them again for the gradient (arXiv 1604.06174).
@@ -81,6 +83,7 @@ class TrainSettings:
     ema_decay: float = 0.999
     validation_fraction: float = 0.2
     group_by: str = ""
+    split: str = ""
     validate_every: int = 2
     patience: int = 40
     seed: int = 0

@@ -32,6 +32,7 @@ from training.curves import draw_curves, draw_overlays
 from training.dataset import Case, load_cases, split_cases, with_seen_volumes
 from training.distributed import Team, team_from_environment, together
 from training.folders import CasePaths, DataFolder
+from training.given_split import split_as_given
 from training.groups import count_groups
 from training.hardware import choose_device, choose_precision, peak_memory_mb
 from training.losses import loss_by_name
@@ -41,6 +42,7 @@ from training.recipes import recipe
 from training.run_folder import (
     BEST_FILE,
     LAST_FILE,
+    SPLIT_FILE,
     Journal,
     Started,
     clear_leftovers,
@@ -102,7 +104,10 @@ def train(
         )
     config = dataclasses.replace(config, in_channels=spec.in_channels, num_classes=spec.num_classes)
     settings = _without_wrong_mirrors(settings, spec, team)
-    parts = split_cases(folder.cases, settings.validation_fraction, settings.seed, settings.group_by)
+    if settings.split:
+        parts = split_as_given(folder.cases, run / SPLIT_FILE if resume else Path(settings.split))
+    else:
+        parts = split_cases(folder.cases, settings.validation_fraction, settings.seed, settings.group_by)
     names, held_out = ([case.name for case in part] for part in parts)
     started = Started(data, spec, settings, options)
     spec = dataclasses.replace(spec, provenance=_provenance(folder, parts, settings, options))
@@ -290,7 +295,8 @@ def _provenance(
     if settings.group_by:
         groups = [count_groups((case.name for case in part), settings.group_by) for part in parts]
         by = f"{groups[0]} and {groups[1]} groups of cases that share {settings.group_by!r}"
-    split = f"{counts}, {by}, shuffled with the seed; named in split.json"
+    how = "as in the split of an earlier run" if settings.split else "shuffled with the seed"
+    split = f"{counts}, {by}, {how}; named in split.json"
     command = " ".join(["swinunet train", shlex.quote(folder.root.resolve().name), *settings.as_options(), *options])
     return Provenance(folder.name, folder.licence, folder.attribution, split, settings.seed, command=command)
 

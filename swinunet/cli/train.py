@@ -60,11 +60,17 @@ def _train(
             "one side of the split. '.+(?=_)' is the text before the last underscore"
         ),
     ] = _S.group_by,
+    split: Annotated[
+        str, typer.Option(help="split.json of an earlier run: its validation cases are held out again, --seed or not")
+    ] = _S.split,
     validate_every: Annotated[int, typer.Option(min=1, help="epochs")] = _S.validate_every,
     check: Annotated[bool, _option("look the data over and stop; exit status 1 if a case is broken", _DATA)] = False,
     skip_broken: Annotated[bool, _option("go on without broken cases; fingerprint.json lists them", _DATA)] = False,
     plane: Annotated[
-        str | None, _option("sagittal, coronal or axial; several with commas: their answers are averaged", _DATA)
+        str | None,
+        _option(
+            "sagittal, coronal, axial, or acquired: as taken; several with commas: their answers are averaged", _DATA
+        ),
     ] = None,
     context_slices: Annotated[int | None, _option("neighbouring slices as channels, odd", _DATA, "--context")] = None,
     context_step: Annotated[float | None, _option("mm between these", _DATA)] = None,
@@ -72,6 +78,7 @@ def _train(
     modality: Annotated[str | None, _option("as DICOM calls it: MR, CT, ...", _DATA)] = None,
     body_part: Annotated[str | None, _option("as DICOM calls it: BRAIN, ABDOMEN, ...", _DATA)] = None,
     name: Annotated[str | None, _option("of the model, as Triton will know it", _DATA)] = None,
+    pixel_mm: Annotated[float | None, _option("side of a pixel of PNGs, which do not say it", _DATA)] = None,
     window: Annotated[str | None, _option("intensities: LOW,HIGH, or zscore", _DATA)] = None,
     loss: Annotated[
         str, _option("dice-ce, dice-bce or dice-focal; each with +boundary after it if wanted", _LEARNING)
@@ -141,6 +148,7 @@ def _train(
             body_part=body_part,
             name=name,
             window=window,
+            pixel_mm=pixel_mm,
         )
         if resume is not None:
             checkpoint = _resume(resume, data, output, wanted, choices, asked)

@@ -61,8 +61,14 @@ def evaluate(
     )
 
 
+def _pixel_mm(predictor: Predictor) -> float | None:
+    """Of images that do not say it, as the predictor's spec says; None where there is none."""
+    found = (predictor.identity.spec or {}).get("pixel_mm")
+    return float(found) if isinstance(found, int | float) else None
+
+
 def _judge(predictor: Predictor, case: CasePaths, num_classes: int) -> CaseResult:
-    reference = read_labels(case.labels)
+    reference = read_labels(case.labels, _pixel_mm(predictor))
     _require_known(reference, num_classes, f"{case.name}: the reference")
     began = time.perf_counter()
     try:
