@@ -3,7 +3,7 @@
     python -m training.cardiac_data ../shared/data -o cardiac_whole --part whole
     python -m training.cardiac_data ../shared/data -o cardiac_centre --part centre
 
-whole    the labelled slices of `cardiac/`, and from `cardiac_dicom/` those above the base and below the apex, where there
+whole    the labelled slices of `cardiac/`, and of `cardiac_dicom/` those above the base and below the apex, where there
          is no ventricle: positions that have a contour neither at end-diastole nor at end-systole, all phases
 centre   of the labelled slices the middle 128 x 128 pixels, which hold the heart: where training begins, at a quarter
          of the price
