@@ -49,6 +49,7 @@ class TrainSettings:
     """How a run goes; stored in its folder, so that `--resume` needs no option twice.
 
     weights: path of a checkpoint whose weights the network starts from; empty starts at random.
+    init: of weights that start at random, see training/initialise.py.
     batch_size: slices of one step over all processes together.
     empty_share: of the slices without any label, how many an epoch draws.
     group_by: a regular expression, as `training.groups` reads it: cases of one group, as the slices of one patient,
@@ -70,6 +71,7 @@ class TrainSettings:
 
     recipe: str = "small"
     weights: str = ""
+    init: str = "normal"
     epochs: int = 200
     batch_size: int = 16
     learning_rate: float = 5e-4

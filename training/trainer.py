@@ -35,6 +35,7 @@ from training.folders import CasePaths, DataFolder
 from training.given_split import split_as_given
 from training.groups import count_groups
 from training.hardware import choose_device, choose_precision, peak_memory_mb
+from training.initialise import initialise, require_init
 from training.losses import loss_by_name
 from training.optimisation import DivergedError, Learner
 from training.prepare import Prepared, prepare, reopen
@@ -83,6 +84,7 @@ def train(
     device = choose_device(settings.device, team.local_rank)
     precision = choose_precision(settings.precision, device)
     loss_by_name(settings.loss)
+    require_init(settings.init)
     if settings.augment_volumes:
         volume_augmentation(settings.augment_volumes)
 
@@ -254,6 +256,7 @@ def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progres
     """The network at its start. Once the run has a state, that replaces the weights it started from."""
     torch.manual_seed(settings.seed)
     network = SwinUNet(config)
+    initialise(network, settings.init)
     if settings.weights and not (run / STATE_FILE).exists():
         left = start_from(Path(settings.weights), network)
         progress.print(f"starting from {settings.weights}; at random: {', '.join(left) or 'nothing'}")

@@ -45,6 +45,9 @@ def _train(
     recipe: Annotated[str, typer.Option(help="network, see the table above")] = _S.recipe,
     spec: Annotated[Path | None, typer.Option(help="model spec (JSON), as in training/specs/")] = None,
     weights: Annotated[str, typer.Option(help="checkpoint to start from (fine-tuning), as of `swinunet import`")] = "",
+    init: Annotated[
+        str, typer.Option(help="of weights that start at random: normal (Swin's), or xavier for narrow networks")
+    ] = _S.init,
     epochs: Annotated[int, typer.Option(min=1, help="at most; the learning rate falls over all of them")] = _S.epochs,
     patience: Annotated[
         int, typer.Option(min=0, help="epochs without a better validation Dice before it stops; 0: never")
