@@ -37,8 +37,8 @@ def empty_frames(patient: Path) -> dict[int, np.ndarray]:
 
     with zipfile.ZipFile(patient / "cine.zip") as archive:
         files = [pydicom.dcmread(io.BytesIO(archive.read(name)), force=True) for name in sorted(archive.namelist())]
-    contours = [_CONTOUR.fullmatch(path.name) for path in (patient / "i-contours").iterdir()]
-    drawn = {int(found[1]) for found in contours if found}
+    contours = [contour_number(path.name) for path in (patient / "i-contours").iterdir()]
+    drawn = {number for number in contours if number is not None}
     position = {int(file.InstanceNumber): round(float(file.SliceLocation), 1) for file in files}
     with_contour = {position[number] for number in drawn}
     return {
@@ -46,6 +46,12 @@ def empty_frames(patient: Path) -> dict[int, np.ndarray]:
         for file in files
         if position[int(file.InstanceNumber)] not in with_contour
     }
+
+
+def contour_number(name: str) -> int | None:
+    """Instance Number of the frame that the contour file of this name belongs to; None for any other file."""
+    found = _CONTOUR.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def make_whole(shared: Path, output: Path) -> None:
