@@ -208,7 +208,9 @@ def _cut(image: Volume, labels: Volume, draw: np.random.Generator, ranges: HeadR
     if draw.random() < ranges.edge_chance:
         for ends, axis in ((low, 1), (high, 1), (high, 2)):
             ends[axis] = int(draw.uniform(0, ranges.edge) / spacing[axis])
-    low = [min(count, size // 2) for count, size in zip(low, image.shape, strict=True)]
+    for axis, size in enumerate(image.shape):  # something is left, also of a crop
+        low[axis] = min(low[axis], size // 2)
+        high[axis] = min(high[axis], size - 1 - low[axis])
     image, labels = cut(image, labels, (low[0], low[1], low[2]), (high[0], high[1], high[2]))
     if image.voxels.max() <= image.voxels.min():  # a stripped head whose brain was cut off
         image = noisy(Volume(image.voxels + 1, image.affine), draw, 0.05)
