@@ -62,8 +62,8 @@ class SliceSampler:
     nearest to the plane are used, voxels are not rotated.
     plane: None takes the spec's first. mirrored: read the patient in a mirror, left for right.
     like: another reading of the same study, whose normalisation need not be worked out again.
-    Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
-    modalities are not as many as the spec's or intensities are unusable.
+    Raises GeometryError if a slice is larger than the network's field of view, unless the spec reads its middle, or the
+    grids differ; InputError if the modalities are not as many as the spec's or intensities are unusable.
     """
 
     def __init__(
@@ -97,12 +97,14 @@ class SliceSampler:
         else:
             self.rows = AxisMap.centre(rows, row_mm, height, spec.spacing_mm[0])
             self.columns = AxisMap.centre(columns, column_mm, width, spec.spacing_mm[1])
-            if not (self.rows.fits and self.columns.fits):
+            if spec.larger_slices == "refused" and not (self.rows.fits and self.columns.fits):
                 view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
                 raise GeometryError(
                     f"{self.plane} slices of {rows * row_mm:.0f} x {columns * column_mm:.0f} mm do not fit the "
                     f"model's field of view of {view[0]:.0f} x {view[1]:.0f} mm; choose a box around the organ (--roi)"
                 )
+        self._fits = self.rows.fits and self.columns.fits
+        self._seen = np.outer(self.rows.covered(), self.columns.covered())  # of a native slice, by the network
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
 
     def __len__(self) -> int:
@@ -139,12 +141,17 @@ class SliceSampler:
     def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
         target = plane_view(out, self._affine, self.plane)
-        target[index] = self._looked_at(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        found = self._looked_at(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        target[index] = found if self._fits else found * self._seen
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Network probabilities [K, H, W] of one slice on its native grid (linear): float32 [K, rows, columns]."""
         seen = self._looked_at(probabilities.astype(np.float32))
-        return self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
+        found = self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
+        if not self._fits:
+            found *= self._seen
+            found[0] += ~self._seen
+        return found
 
     def _looked_at(self, image: np.ndarray) -> np.ndarray:
         """[..., H, W] as the mirror shows it, or back."""

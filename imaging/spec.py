@@ -89,6 +89,8 @@ class ModelSpec:
     modality, body_part: DICOM defined terms (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
     plane: the anatomical plane nearest to the slices the network reads; or "acquired": slices as they were taken,
         however they lie, as of the short axis of a heart.
+    larger_slices: what becomes of a slice that is larger than the network's field of view: it is "refused", or its
+        "middle" is read and what lies around that is background, as for a heart, which scanners put in the middle.
     pixel_mm: side of a pixel of images that do not say it (PNG); None takes 1 mm.
     further_planes: the same network reads the study along these as well, and the probabilities are averaged.
     context_slices: of each image: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
@@ -119,6 +121,7 @@ class ModelSpec:
     further_planes: tuple[Plane, ...] = ()
     mirrored: bool = False
     components: Literal["all", "largest"] = "all"
+    larger_slices: Literal["refused", "middle"] = "refused"
     pixel_mm: Annotated[float, Field(gt=0)] | None = None
     descriptions: tuple[str, ...] = ()
     min_slices: Annotated[int, Field(ge=0)] = 0
@@ -178,6 +181,7 @@ class ModelSpec:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
         newer = ("modalities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm")
         unsaid: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
+        unsaid |= {"larger_slices": True} if self.larger_slices == "refused" else {}
         unsaid["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=unsaid).decode()
 

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from imaging import Code, Label, ModelSpec, SliceSampler, Volume, ZScore, plane_view, read_labels, read_study
+from swinunet.errors import GeometryError
 from training.choices import SpecChoices
 from training.prepare import prepare
 
@@ -101,3 +102,30 @@ def test_unsaid_pixels_are_1_mm_and_said_to_be(tmp_path: Path) -> None:
     prepared = prepare(written(tmp_path / "data", 32), (32, 32))
     assert prepared.spec.pixel_mm is None
     assert any("taken as 1 mm; --pixel-mm" in remark for remark in prepared.fingerprint.remarks)
+
+
+@pytest.mark.parametrize("step", [1.0, 1.3])
+def test_of_a_larger_slice_the_middle_is_read_and_the_rest_is_background(step: float) -> None:
+    spec = dataclasses.replace(SPEC, larger_slices="middle", spacing_mm=(1.5 * step, 1.5 * step))
+    assert ModelSpec.from_json(spec.to_json(), "test") == spec
+    voxels = np.random.default_rng(0).normal(size=(90, 30, 3)).astype(np.float32)  # wide, and not tall
+    volume = Volume(voxels, np.diag([1.5, 1.5, 8.0, 1.0]))
+    sampler = SliceSampler(volume, spec)
+    if step == 1:
+        normalised = sampler.image(1)[0]
+        assert np.corrcoef(normalised[1:31].ravel(), voxels[29:61, :, 1].T.ravel())[0, 1] > 0.99
+    labels = np.zeros(volume.shape, np.uint8)
+    sampler.restore(labels, 1, np.full((32, 32), 7, np.uint8))
+    wide = labels[:, 15, 1] > 0
+    assert wide.sum() == pytest.approx(32 * step, abs=1)
+    assert (labels[wide][:, :, 1] == 7).all()
+    assert abs(np.flatnonzero(wide).mean() - 44.5) <= 1
+    probabilities = sampler.restore_probabilities(np.stack([np.zeros((32, 32)), np.ones((32, 32))]))
+    assert np.array_equal(probabilities[1] > 0.5, labels[:, :, 1].T > 0)
+    assert np.allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+
+
+def test_larger_slices_are_refused_unless_the_spec_reads_their_middle() -> None:
+    volume = Volume(np.random.default_rng(0).normal(size=(90, 30, 3)).astype(np.float32), np.diag([1.5, 1.5, 8.0, 1.0]))
+    with pytest.raises(GeometryError, match="do not fit"):
+        SliceSampler(volume, SPEC)

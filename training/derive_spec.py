@@ -92,7 +92,7 @@ def labels_named(names: tuple[str, ...]) -> tuple[Label, ...]:
 
 def too_large(found: Fingerprint, spec: ModelSpec) -> list[BrokenCase]:
     """Usable cases whose slices do not fit the spec's field of view."""
-    if spec.spacing_mm is None:
+    if spec.spacing_mm is None or spec.larger_slices == "middle":
         return []
     view = " x ".join(f"{n * mm:.0f}" for n, mm in zip(spec.input_size, spec.spacing_mm, strict=True))
     planes = " or ".join(spec.planes)
