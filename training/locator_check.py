@@ -22,12 +22,13 @@ import numpy as np
 from scipy import ndimage
 from torch import nn
 
-from imaging import ModelSpec, StudySampler, Volume, read_labels, read_study
+from imaging import ModelSpec, SliceSampler, Volume, plane_view, read_labels, read_study
 from imaging.resample import AxisMap
 from training import head_augmentation as change
 from training.checkpoint import load_checkpoint
 from training.folders import DataFolder
 from training.validation import predict_slices
+from training.volume_augmentation import side_pairs
 
 HELD = 0.99  # share of a structure's voxels that a box must hold
 MARGIN_MM = 8.0  # around what was found
@@ -96,34 +97,51 @@ def on_locator_grid(volume: Volume, spec: ModelSpec) -> Volume:
 
 
 def locate(model: nn.Module, spec: ModelSpec, volume: Volume) -> Found:
-    """Ask the locator. volume: any orientation and spacing. Raises InputError for a constant image."""
+    """Ask the locator. volume: any orientation and spacing. Raises InputError for a constant image.
+
+    The head is read as it is and in a mirror, where left is right: a side's probability is the higher one of both
+    readings, so that a network that is surer of one side finds both alike.
+    """
     small = on_locator_grid(volume, spec)
-    sampler = StudySampler(small, spec, restore="probabilities")
-    for start, images in sampler.batches(BATCH):
-        sampler.add(start, predict_slices(model, images, "probabilities"))
-    labels, confidence = sampler.mask(), sampler.confidence
-    assert confidence is not None
-    pieces, count = ndimage.label(labels > 0)
+    sides = side_pairs(spec)
+    swap = np.arange(spec.num_classes)
+    for left, right in sides:
+        swap[left], swap[right] = right, left
+    direct = probabilities(model, SliceSampler(small, spec), small)
+    mirrored = probabilities(model, SliceSampler(small, spec, mirrored=True), small)[swap]
+    inside = direct[0] + mirrored[0] < 1
+    pieces, count = ndimage.label(inside)
     sizes = np.bincount(pieces.ravel())[1:]
     brain = pieces == (int(sizes.argmax()) + 1 if count else -1)
-    sides = tuple(
-        _side(small, np.where(brain, labels, 0) == label.index, confidence, label.name)
-        for label in spec.labels
-        if {"left", "right"} & set(label.name.lower().split())
-    )
-    return Found(float(brain.sum() * small.voxel_ml), int((sizes * small.voxel_ml > 1).sum()), sides)
+    names = {label.index: label.name for label in spec.labels}
+    surer = np.maximum(direct, mirrored) * brain
+    found = tuple(_side(small, surer[index], names[index]) for pair in sides for index in pair)
+    return Found(float(brain.sum() * small.voxel_ml), int((sizes * small.voxel_ml > 1).sum()), found)
 
 
-def _side(volume: Volume, mask: np.ndarray, confidence: np.ndarray, name: str) -> Side:
-    """The largest piece of one side."""
-    pieces, count = ndimage.label(mask)
+def probabilities(model: nn.Module, sampler: SliceSampler, volume: Volume) -> np.ndarray:
+    """What the network says of one reading: float32 [K, I, J, K'] on the volume's grid."""
+    found = np.empty((sampler.spec.num_classes, *volume.shape), np.float32)
+    views = [plane_view(each, volume.affine, sampler.plane) for each in found]
+    for start in range(0, len(sampler), BATCH):
+        stop = min(start + BATCH, len(sampler))
+        said = predict_slices(model, sampler.batch(start, stop), "probabilities")
+        for index, slices in enumerate(said, start):
+            for view, restored in zip(views, sampler.restore_probabilities(slices), strict=True):
+                view[index] = restored
+    return found
+
+
+def _side(volume: Volume, probability: np.ndarray, name: str) -> Side:
+    """The largest piece of one side. probability: float32 [I, J, K]."""
+    pieces, count = ndimage.label(probability > 0.5)
     if not count:
-        return Side(name, 0.0, 0.0, None, None)
+        return Side(name, 0.0, float(probability.max()), None, None)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     piece = pieces == sizes.argmax()
     ml = float(piece.sum() * volume.voxel_ml)
-    sure = float(confidence[piece].mean() / 255)
+    sure = float(probability[piece].mean())
     if ml < LEAST_ML:
         return Side(name, ml, sure, None, None)
     (box,) = ndimage.find_objects(piece.astype(np.uint8))
