@@ -143,7 +143,7 @@ class ServedPredictor:
         """Labels of a case on its native grid. Raises InputError for an unusable image, ServerError."""
         from swinunet.client import segment_volume
 
-        found = segment_volume(read_study(case.images), self._served)
+        found = segment_volume(read_study(case.images, self._served.spec.pixel_mm), self._served)
         return Volume(found.mask, found.volume.affine)
 
 

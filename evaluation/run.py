@@ -61,8 +61,14 @@ def evaluate(
     )
 
 
+def _pixel_mm(predictor: Predictor) -> float | None:
+    """Of images that do not say it, as the predictor's spec says; None where there is none."""
+    found = (predictor.identity.spec or {}).get("pixel_mm")
+    return float(found) if isinstance(found, int | float) else None
+
+
 def _judge(predictor: Predictor, case: CasePaths, num_classes: int) -> CaseResult:
-    reference = case.read_labels()
+    reference = case.read_labels(_pixel_mm(predictor))
     known = np.where(reference.voxels == IGNORED, 0, reference.voxels)
     _require_known(known, num_classes, f"{case.name}: the reference")
     began = time.perf_counter()

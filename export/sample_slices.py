@@ -30,7 +30,7 @@ def sample_studies(spec: ModelSpec, data: Path | None) -> list[tuple[Volume, ...
     if data is None:
         studies = [(read_mni152(),) * spec.num_modalities]
     else:
-        studies = [read_study(files) for files in _studies(data)]
+        studies = [read_study(files, spec.pixel_mm) for files in _studies(data)]
     return [tuple(_centre(volume, spec) for volume in study) for study in studies]
 
 

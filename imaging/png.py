@@ -1,4 +1,7 @@
-"""PNG images as Volumes of one axial slice. A PNG does not say how large its pixels are: they are taken as 1 mm."""
+"""PNG images as Volumes of one axial slice.
+
+A PNG does not say how large its pixels are: `pixel_mm` does, the side of one in mm.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging.volume import Volume
 
 
-def read_png_modalities(path: Path) -> tuple[Volume, ...]:
+def read_png_modalities(path: Path, pixel_mm: float = 1.0) -> tuple[Volume, ...]:
     """Read a PNG of 8 or 16 bits: a float32 Volume [columns, rows, 1] for grey, three of them for colour (R, G, B).
 
     An opaque alpha channel is dropped. Raises InputError if the file is missing, broken or has transparent pixels.
@@ -24,10 +27,10 @@ def read_png_modalities(path: Path) -> tuple[Volume, ...]:
         pixels = pixels[..., :-1]
     if pixels.ndim == 2:
         pixels = pixels[..., None]
-    return tuple(_slice(pixels[..., channel].astype(np.float32)) for channel in range(pixels.shape[2]))
+    return tuple(_slice(pixels[..., channel].astype(np.float32), pixel_mm) for channel in range(pixels.shape[2]))
 
 
-def read_png_labels(path: Path) -> Volume:
+def read_png_labels(path: Path, pixel_mm: float = 1.0) -> Volume:
     """Read a label image, grey or with a palette (its indices count): uint8 Volume [columns, rows, 1].
 
     Black and white, that is a mask of 0 and 255 only, is read as 0 and 1. Raises InputError for anything else than
@@ -43,12 +46,12 @@ def read_png_labels(path: Path) -> Volume:
     labels = pixels.astype(np.uint8)
     if mode == "L" and set(np.unique(labels)) <= {0, 255}:
         labels //= 255
-    return _slice(labels)
+    return _slice(labels, pixel_mm)
 
 
-def _slice(pixels: np.ndarray) -> Volume:
+def _slice(pixels: np.ndarray, pixel_mm: float) -> Volume:
     """Rows run to the back (P), columns to the left (L), as an axial slice is shown."""
-    return Volume(np.ascontiguousarray(pixels.T)[..., None], np.eye(4))
+    return Volume(np.ascontiguousarray(pixels.T)[..., None], np.diag([pixel_mm, pixel_mm, 1.0, 1.0]))
 
 
 def _read(path: Path) -> tuple[np.ndarray, str]:

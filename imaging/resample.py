@@ -37,7 +37,7 @@ class AxisMap:
 
     @property
     def fits(self) -> bool:
-        """Whether the whole input lies on the output."""
+        """Whether the whole input lies on the output; otherwise its middle does."""
         return self.offset >= 0
 
     def positions(self) -> np.ndarray:
@@ -59,6 +59,11 @@ class AxisMap:
         """Which output pixels lie on the input, bool [n_out]; the rest is padding."""
         at = self.positions()
         return (at > -0.5 - 1e-6) & (at < self.n_in - 0.5 + 1e-6)
+
+    def covered(self) -> np.ndarray:
+        """Which input pixels lie on the output, bool [n_in]; all of them where the input fits."""
+        back = (np.arange(self.n_in) + 0.5) / self.step - 0.5 + self.offset
+        return (back > -0.5 - 1e-6) & (back < self.n_out - 0.5 + 1e-6)
 
     def nearest(self) -> np.ndarray:
         """Input index of each output pixel, int64 [n_out], clamped."""

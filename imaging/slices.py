@@ -22,6 +22,7 @@ _LAYOUT: dict[Plane, tuple[int, int, int, bool]] = {
     "sagittal": (0, 2, 1, True),
     "coronal": (1, 2, 0, True),
     "axial": (2, 1, 0, False),
+    "acquired": (2, 1, 0, False),  # the axes of the array, not of the patient
 }
 
 
@@ -31,13 +32,18 @@ def in_memory_order(voxels: np.ndarray) -> np.ndarray:
 
 
 def plane_axes(plane: Plane) -> tuple[int, int, int]:
-    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along."""
+    """LPS axes (0, 1, 2) that slices, rows and columns of `plane_view` run along; of slices as acquired, axial's."""
     stack, row, column, _ = _LAYOUT[plane]
     return stack, row, column
 
 
 def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarray:
-    """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy."""
+    """A view [slices, rows, columns] of `voxels` [I, J, K], laid out as radiologists look at `plane`; no copy.
+
+    Slices as acquired lie along K, their rows along J and their columns along I, as DICOM volumes and PNGs are read.
+    """
+    if plane == "acquired":
+        return voxels.transpose(2, 1, 0)
     stack, row, column, flip = _LAYOUT[plane]
     view = as_lps(voxels, affine).transpose(stack, row, column)
     return view[:, ::-1] if flip else view
@@ -46,7 +52,7 @@ def plane_view(voxels: np.ndarray, affine: np.ndarray, plane: Plane) -> np.ndarr
 def plane_spacing_mm(volume: Volume, plane: Plane) -> tuple[float, float, float]:
     """Distance between slices, rows and columns of `plane_view`, in mm."""
     stack, row, column = plane_axes(plane)
-    spacing = volume.lps_view().spacing_mm
+    spacing = (volume if plane == "acquired" else volume.lps_view()).spacing_mm
     return spacing[stack], spacing[row], spacing[column]
 
 
@@ -56,7 +62,8 @@ _Normalisation = tuple[float, float, float, float]  # scale, shift, low, high
 def require_in_view(shape: tuple[int, int, int], affine: np.ndarray, spec: ModelSpec) -> None:
     """What `PlaneSlices` would refuse a grid for, known before any voxel is read.
 
-    affine: 4x4, voxel index to LPS mm. Raises GeometryError if slices are larger than the network's field of view.
+    affine: 4x4, voxel index to LPS mm. Raises GeometryError if slices are larger than the network's field of view,
+    unless the spec reads their middle.
     """
     grid = Volume(np.broadcast_to(np.float32(0), shape), affine)
     for plane in spec.planes:
@@ -64,7 +71,7 @@ def require_in_view(shape: tuple[int, int, int], affine: np.ndarray, spec: Model
 
 
 def _axis_maps(volume: Volume, spec: ModelSpec, plane: Plane) -> tuple[AxisMap, AxisMap]:
-    """From rows and columns of the plane's slices to the network's input. Raises GeometryError if it is too small."""
+    """From rows and columns of the plane's slices to the network's input. Raises GeometryError if they do not fit."""
     _, rows, columns = plane_view(volume.voxels, volume.affine, plane).shape
     height, width = spec.input_size
     if spec.spacing_mm is None:
@@ -74,7 +81,7 @@ def _axis_maps(volume: Volume, spec: ModelSpec, plane: Plane) -> tuple[AxisMap, 
         AxisMap.centre(rows, row_mm, height, spec.spacing_mm[0]),
         AxisMap.centre(columns, column_mm, width, spec.spacing_mm[1]),
     )
-    if not all(each.fits for each in maps):
+    if spec.larger_slices == "refused" and not all(each.fits for each in maps):
         view = (height * spec.spacing_mm[0], width * spec.spacing_mm[1])
         low, high = volume.extent_mm()
         spans = ", ".join(f"{axis} {low[at]:.0f} to {high[at]:.0f}" for at, axis in enumerate("LPS"))
@@ -93,8 +100,8 @@ class PlaneSlices:
     nearest to the plane are used, voxels are not rotated.
     plane: None takes the spec's first. mirrored: a mirror image of the patient, left for right.
     like: another reading of the same study, whose normalisation need not be worked out again.
-    Raises GeometryError if a slice is larger than the network's field of view or the grids differ, InputError if the
-    modalities are not as many as the spec's or intensities are unusable.
+    Raises GeometryError if a slice is larger than the network's field of view, unless the spec reads its middle, or the
+    grids differ; InputError if the modalities are not as many as the spec's or intensities are unusable.
     """
 
     def __init__(
@@ -128,6 +135,8 @@ class PlaneSlices:
         self._slice_mm = plane_spacing_mm(volume, self.plane)[0]
         self._slices = len(self._channels[0].native)
         self.rows, self.columns = _axis_maps(volume, spec, self.plane)
+        self._fits = self.rows.fits and self.columns.fits
+        self._seen = np.outer(self.rows.covered(), self.columns.covered())  # of a native slice, by the network
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
 
     def __len__(self) -> int:
@@ -150,6 +159,10 @@ class PlaneSlices:
         """Network inputs of native slices `start`..`stop`: float16 [B, C, H, W], ready for the wire."""
         return np.stack([self.image(index) for index in range(start, stop)]).astype(np.float16)
 
+    def holding(self, labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Which native slices hold one of these labels: int64 [N]. labels: [I, J, K], of this volume's grid."""
+        return np.flatnonzero(np.isin(plane_view(labels, self._affine, self.plane), values).any(axis=(1, 2)))
+
     def network_labels(self, labels: np.ndarray, index: int) -> np.ndarray:
         """Labels [I, J, K] of this volume's grid at native slice `index`, on the network's grid: uint8 [H, W]."""
         native = plane_view(labels, self._affine, self.plane)[index]
@@ -160,12 +173,17 @@ class PlaneSlices:
     def restore(self, out: np.ndarray, index: int, labels: np.ndarray) -> None:
         """Write one slice of network labels [H, W] into `out` [I, J, K] at native slice `index` (nearest neighbour)."""
         target = plane_view(out, self._affine, self.plane)
-        target[index] = self._mirrored(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        found = self._mirrored(labels)[self.rows.inverse_nearest()][:, self.columns.inverse_nearest()]
+        target[index] = found if self._fits else found * self._seen
 
     def restore_probabilities(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities [classes, H, W] of one slice on its native grid (linear): float32 [classes, rows, columns]."""
         seen = self._mirrored(probabilities.astype(np.float32))
-        return self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
+        found = self.rows.inverse_linear() @ seen @ self.columns.inverse_linear().T
+        if not self._fits:
+            found *= self._seen
+            found[0] += ~self._seen
+        return found
 
     def _mirrored(self, image: np.ndarray) -> np.ndarray:
         """[..., H, W] mirrored along the rows where the patient is read so; twice is the image itself."""

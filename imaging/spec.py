@@ -17,7 +17,8 @@ from swinunet.foundation.errors import SpecError
 SCHEMA_VERSION = 1
 SPEC_KEY = "swinunet_spec"  # the key under which the JSON travels, in every carrier
 
-Plane = Literal["sagittal", "coronal", "axial"]
+AnatomicalPlane = Literal["sagittal", "coronal", "axial"]
+Plane = Literal[AnatomicalPlane, "acquired"]
 _STRICT = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Percentile = Annotated[float, Field(ge=0, le=100)]
@@ -106,7 +107,11 @@ class ModelSpec:
 
     name, version: as Triton knows them.
     modality, body_part: DICOM defined terms (PS3.3 C.7.3.1.1.1, PS3.16 Annex L).
-    plane: the anatomical plane nearest to the slices the network reads.
+    plane: the anatomical plane nearest to the slices the network reads; or "acquired": slices as they were taken,
+        however they lie, as of the short axis of a heart.
+    larger_slices: what becomes of a slice that is larger than the network's field of view: it is "refused", or its
+        "middle" is read and what lies around that is background, as for a heart, which scanners put in the middle.
+    pixel_mm: side of a pixel of images that do not say it (PNG); None takes 1 mm.
     further_planes: the same network reads the study along these as well, and the probabilities are averaged.
     context_slices: of each image: the slice itself in the middle, its neighbours `context_step_mm` apart around it.
     input_size: (H, W) of the network's input in pixels.
@@ -138,6 +143,8 @@ class ModelSpec:
     further_planes: tuple[Plane, ...] = ()
     mirrored: bool = False
     components: Literal["all", "largest"] = "all"
+    larger_slices: Literal["refused", "middle"] = "refused"
+    pixel_mm: Annotated[float, Field(gt=0)] | None = None
     descriptions: tuple[str, ...] = ()
     min_slices: Annotated[int, Field(ge=0)] = 0
     provenance: Provenance = Provenance()
@@ -161,6 +168,8 @@ class ModelSpec:
             raise ValueError("intensities must be a rule for each of the modalities, and intensity the first of them")
         if len(set(self.planes)) != len(self.planes):
             raise ValueError("further_planes must be other planes than plane, each once")
+        if self.mirrored and "acquired" in self.planes:
+            raise ValueError("mirrored is for anatomical planes: slices as acquired do not say where left is")
         if self.mirrored and self.names_sides:
             raise ValueError("mirrored is not for labels that name sides: a mirror image contradicts them")
         return self
@@ -203,8 +212,9 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices")
+        newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm")
         left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
+        left_out |= {"larger_slices": True} if self.larger_slices == "refused" else {}
         left_out["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=left_out).decode()
 

@@ -40,22 +40,26 @@ def group_channels(paths: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
     return {name: tuple(path for _, path in sorted(files)) for name, files in studies.items()}
 
 
-def read_study(paths: Sequence[Path], *, assume_ras: bool = False) -> tuple[Volume, ...]:
+def read_study(paths: Sequence[Path], pixel_mm: float | None = None, *, assume_ras: bool = False) -> tuple[Volume, ...]:
     """The modalities of a study, those of the first file first: a float32 Volume each.
 
-    assume_ras: as in `read_nifti`. Raises InputError, and GeometryError.
+    pixel_mm: side of a pixel of files that do not say it (PNG); None takes 1 mm. assume_ras: as in `read_nifti`.
+    Raises InputError, and GeometryError.
     """
-    return tuple(volume for path in paths for volume in _read(path, assume_ras))
+    return tuple(volume for path in paths for volume in _read(path, pixel_mm or 1.0, assume_ras))
 
 
-def read_labels(path: Path, *, assume_ras: bool = False) -> Volume:
-    """A label map from NIfTI or PNG: uint8 Volume. Raises InputError if a value is not a whole number in 0..255."""
+def read_labels(path: Path, pixel_mm: float | None = None, *, assume_ras: bool = False) -> Volume:
+    """A label map from NIfTI or PNG: uint8 Volume. Raises InputError if a value is not a whole number in 0..255.
+
+    pixel_mm, assume_ras: as in `read_study`.
+    """
     if path.name.lower().endswith(".png"):
-        return read_png_labels(path)
+        return read_png_labels(path, pixel_mm or 1.0)
     return read_nifti_labels(path, assume_ras=assume_ras)
 
 
-def _read(path: Path, assume_ras: bool) -> tuple[Volume, ...]:
+def _read(path: Path, pixel_mm: float, assume_ras: bool) -> tuple[Volume, ...]:
     if path.name.lower().endswith(".png"):
-        return read_png_modalities(path)
+        return read_png_modalities(path, pixel_mm)
     return read_nifti_modalities(path, assume_ras=assume_ras)

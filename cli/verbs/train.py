@@ -34,6 +34,7 @@ _PANELS = {
         "warmup_fraction", "gradient_clip", "ema_decay", "empty_share",
     ),
     "Machine": ("device", "precision", "accumulate", "recompute", "compile", "workers", "save_every", "memory_mib"),
+    "Augmentation": ("augment_volumes",),
 }  # fmt: skip
 _COUNTS = ("epochs", "validate_every", "batch_size", "accumulate")
 _NOT_NEGATIVE = ("patience", "boundary_weight", "learning_rate", "weight_decay", "workers", "save_every", "memory_mib")
@@ -72,7 +73,8 @@ class DataOptions:
     skip_broken: bool = False
     """Train without the broken cases; fingerprint.json lists them."""
     plane: str | None = None
-    """Slice plane: sagittal, coronal or axial. For several, separated by commas, the answers are averaged."""
+    """Slice plane: sagittal, coronal, axial, or acquired, which takes slices as they were taken, however they lie. For
+    several, separated by commas, the answers are averaged."""
     context_slices: Annotated[int | None, typer.Option("--context")] = None
     """Number of neighbouring slices that are the input channels; odd."""
     context_step: float | None = None
@@ -85,6 +87,8 @@ class DataOptions:
     """DICOM body part: BRAIN, ABDOMEN, ..."""
     name: str | None = None
     """Name under which Triton serves the model."""
+    pixel_mm: float | None = None
+    """Side of a pixel of PNGs in mm, which they do not say. By default 1 mm."""
     window: str | None = None
     """Intensity window LOW,HIGH, or zscore; of every modality. By default each modality has a rule of its own."""
 
@@ -101,6 +105,7 @@ class DataOptions:
             body_part=self.body_part,
             name=self.name,
             window=self.window,
+            pixel_mm=self.pixel_mm,
         )
 
 

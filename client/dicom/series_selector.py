@@ -149,7 +149,8 @@ def _preferences(spec: ModelSpec) -> tuple[_Preference, ...]:
         _Preference(lambda one: len(one.frames) > 1, "a single slice"),
         _Preference(lambda one: len(one.frames) >= spec.min_slices, f"fewer than {spec.min_slices} slices"),
         _Preference(
-            lambda one: plane_of(one.frames[0]) in spec.planes, f"its slices are not {' or '.join(spec.planes)}"
+            lambda one: "acquired" in spec.planes or plane_of(one.frames[0]) in spec.planes,
+            f"its slices are not {' or '.join(spec.planes)}",
         ),
     )
 

@@ -14,6 +14,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.folders import CasePaths
+from swinunet.training.data.groups import group_of
 from swinunet.training.data.volume_store import CaseVolumes, read_volumes
 from swinunet.training.metrics.case_scores import IGNORED
 
@@ -21,18 +22,28 @@ _AT_ONCE = 16  # slices of a case that are preprocessed together
 
 
 def split_cases(
-    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int
+    cases: tuple[CasePaths, ...], validation_fraction: float, seed: int, group_by: str = ""
 ) -> tuple[list[CasePaths], list[CasePaths]]:
-    """Training and validation cases, by case, shuffled with `seed`; each part has one case at least.
+    """Training and validation cases, by group, shuffled with `seed`; each part has one group at least.
 
-    Raises InputError if there are fewer than two cases.
+    group_by: as in `swinunet.training.data.groups.group_of`; the fraction is of the groups. Empty: each case is one.
+    Raises InputError if there are fewer than two cases, or groups.
     """
     if len(cases) < 2:
         raise InputError(f"{len(cases)} labelled cases; training needs two at least, one of them to validate on")
-    shuffled = sorted(cases, key=lambda case: case.name)
+    members: dict[str, list[CasePaths]] = {}
+    for case in sorted(cases, key=lambda case: case.name):
+        members.setdefault(group_of(case.name, group_by), []).append(case)
+    if len(members) < 2:
+        raise InputError(f"all {len(cases)} cases are of one group, {next(iter(members))!r}; training needs two groups")
+    shuffled = sorted(members)
     random.Random(seed).shuffle(shuffled)
-    held_out = min(max(1, round(len(cases) * validation_fraction)), len(cases) - 1)
-    return sorted(shuffled[held_out:], key=lambda c: c.name), sorted(shuffled[:held_out], key=lambda c: c.name)
+    held_out = min(max(1, round(len(shuffled) * validation_fraction)), len(shuffled) - 1)
+    training, validation = (
+        sorted((case for group in part for case in members[group]), key=lambda case: case.name)
+        for part in (shuffled[held_out:], shuffled[:held_out])
+    )
+    return training, validation
 
 
 PredictSlices = Callable[[np.ndarray, Output], np.ndarray]
@@ -85,7 +96,38 @@ def load_case(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = N
 
     Raises InputError naming the case if image and labels do not belong together.
     """
-    volumes = volumes or read_volumes(paths)
+    return prepare_case(paths.name, *_checked(paths, spec, volumes or read_volumes(paths, spec.pixel_mm)), spec)
+
+
+def load_volumes(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = None) -> Case:
+    """One case without slices: they are made of what an augmentation of the whole volume makes of it.
+
+    volumes: what its files hold; None reads them. Raises InputError naming the case if image and labels do not belong
+    together.
+    """
+    study, labels = _checked(paths, spec, volumes or read_volumes(paths, spec.pixel_mm))
+    return Case(
+        name=paths.name,
+        spec=spec,
+        study=tuple(_in_few_bytes(volume) for volume in study),
+        images=np.empty((0, spec.in_channels, *spec.input_size), np.float16),
+        labels=np.empty((0, *spec.input_size), np.uint8),
+        sagittal=np.empty(0, bool),
+        annotated=np.empty(0, bool),
+        native_labels=labels,
+    )
+
+
+def _in_few_bytes(volume: Volume) -> Volume:
+    """Whole numbers of 0..255 as bytes."""
+    if not 0 <= volume.voxels.min() <= volume.voxels.max() <= 255:
+        return volume
+    small = volume.voxels.astype(np.uint8)
+    return Volume(small, volume.affine) if np.array_equal(small, volume.voxels) else volume
+
+
+def _checked(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes) -> tuple[tuple[Volume, ...], Volume]:
+    """The images and the labels of a case. Raises InputError naming it if they do not belong together."""
     study, labels = volumes.study, volumes.labels
     if not labels.same_grid(study[0]):
         raise InputError(
@@ -94,7 +136,7 @@ def load_case(paths: CasePaths, spec: ModelSpec, volumes: CaseVolumes | None = N
     highest = int(np.where(labels.voxels == IGNORED, 0, labels.voxels).max())
     if highest >= spec.num_classes:
         raise InputError(f"{paths.name}: label {highest} found, the spec has 0..{spec.num_classes - 1}")
-    return prepare_case(paths.name, study, labels, spec)
+    return study, labels
 
 
 def prepare_case(name: str, study: tuple[Volume, ...], labels: Volume, spec: ModelSpec) -> Case:

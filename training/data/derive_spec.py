@@ -19,7 +19,7 @@ import numpy as np
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import Code, Label, ModelSpec, Window, ZScore, plane_axes
 from swinunet.imaging.resample import AxisMap
-from swinunet.imaging.spec import Plane
+from swinunet.imaging.spec import AnatomicalPlane, Plane
 from swinunet.training.data.fingerprint import CaseFacts, Fingerprint
 from swinunet.training.data.folders import BrokenCase, dicom_modality
 from swinunet.training.data.spec_overrides import SpecOverrides, make_spec
@@ -118,7 +118,7 @@ def labels_named(names: tuple[str, ...]) -> tuple[Label, ...]:
 
 def too_large(found: Fingerprint, spec: ModelSpec) -> list[BrokenCase]:
     """Usable cases whose slices do not fit the spec's field of view."""
-    if spec.spacing_mm is None:
+    if spec.spacing_mm is None or spec.larger_slices == "middle":
         return []
     view = " x ".join(f"{n * mm:.0f}" for n, mm in zip(spec.input_size, spec.spacing_mm, strict=True))
     planes = " or ".join(spec.planes)
@@ -162,7 +162,7 @@ def _has_air(found: Fingerprint, at: int) -> bool:
 
 
 def _plane(found: Fingerprint, flat: bool) -> tuple[Plane, str]:
-    planes: tuple[Plane, ...] = get_args(Plane)  # of the L, P and S axis
+    planes: tuple[AnatomicalPlane, ...] = get_args(AnatomicalPlane)  # of the L, P and S axis
     if flat:
         axis = int(np.argmin([sum(case.size[axis] for case in found.cases) for axis in range(3)]))
         return planes[axis], "single slices"

@@ -148,17 +148,19 @@ def examine_folder(
     tick: Callable[[], None] = lambda: None,
     threads: int = THREADS,
     store: VolumeStore | None = None,
+    pixel_mm: float | None = None,
 ) -> Fingerprint:
     """Read every case of `folder` once, and find what is there and what is broken.
 
     label_names: of foreground classes in a given spec; None takes the index's, or as many as are found.
     tick: called after each case. store: keeps the volumes that were read, for whoever needs them next; None keeps none.
+    pixel_mm: side of a pixel of images that do not say it (PNG); None takes 1 mm.
     Raises InputError if the label maps hold nothing but background, or values with gaps where nothing names them.
     """
 
     def examine(paths: CasePaths) -> CaseFacts | BrokenCase:
         try:
-            volumes = read_volumes(paths)
+            volumes = read_volumes(paths, pixel_mm)
             facts = _examine(paths.name, volumes.study, volumes.labels)
         except InputError as error:
             return BrokenCase(paths.name, str(error))
@@ -185,7 +187,7 @@ def examine_folder(
         broken += problem
         bad = {case.name for case in problem}
         facts = [case for case in facts if case.name not in bad]
-    return Fingerprint(folder, tuple(facts), tuple(broken), names, tuple(_remarks(folder, facts, names)))
+    return Fingerprint(folder, tuple(facts), tuple(broken), names, tuple(_remarks(folder, facts, names, pixel_mm)))
 
 
 def _examine(name: str, study: Sequence[Volume], labels: Volume) -> CaseFacts:
@@ -289,7 +291,7 @@ def _copies(facts: list[CaseFacts]) -> list[BrokenCase]:
     ]
 
 
-def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...]) -> list[str]:
+def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...], pixel_mm: float | None) -> list[str]:
     remarks = []
     empty = [case.name for case in facts if case.is_empty]
     if ignored := [case for case in facts if case.ignored_voxels]:
@@ -306,9 +308,10 @@ def _remarks(folder: DataFolder, facts: list[CaseFacts], names: tuple[str, ...])
     if unseen:
         remarks.append(f"no case has {_listed(unseen)}: a class without examples cannot be learnt")
     if facts and all(min(case.size) == 1 for case in facts):
-        remarks.append("single slices: each is a case of its own; several of one patient may fall on both sides")
+        remarks.append("single slices: each a case of its own; without --group-by a patient may fall on both sides")
     if any(path.suffix.lower() == ".png" for case in folder.cases for path in case.images):
-        remarks.append("PNG does not say how large a pixel is: taken as 1 mm")
+        size = "taken as 1 mm; --pixel-mm says it" if pixel_mm is None else f"{pixel_mm:g} mm, as the user says"
+        remarks.append(f"PNG does not say how large a pixel is: {size}")
     spacings: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for case in facts:
         spacings[tuple(round(value, 1) for value in case.spacing_mm)].append(case.name)

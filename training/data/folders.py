@@ -49,9 +49,12 @@ class CasePaths:
         """The file on whose grid the labels are."""
         return self.images[0]
 
-    def read_labels(self) -> Volume:
-        """The label map, uint8, IGNORED where nobody annotated it. Raises InputError if it cannot be read as labels."""
-        labels = read_labels(self.labels)
+    def read_labels(self, pixel_mm: float | None = None) -> Volume:
+        """The label map, uint8, IGNORED where nobody annotated it. Raises InputError if it cannot be read as labels.
+
+        pixel_mm: side of a pixel of a file that does not say it (PNG); None takes 1 mm.
+        """
+        labels = read_labels(self.labels, pixel_mm)
         if self.ignored is not None:
             return Volume(np.where(labels.voxels == self.ignored, np.uint8(IGNORED), labels.voxels), labels.affine)
         if labels.voxels.max() == IGNORED:

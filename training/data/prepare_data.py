@@ -23,6 +23,7 @@ from swinunet.training.data.data_report import print_data, print_spec
 from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, too_large
 from swinunet.training.data.fingerprint import Fingerprint, examine_folder
 from swinunet.training.data.folders import CasePaths, DataFolder
+from swinunet.training.data.given_split import split_as_given
 from swinunet.training.data.spec_overrides import SpecOverrides
 from swinunet.training.data.volume_store import VolumeStore
 
@@ -45,9 +46,13 @@ class Prepared:
         """What the folder says of its data set."""
         return Provenance(self.folder.name, self.folder.licence, self.folder.attribution)
 
-    def split(self, validation_fraction: float, seed: int) -> tuple[list[CasePaths], list[CasePaths]]:
-        """Training and validation cases, see `split_cases`."""
-        return split_cases(self.folder.cases, validation_fraction, seed)
+    def split(
+        self, validation_fraction: float, seed: int, group_by: str = "", earlier: Path | None = None
+    ) -> tuple[list[CasePaths], list[CasePaths]]:
+        """Training and validation cases: those of the `earlier` split.json (`split_as_given`), or see `split_cases`."""
+        if earlier:
+            return split_as_given(self.folder.cases, earlier)
+        return split_cases(self.folder.cases, validation_fraction, seed, group_by)
 
     def write(self, run: Path) -> None:
         """Write `fingerprint.json` and `spec.json` (as `--spec` reads it) into the run folder. Raises OutputError.
@@ -82,9 +87,10 @@ def prepare(
     names = tuple(label.name for label in spec.labels) if spec else None
     if names and folder.indexed_labels is not None and len(names) != len(folder.indexed_labels):
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
+    pixel_mm = (overrides.pixel_mm if overrides else None) or (spec.pixel_mm if spec else None)
     with work_progress(shown=console is not None) as progress:
         task = progress.add_task("examining the data", total=len(folder.cases))
-        found = examine_folder(folder, names, lambda: progress.advance(task), store=store)
+        found = examine_folder(folder, names, lambda: progress.advance(task), store=store, pixel_mm=pixel_mm)
     if console:
         print_data(found, console)
     _require_whole(found, skip_broken)

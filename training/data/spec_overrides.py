@@ -22,6 +22,7 @@ class SpecOverrides:
     planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
     window: (low, high), or "zscore"; of every modality.
+    pixel_mm: side of a pixel of images that do not say it (PNG).
     """
 
     planes: tuple[Plane, ...] = ()
@@ -32,6 +33,7 @@ class SpecOverrides:
     body_part: str | None = None
     name: str | None = None
     window: tuple[float, float] | Literal["zscore"] | None = None
+    pixel_mm: float | None = None
 
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
         """`spec` with these fields instead of its own. Raises InputError for values that no spec can have."""
@@ -41,6 +43,7 @@ class SpecOverrides:
             "modality": self.modality,
             "body_part": self.body_part,
             "name": self.name,
+            "pixel_mm": self.pixel_mm,
         }
         changes = {key: value for key, value in changes.items() if value is not None}
         if self.planes:
@@ -74,6 +77,7 @@ class SpecOverrides:
             "body-part": self.body_part,
             "name": self.name,
             "window": _joined(self.window),
+            "pixel-mm": self.pixel_mm,
         }
         return [f"--{flag} {shlex.quote(str(value))}" for flag, value in values.items() if value is not None]
 
@@ -88,6 +92,7 @@ class SpecOverrides:
         body_part: str | None = None,
         name: str | None = None,
         window: str | None = None,
+        pixel_mm: float | None = None,
     ) -> SpecOverrides:
         """Overrides as text of the command line. Raises InputError for what cannot be read."""
         planes = plane.split(",") if plane is not None else []
@@ -101,6 +106,7 @@ class SpecOverrides:
             modality=modality,
             body_part=body_part,
             name=name,
+            pixel_mm=pixel_mm,
             window="zscore" if window == "zscore" else _window(window),
         )
 

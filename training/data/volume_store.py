@@ -27,9 +27,12 @@ class CaseVolumes:
         return sum(volume.voxels.nbytes for volume in (*self.study, self.labels))
 
 
-def read_volumes(paths: CasePaths) -> CaseVolumes:
-    """Read the files of a case. Raises InputError naming the file that cannot be read."""
-    return CaseVolumes(read_study(paths.images), paths.read_labels())
+def read_volumes(paths: CasePaths, pixel_mm: float | None = None) -> CaseVolumes:
+    """Read the files of a case. Raises InputError naming the file that cannot be read.
+
+    pixel_mm: side of a pixel of files that do not say it (PNG); None takes 1 mm.
+    """
+    return CaseVolumes(read_study(paths.images, pixel_mm), paths.read_labels(pixel_mm))
 
 
 class VolumeStore:
@@ -49,11 +52,14 @@ class VolumeStore:
                 self._kept[paths] = volumes
                 self._free -= volumes.nbytes
 
-    def take(self, paths: CasePaths) -> CaseVolumes:
-        """The volumes of a case, which the store then lets go; read now if it has not kept them. Raises InputError."""
+    def take(self, paths: CasePaths, pixel_mm: float | None = None) -> CaseVolumes:
+        """The volumes of a case, which the store then lets go; read now if it has not kept them. Raises InputError.
+
+        pixel_mm: as in `read_volumes`, with which those that were kept were read.
+        """
         volumes = self._kept.pop(paths, None)
         if volumes is None:
-            return read_volumes(paths)
+            return read_volumes(paths, pixel_mm)
         self._free += volumes.nbytes
         return volumes
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from swinunet.foundation.errors import SwinUNetError
 from swinunet.imaging import ModelSpec
 from swinunet.training.data.case_store import CaseList, CaseSlices, CaseStore, StoredCase
-from swinunet.training.data.cases import Case, load_case
+from swinunet.training.data.cases import Case, load_case, load_volumes
 from swinunet.training.data.folders import CasePaths
 from swinunet.training.data.volume_store import VolumeStore
 from swinunet.training.loop.distributed import ProcessGroup
@@ -22,14 +22,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, eq=False)
 class RunCases:
-    """training: what an epoch draws from; validation: whole cases; both in the order of their paths."""
+    """training: what an epoch draws from; validation: whole cases; both in the order of their paths.
+
+    volumes: training cases without slices, instead of `training`, where whole volumes are augmented; else empty.
+    """
 
     training: list[CaseSlices]
     validation: CaseList
     holds_labels: bool  # whether a validation case has any
+    volumes: CaseList
 
 
-_Part = tuple[CaseStore, list[CaseSlices], list[Case | StoredCase], bool]
+_Kept = list[Case | StoredCase]
+_Part = tuple[CaseStore, list[CaseSlices], _Kept, bool, _Kept]
 
 
 def volume_store(memory_mib: int) -> VolumeStore:
@@ -45,9 +50,11 @@ def load_run_cases(
     group: ProcessGroup | None = None,
     volumes: VolumeStore | None = None,
     tick: Callable[[], None] = lambda: None,
+    whole_volumes: bool = False,
 ) -> RunCases:
     """Preprocess training and validation cases, each part with its spec.
 
+    whole_volumes: make no slices of the training cases yet; their volumes are augmented first.
     At most half of `memory_mib` holds slices; what is beyond lies in a nameless file in `folder`. Several processes on
     one machine take equal shares of the work, and all their slices lie in such files, which they share.
     Raises InputError naming a case that cannot be used, OutputError where the file finds no room.
@@ -57,7 +64,7 @@ def load_run_cases(
     store, volumes = CaseStore(folder / f".{os.getpid()}.{group.rank}.slices", limit), volumes or VolumeStore(0)
     own = [part[group.local_rank :: group.local_world_size] for part in parts]
     try:
-        mine = _load(store, own, specs, volumes, tick)
+        mine = _load(store, own, specs, volumes, tick, whole_volumes)
     except SwinUNetError as error:
         store.file.unlink()
         if group.world_size == 1:
@@ -75,7 +82,8 @@ def load_run_cases(
     group.barrier()
     store.file.unlink()
     training = _in_turn([each[1] for each in here])
-    return RunCases(training, CaseList(_in_turn([each[2] for each in here])), any(each[3] for each in here))
+    validation, whole = (CaseList(_in_turn([each[at] for each in here])) for at in (2, 4))
+    return RunCases(training, validation, any(each[3] for each in here), whole)
 
 
 def _load(
@@ -84,20 +92,26 @@ def _load(
     specs: tuple[ModelSpec, ModelSpec],
     volumes: VolumeStore,
     tick: Callable[[], None],
+    whole_volumes: bool,
 ) -> _Part:
     training: list[CaseSlices] = []
-    validation: list[Case | StoredCase] = []
+    validation: _Kept = []
+    whole: _Kept = []
     holds_labels = False
     for paths in parts[0]:
-        training.append(store.keep_slices(load_case(paths, specs[0], volumes.take(paths))))
+        read = volumes.take(paths, specs[0].pixel_mm)
+        if whole_volumes:
+            whole.append(store.keep(load_volumes(paths, specs[0], read)))
+        else:
+            training.append(store.keep_slices(load_case(paths, specs[0], read)))
         tick()
     for paths in parts[1]:
-        case = load_case(paths, specs[1], volumes.take(paths))
+        case = load_case(paths, specs[1], volumes.take(paths, specs[1].pixel_mm))
         holds_labels = holds_labels or any(case.label_ml)
         validation.append(store.keep(case))
         tick()
     volumes.clear()
-    return store, training, validation, holds_labels
+    return store, training, validation, holds_labels, whole
 
 
 def _in_turn(shares: list[list[_T]]) -> list[_T]:

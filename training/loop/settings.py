@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -62,6 +63,8 @@ class TrainSettings:
     --weights, takes the network of that checkpoint."""
     weights: str = ""
     """Checkpoint whose weights the network starts from (fine-tuning). Without one it starts at random."""
+    init: str = "normal"
+    """How weights that start at random are drawn: normal (Swin's), or xavier, for narrow networks."""
     epochs: int = 200
     """Largest number of epochs. The learning rate falls over all of them."""
     batch_size: int = 16
@@ -86,6 +89,12 @@ class TrainSettings:
     """Decay of the moving average of the weights, per step, 0 to 1. The average is what is validated and kept."""
     validation_fraction: float = 0.2
     """Share of the cases held out for validation, 0 to 1; at least one case."""
+    group_by: str = ""
+    """Regular expression. Cases in whose names it matches the same text, as the slices of one patient, fall on one side
+    of the split; '.+(?=_)' is the text before the last underscore. Without one each case is a group of its own."""
+    split: str = ""
+    """The split.json of an earlier run: its validation cases are held out again, whatever the seed. Without one the
+    split is drawn with the seed."""
     validate_every: int = 2
     """Epochs from one validation to the next."""
     patience: int = 40
@@ -112,6 +121,9 @@ class TrainSettings:
     """Memory, in MiB, for the images of the data set. What does not fit lies in a file in the run folder while the run
     lasts, and is read as it is needed; batches are the same. Several processes on one machine share such a file, and
     keep nothing in memory."""
+    augment_volumes: str = ""
+    """Augmentation of whole volumes, before slices are made of them: head (tilted, stripped, cut, noisy). None by
+    default."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Random changes of the training slices; its options begin with `--augment-`."""
 
@@ -134,7 +146,8 @@ class TrainSettings:
 
     def changed(self, asked: dict[str, Any]) -> TrainSettings:
         """A copy with `asked` values, by name; those of the augmentation begin with `augment_`."""
-        outer = {name: value for name, value in asked.items() if not name.startswith(_AUGMENT)}
+        own = {entry.name for entry in dataclasses.fields(self)}
+        outer = {name: value for name, value in asked.items() if name in own or not name.startswith(_AUGMENT)}
         inner = {name.removeprefix(_AUGMENT): value for name, value in asked.items() if name not in outer}
         return dataclasses.replace(self, augmentation=dataclasses.replace(self.augmentation, **inner), **outer)
 
@@ -149,7 +162,7 @@ class TrainSettings:
             value, default = named[name]
             if value != default:
                 flag = "--" + name.replace("_", "-")
-                options.append(flag if value is True else f"{flag} {value}")
+                options.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
         return options[:3] + sorted(options[3:])
 
     def differences(self, other: TrainSettings) -> list[str]:

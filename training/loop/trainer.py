@@ -28,15 +28,17 @@ from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
 from swinunet.training.data.cases import Case, with_seen_volumes
+from swinunet.training.data.groups import count_groups
 from swinunet.training.data.prepare_data import Prepared, prepare, reopen
 from swinunet.training.data.spec_overrides import SpecOverrides
+from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.loop.batch_loader import Batch, BatchLoader, seed_of
 from swinunet.training.loop.curves import draw_curves, draw_overlays
 from swinunet.training.loop.distributed import ProcessGroup, initialized_process_group, process_group_from_environment
 from swinunet.training.loop.hardware import choose_device, choose_precision, peak_memory_mb
 from swinunet.training.loop.losses import loss_by_name
 from swinunet.training.loop.optimisation import DivergedError, Learner
-from swinunet.training.loop.run_cases import load_run_cases, volume_store
+from swinunet.training.loop.run_cases import RunCases, load_run_cases, volume_store
 from swinunet.training.loop.run_folder import (
     BEST_FILE,
     LAST_FILE,
@@ -50,7 +52,10 @@ from swinunet.training.loop.run_folder import (
 from swinunet.training.loop.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.validation import predict_labels, validate
+from swinunet.training.loop.volume_augmentation import volume_augmentation
+from swinunet.training.loop.volume_batch_loader import VolumeBatchLoader
 from swinunet.training.network.checkpoint import load_checkpoint, read_config, save_checkpoint, start_from
+from swinunet.training.network.initialise import initialise, require_init
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
@@ -80,6 +85,9 @@ def train(
     device = choose_device(settings.device, group.local_rank)
     loss_by_name(settings.loss)  # an unknown one is refused before the data is read
     choose_precision(settings.precision, device)
+    require_init(settings.init)
+    if settings.augment_volumes:
+        volume_augmentation(settings.augment_volumes)
     overrides, before = overrides or SpecOverrides(), read_run_folder(run) if resume else None
     config = (before.network if before else None) or network_config(settings)
     if before:
@@ -115,13 +123,16 @@ def _trainer(
     config = dataclasses.replace(
         started.network or network_config(settings), in_channels=spec.in_channels, num_classes=spec.num_classes
     )
-    parts = prepared.split(settings.validation_fraction, settings.seed)
+    earlier = Path(settings.split) if prepared.fingerprint else run / SPLIT_FILE
+    parts = prepared.split(
+        settings.validation_fraction, settings.seed, settings.group_by, earlier if settings.split else None
+    )
     names, held_out = ([case.name for case in part] for part in parts)
     if prepared.fingerprint and group.is_rank_zero:
         make_run_folder(run, started, prepared, names, held_out)
     group.barrier()
     network = _network(run, config, settings, progress)
-    spec = dataclasses.replace(spec, provenance=_provenance(prepared, len(names), len(held_out), started))
+    spec = dataclasses.replace(spec, provenance=_provenance(prepared, names, held_out, started))
     own = sum(len(part[group.local_rank :: group.local_world_size]) for part in parts)
     task = progress.add_task("preprocessing", total=own, note="")
     unmirrored = dataclasses.replace(spec, mirrored=False)  # the augmentation has its own mirror
@@ -133,15 +144,25 @@ def _trainer(
         group,
         prepared.store,
         lambda: progress.advance(task),
+        whole_volumes=bool(settings.augment_volumes),
     )
     if not cases.holds_labels:
         raise InputError(f"none of the {len(held_out)} validation cases holds a label to judge the network by")
-    loader = BatchLoader(cases.training, settings, device, spec.context_slices, group)
+    loader = _loader(cases, settings, device, unmirrored, group)
     identity = Identity.of(config, spec, names, held_out, len(loader))
-    spec = with_seen_volumes(spec, cases.training)
+    spec = with_seen_volumes(spec, cases.volumes or cases.training)
     steps, precision = settings.epochs * loader.steps, choose_precision(settings.precision, device)
     learner = Learner(network, settings, total_steps=steps, device=device, precision=precision, group=group)
     return Trainer(run, spec, learner, loader, cases.validation, identity, device, progress)
+
+
+def _loader(
+    cases: RunCases, settings: TrainSettings, device: torch.device, spec: ModelSpec, group: ProcessGroup
+) -> BatchLoader | VolumeBatchLoader:
+    """The batches that the settings ask for."""
+    if settings.augment_volumes:
+        return VolumeBatchLoader(cases.volumes, settings, device, spec, group)
+    return BatchLoader(cases.training, settings, device, spec.context_slices, group)
 
 
 class Trainer:
@@ -152,7 +173,7 @@ class Trainer:
         run: Path,
         spec: ModelSpec,
         learner: Learner,
-        loader: BatchLoader,
+        loader: BatchLoader | VolumeBatchLoader,
         validation: Sequence[Case],
         identity: Identity,
         device: torch.device,
@@ -279,6 +300,7 @@ def _network(run: Path, config: SwinUNetConfig, settings: TrainSettings, progres
     """The network at its start. Once the run has a state, that replaces the weights it started from."""
     torch.manual_seed(settings.seed)
     network = SwinUNet(config)
+    initialise(network, settings.init)
     if settings.weights and not (run / STATE_FILE).exists():
         left = start_from(Path(settings.weights), network)
         progress.print(f"starting from {settings.weights}; at random: {', '.join(left) or 'nothing'}")
@@ -309,16 +331,24 @@ def _data_options(spec: ModelSpec | None, overrides: SpecOverrides, skip_broken:
     return (*options, "--skip-broken") if skip_broken else options
 
 
-def _provenance(prepared: Prepared, training: int, validation: int, started: Started) -> Provenance:
-    """training, validation: how many cases."""
+def _provenance(prepared: Prepared, training: list[str], validation: list[str], started: Started) -> Provenance:
+    """training, validation: names of the cases."""
     settings, data = started.settings, shlex.quote(started.data.resolve().name)
     return dataclasses.replace(
         prepared.provenance,
-        split=f"{training} training and {validation} validation cases, by case, shuffled with the seed; "
-        "named in split.json",
+        split=_split_in_words(training, validation, settings),
         seed=settings.seed,
         command=" ".join(["swinunet train", data, *settings.as_options(), *started.options]),
     )
+
+
+def _split_in_words(training: list[str], validation: list[str], settings: TrainSettings) -> str:
+    by = "by case"
+    if settings.group_by:
+        groups = [count_groups(part, settings.group_by) for part in (training, validation)]
+        by = f"{groups[0]} and {groups[1]} groups of cases that share {settings.group_by!r}"
+    how = "as in the split of an earlier run" if settings.split else "shuffled with the seed"
+    return f"{len(training)} training and {len(validation)} validation cases, {by}, {how}; named in split.json"
 
 
 def _with_metrics(spec: ModelSpec, per_class: list[float | None], mean: float, epoch: int) -> ModelSpec:

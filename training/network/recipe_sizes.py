@@ -25,5 +25,8 @@ RECIPE_SIZES: dict[str, RecipeSize] = {
     "swin-unet": RecipeSize("the paper's network: 224 x 224, depths 2-2-2-2", 27.17, 12.20),
     "swin-unet-t": RecipeSize("with Swin-T's depths 2-2-6-2, for its ImageNet weights", 41.38, 17.87),
     "small": RecipeSize("for CPUs and crops: 64 x 64, patches of 2, depths 2-2-2", 1.68, 0.73),
+    "slice-128": RecipeSize(
+        "for CPUs and whole slices: 128 x 128, patches of 4, depths 2-2-4, best with --init xavier", 1.16, 0.43
+    ),
     "tiny": RecipeSize("for tests: 32 x 32, depths 2-2", 0.03, 0.01),
 }

@@ -1,0 +1,36 @@
+"""Augmentations of whole volumes by name, before slices are made of them. A new one is a function and a line here.
+
+head    heads as hospitals send them: tilted, stripped, cut, noisy (training/loop/head_augmentation.py); labels that
+        name sides are swapped where the image is mirrored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from swinunet.foundation.errors import InputError
+from swinunet.imaging import ModelSpec, Volume
+from swinunet.training.loop.head_augmentation import Sides, as_sent
+
+VolumeAugmentation = Callable[[Volume, Volume, np.random.Generator, Sides], tuple[Volume, Volume]]
+"""Image and labels on one grid, a generator, and pairs of labels that a mirror swaps, to image and labels."""
+
+VOLUME_AUGMENTATIONS: dict[str, VolumeAugmentation] = {"head": as_sent}
+
+
+def volume_augmentation(name: str) -> VolumeAugmentation:
+    """The augmentation of that name. Raises InputError, listing the names, if there is none."""
+    if name not in VOLUME_AUGMENTATIONS:
+        raise InputError(
+            f"no augmentation of volumes is named {name!r}; choose one of {', '.join(VOLUME_AUGMENTATIONS)}"
+        )
+    return VOLUME_AUGMENTATIONS[name]
+
+
+def side_pairs(spec: ModelSpec) -> Sides:
+    """Pairs (left, right) of labels whose names differ in nothing but the side."""
+    names = {label.name.lower(): label.index for label in spec.labels}
+    pairs = ((index, names.get(name.replace("left", "right"))) for name, index in names.items() if "left" in name)
+    return tuple((left, right) for left, right in pairs if right is not None)
