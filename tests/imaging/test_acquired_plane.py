@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from pydantic import ValidationError
 
 from swinunet.foundation.errors import GeometryError
 from swinunet.imaging import Code, Label, ModelSpec, PlaneSlices, Volume, ZScore, plane_view, read_labels, read_study
+from swinunet.imaging.slices import require_in_view
 from swinunet.training.data.prepare_data import prepare
 from swinunet.training.data.spec_overrides import SpecOverrides
 
+ROOT = Path(__file__).parents[2]
 SPEC = ModelSpec(
     name="heart",
     version=1,
@@ -67,6 +71,20 @@ def test_which_slices_hold_a_label() -> None:
 def test_a_mirror_needs_an_anatomical_plane() -> None:
     with pytest.raises(ValidationError, match="do not say where left is"):
         dataclasses.replace(SPEC, mirrored=True)
+
+
+def test_a_header_is_refused_for_larger_slices_unless_the_middle_is_read() -> None:
+    with pytest.raises(GeometryError, match="do not fit"):
+        require_in_view((90, 30, 3), np.diag([1.5, 1.5, 8.0, 1.0]), SPEC)
+    require_in_view((90, 30, 3), np.diag([1.5, 1.5, 8.0, 1.0]), dataclasses.replace(SPEC, larger_slices="middle"))
+
+
+def test_the_spec_of_a_served_model_is_written_as_it_was() -> None:
+    """To the byte: what was added to specs is left out where it says nothing."""
+    for config in (ROOT / "model_repository").glob("*/config.pbtxt"):
+        [quoted] = re.findall(r'key: "swinunet_spec", value \{ string_value: (".*") \}', config.read_text())
+        text = json.loads(quoted)
+        assert ModelSpec.from_json(text, config.name).to_json() == text
 
 
 def test_pixel_size_travels_only_where_it_is_said() -> None:

@@ -44,7 +44,8 @@ percentiles = st.lists(st.floats(0, 100), min_size=2, max_size=2, unique=True).m
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
     """A spec with every field drawn."""
-    planes = draw(st.permutations(["sagittal", "coronal", "axial"]))
+    planes = draw(st.permutations(["sagittal", "coronal", "axial", "acquired"]))
+    read = planes[: draw(st.integers(1, 4))]
     colour = st.tuples(*[st.integers(0, 255)] * 3)
     label = st.tuples(texts, colour, codes, st.none() | codes, st.none() | ranges)
     drawn = draw(st.lists(label, max_size=4))
@@ -58,7 +59,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         version=draw(st.integers(1, 999)),
         modality=draw(texts),
         body_part=draw(texts),
-        plane=planes[0],
+        plane=read[0],
         context_slices=2 * draw(st.integers(0, 4)) + 1,
         context_step_mm=draw(numbers),
         input_size=draw(st.tuples(st.integers(1, 512), st.integers(1, 512))),
@@ -66,9 +67,11 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         intensity=draw(percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))),
         labels=labels,
         modalities=draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")])),
-        further_planes=tuple(planes[1 : draw(st.integers(1, 3))]),
-        mirrored=draw(st.booleans()) and not sided,
+        further_planes=tuple(read[1:]),
+        mirrored=draw(st.booleans()) and not sided and "acquired" not in read,
         components=draw(st.sampled_from(["all", "largest"])),
+        larger_slices=draw(st.sampled_from(["refused", "middle"])),
+        pixel_mm=draw(st.none() | numbers),
         descriptions=tuple(draw(st.lists(texts, max_size=3))),
         min_slices=draw(st.integers(0, 300)),
         provenance=draw(
@@ -93,10 +96,13 @@ def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
     """Compared with dataclasses.asdict; newer fields are there just where they say something."""
     written = json.loads(spec.to_json())
     expected = json.loads(json.dumps(dataclasses.asdict(spec)))
-    for name in ("modalities", "further_planes", "mirrored", "descriptions", "min_slices"):
+    for name in ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm"):
         assert (name in written) == bool(expected[name])
         if not expected[name]:
             del expected[name]
+    assert ("larger_slices" in written) == (expected["larger_slices"] == "middle")
+    if expected["larger_slices"] == "refused":
+        del expected["larger_slices"]
     for label in expected["labels"]:
         if label["volume_ml"] is None:
             del label["volume_ml"]
@@ -108,6 +114,7 @@ def test_what_a_spec_of_the_first_software_leaves_unsaid() -> None:
     spec = read()
     assert (spec.modalities, spec.further_planes, spec.descriptions) == ((), (), ())
     assert (spec.mirrored, spec.components, spec.min_slices, spec.schema_version) == (False, "all", 0, 1)
+    assert (spec.larger_slices, spec.pixel_mm) == ("refused", None)
     assert spec.intensity == ZScore("zscore", 0.5, 99.5)
     assert spec.provenance == Provenance("", "", "", "", 0, {}, "", "")
     label = read(labels=[LABEL]).labels[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, Volume
+from swinunet.imaging import ModelSpec, PlaneSlices, Volume
 from swinunet.training.data.cases import Case
 from swinunet.training.loop import head_augmentation as change
 from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.volume_augmentation import side_pairs, volume_augmentation
-from swinunet.training.loop.volume_batch_loader import POOL, SLICES, VolumeBatchLoader
+from swinunet.training.loop.volume_batch_loader import POOL, SLICES, VolumeBatchLoader, _chosen
+from swinunet.training.metrics.case_scores import IGNORED
 
 SPEC = ModelSpec.from_json((Path(__file__).parents[2] / "training/specs/head_locator.json").read_text(), "spec")
 SIDES = ((1, 2),)
@@ -171,6 +173,18 @@ def test_a_step_can_be_made_without_those_before_it(feed: VolumeBatchLoader) -> 
         assert torch.equal(a.image, b.image)
         assert torch.equal(a.labels, b.labels)
     assert not torch.equal(next(feed.epoch(3)).image, whole[0].image)
+
+
+def test_slices_that_nobody_annotated_are_not_drawn() -> None:
+    labels = np.zeros((6, 6, 20), np.uint8)
+    labels[2, 2, 4] = 1
+    labels[:, :, 10:] = IGNORED
+    view = PlaneSlices(Volume(labels.astype(np.float32), np.eye(4)), dataclasses.replace(SPEC, plane="axial"))
+    drawn = {
+        at for seed in range(5) for at in _chosen(view, Volume(labels, np.eye(4)), 12, np.random.default_rng(seed))
+    }
+    assert 4 in drawn
+    assert max(drawn) < 10
 
 
 def test_volumes_are_augmented_in_one_process(feed: VolumeBatchLoader) -> None:

@@ -22,6 +22,7 @@ from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.run_cases import RunCases, load_run_cases
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.trainer import train, validate
+from swinunet.training.loop.volume_batch_loader import VolumeBatchLoader
 from swinunet.training.network.checkpoint import load_checkpoint
 
 SETTINGS = TrainSettings(batch_size=4, empty_share=1)
@@ -97,6 +98,24 @@ def test_a_run_within_no_memory_ends_with_the_same_weights_and_leaves_no_file(tm
     assert all(torch.equal(one[name], other[name]) for name in one)
     cases = loaded(root, tmp_path / "again", 0).validation
     np.testing.assert_array_equal(*(validate(network, cases, SPEC.num_classes) for network in weights))
+
+
+def test_augmented_volumes_within_no_memory_are_the_same_bits(tmp_path: Path) -> None:
+    root = write_blobs(tmp_path / "data")
+    settings = SETTINGS.changed({"augment_volumes": "head"})
+    cases = list(DataFolder.open(root).cases)
+    (tmp_path / "run").mkdir()
+    batches = []
+    for memory_mib in (64, 0):
+        found = load_run_cases((cases[:-1], cases[-1:]), (SPEC, SPEC), tmp_path / "run", memory_mib, whole_volumes=True)
+        assert [case.name for case in found.volumes] == [case.name for case in cases[:-1]]
+        assert found.training == []
+        loader = VolumeBatchLoader(found.volumes, settings, torch.device("cpu"), SPEC, ProcessGroup())
+        batches.append(list(loader.epoch(1)))
+    for ours, theirs in zip(*batches, strict=True):
+        assert torch.equal(ours.image, theirs.image)
+        assert torch.equal(ours.labels, theirs.labels)
+        assert ours.cases == theirs.cases
 
 
 def test_two_processes_share_the_work_and_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,8 +82,12 @@ def load_run_cases(
     group.barrier()
     store.file.unlink()
     training = _in_turn([each[1] for each in here])
-    validation, whole = (CaseList(_in_turn([each[at] for each in here])) for at in (2, 4))
-    return RunCases(training, validation, any(each[3] for each in here), whole)
+    return RunCases(
+        training=training,
+        validation=CaseList(_in_turn([each[2] for each in here])),
+        holds_labels=any(each[3] for each in here),
+        volumes=CaseList(_in_turn([each[4] for each in here])),
+    )
 
 
 def _load(

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import nn
 
+from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, StudySlices, Volume
 from swinunet.training.data.cases import load_case
 from swinunet.training.data.folders import DataFolder
@@ -144,6 +145,8 @@ def _main() -> None:
     parser.add_argument("--dicom", type=Path, help="folder of DICOM patients")
     asked = parser.parse_args()
     model, spec = load_checkpoint(asked.checkpoint)
+    if spec is None:
+        raise InputError(f"{asked.checkpoint}: no model spec in it; expected a checkpoint of `swinunet train`")
     if asked.data and asked.split:
         scores = check_slices(model, spec, asked.data, json.loads(asked.split.read_text())["validation"])
         for patient, score in sorted(scores.items()):

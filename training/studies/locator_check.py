@@ -22,6 +22,7 @@ import numpy as np
 from scipy import ndimage
 from torch import nn
 
+from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, PlaneSlices, Volume, plane_view, read_labels, read_study
 from swinunet.imaging.resample import AxisMap
 from swinunet.training.data.folders import DataFolder
@@ -316,6 +317,8 @@ def _main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="JSON of every side")
     asked = parser.parse_args()
     model, spec = load_checkpoint(asked.checkpoint)
+    if spec is None:
+        raise InputError(f"{asked.checkpoint}: no model spec in it; expected a checkpoint of `swinunet train`")
     for path in asked.volume:
         print(path.name, json.dumps(asdict(locate(model, spec, read_study([path])[0]))))
     if asked.data is None:
