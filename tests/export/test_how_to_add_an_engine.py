@@ -1,4 +1,4 @@
-"""docs/how-to-add.md is true: an engine that is added as it says is judged, measured, and named by the help."""
+"""docs/how-to-add-an-engine.md is true: an engine that is added as it says is judged, measured, and named by the help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swinunet.export.graph.onnx_graph import export_onnx
 from swinunet.export.pipeline import GateOptions, check_version
 from swinunet.export.repository.version_files import read_checkpoint
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to-add.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to-add-an-engine.md"
 NAME = "onnx-reference-fp32"
 
 
