@@ -24,10 +24,9 @@ NAME = "onnx-reference-fp32"
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Follows the page, with a folder of its own where the page says export/engines/."""
-    section = re.search(r"(?ms)^## Add an engine$(.*?)(?=^## |\Z)", PAGE.read_text())
-    assert section is not None
-    (file,) = re.findall(r"Write `export/engines/(\w+\.py)`", section[1])
-    source, entry = (textwrap.dedent(block) for block in re.findall(r"(?ms)^   ```python\n(.*?)^   ```$", section[1]))
+    page = PAGE.read_text()
+    (file,) = re.findall(r"Write `export/engines/(\w+\.py)`", page)
+    source, entry = (textwrap.dedent(block) for block in re.findall(r"(?ms)^   ```python\n(.*?)^   ```$", page))
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / file).write_text(source)
     monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(tmp_path / "engines")])
