@@ -1,4 +1,4 @@
-"""docs/how-to-add-an-engine.md is true: an engine that is added as it says is judged, measured, and named by the help."""
+"""docs/how-to-add-an-engine.md is true: an engine added as it says is judged, measured and named by the help."""
 
 from __future__ import annotations
 
