@@ -52,6 +52,9 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         Label(index, f"{name} {index}", color, kind, modifier, volume)
         for index, (name, color, kind, modifier, volume) in enumerate(drawn, start=1)
     )
+    rules = percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))
+    modalities = draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")]))
+    intensities = draw(st.just(()) | st.tuples(*[rules] * len(modalities)))
     sided = any(side in label.name.lower() for label in labels for side in ("left", "right"))
     return ModelSpec(
         name=draw(st.from_regex(r"[A-Za-z0-9_\-]+", fullmatch=True)),
@@ -63,9 +66,10 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         context_step_mm=draw(numbers),
         input_size=draw(st.tuples(st.integers(1, 512), st.integers(1, 512))),
         spacing_mm=draw(st.none() | st.tuples(numbers, numbers)),
-        intensity=draw(percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))),
+        intensity=intensities[0] if intensities else draw(rules),
+        intensities=intensities,
         labels=labels,
-        modalities=draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")])),
+        modalities=modalities,
         further_planes=tuple(planes[1 : draw(st.integers(1, 3))]),
         mirrored=draw(st.booleans()) and not sided,
         components=draw(st.sampled_from(["all", "largest"])),
@@ -93,7 +97,7 @@ def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
     """Compared with dataclasses.asdict; newer fields are there just where they say something."""
     written = json.loads(spec.to_json())
     expected = json.loads(json.dumps(dataclasses.asdict(spec)))
-    for name in ("modalities", "further_planes", "mirrored", "descriptions", "min_slices"):
+    for name in ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices"):
         assert (name in written) == bool(expected[name])
         if not expected[name]:
             del expected[name]
