@@ -1,6 +1,6 @@
 """The registry of engines: everything that gate, benchmark, artefacts, served config and help know of one is here.
 
-`docs/how-to-add.md` shows how to add an engine.
+`docs/how-to-add-an-engine.md` shows how to add an engine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/how-to-add.md is true: an engine that is added as it says is judged, measured, and named by the help."""
+"""docs/how-to-add-an-engine.md is true: an engine added as it says is judged, measured and named by the help."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from swinunet.export.graph.onnx_graph import export_onnx
 from swinunet.export.pipeline import GateOptions, check_version
 from swinunet.export.repository.version_files import read_checkpoint
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to-add.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to-add-an-engine.md"
 NAME = "onnx-reference-fp32"
 
 
 @pytest.fixture
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Follows the page, with a folder of its own where the page says export/engines/."""
-    section = re.search(r"(?ms)^## Add an engine$(.*?)(?=^## |\Z)", PAGE.read_text())
-    assert section is not None
-    (file,) = re.findall(r"Write `export/engines/(\w+\.py)`", section[1])
-    source, entry = (textwrap.dedent(block) for block in re.findall(r"(?ms)^   ```python\n(.*?)^   ```$", section[1]))
+    page = PAGE.read_text()
+    (file,) = re.findall(r"Write `export/engines/(\w+\.py)`", page)
+    source, entry = (textwrap.dedent(block) for block in re.findall(r"(?ms)^   ```python\n(.*?)^   ```$", page))
     (tmp_path / "engines").mkdir()
     (tmp_path / "engines" / file).write_text(source)
     monkeypatch.setattr(engines, "__path__", [*engines.__path__, str(tmp_path / "engines")])

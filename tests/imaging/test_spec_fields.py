@@ -53,6 +53,9 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         Label(index, f"{name} {index}", color, kind, modifier, volume)
         for index, (name, color, kind, modifier, volume) in enumerate(drawn, start=1)
     )
+    rules = percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))
+    modalities = draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")]))
+    intensities = draw(st.just(()) | st.tuples(*[rules] * len(modalities)))
     sided = any(side in label.name.lower() for label in labels for side in ("left", "right"))
     return ModelSpec(
         name=draw(st.from_regex(r"[A-Za-z0-9_\-]+", fullmatch=True)),
@@ -64,9 +67,10 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         context_step_mm=draw(numbers),
         input_size=draw(st.tuples(st.integers(1, 512), st.integers(1, 512))),
         spacing_mm=draw(st.none() | st.tuples(numbers, numbers)),
-        intensity=draw(percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))),
+        intensity=intensities[0] if intensities else draw(rules),
+        intensities=intensities,
         labels=labels,
-        modalities=draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")])),
+        modalities=modalities,
         further_planes=tuple(read[1:]),
         mirrored=draw(st.booleans()) and not sided and "acquired" not in read,
         components=draw(st.sampled_from(["all", "largest"])),

@@ -90,12 +90,17 @@ def test_whatever_a_model_is_called_its_seg_can_be_made(tmp_path: Path, name: st
     assert pydicom.dcmread(path).ContentLabel == code
 
 
-def test_nothing_found_lies_on_the_middle_slice(tmp_path: Path) -> None:
+def test_nothing_found_lies_on_the_middle_slices(tmp_path: Path) -> None:
+    """On two of them, so that a reader can tell how far slices lie apart."""
     headers = series()
     seg = seg_of(tmp_path / "seg.dcm", np.zeros(SHAPE, np.uint8), headers)
-    for frame in seg.PerFrameFunctionalGroupsSequence:
-        at_mm = [float(value) for value in frame.PlanePositionSequence[0].ImagePositionPatient]
-        assert at_mm == pytest.approx([float(value) for value in headers[3].ImagePositionPatient], abs=1e-6)
+    groups = [frame.PlanePositionSequence[0] for frame in seg.PerFrameFunctionalGroupsSequence]
+    at_mm = [[float(value) for value in group.ImagePositionPatient] for group in groups]
+    middle = [[float(value) for value in header.ImagePositionPatient] for header in headers[2:5]]
+    nearest = [min(middle, key=lambda place: np.abs(np.subtract(place, each)).max()) for each in at_mm]
+    np.testing.assert_allclose(at_mm, nearest, atol=1e-6)
+    assert middle[1] in nearest
+    assert len({tuple(place) for place in nearest}) == 2
 
 
 def test_a_source_without_a_series_number_counts_as_zero(tmp_path: Path) -> None:

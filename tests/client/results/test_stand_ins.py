@@ -11,7 +11,8 @@ from result_samples import LABELS, classic_series
 
 from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.results.concepts import concept, intensity, modifiers
-from swinunet.client.results.stand_ins import TYPE_2, evidence, reference_of, stand_ins
+from swinunet.client.results.source_header import TYPE_2
+from swinunet.client.results.stand_ins import evidence, reference_of, stand_ins
 from swinunet.client.segments import make_segments
 
 
