@@ -54,7 +54,7 @@ def test_every_recipe_builds_what_is_asked(name: str) -> None:
 
 
 def test_unknown_recipe_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"'large'.*swin-unet, swin-unet-t, small, tiny"):
+    with pytest.raises(InputError, match=r"'large'.*swin-unet, swin-unet-t, small, slice-128, tiny"):
         recipe("large")
 
 
