@@ -99,11 +99,11 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 def test_each_study_is_segmented_in_its_own_boxes(cases: list[Path], tmp_path: Path, run: Run) -> None:
     table, out = tmp_path / "boxes.csv", tmp_path / "out"
-    table.write_text(HEAD + "case0,left,0,5,0,20,0,20\ncase0,right,6,11,0,20,0,20\ncase1.nii.gz,,0,7,0,20,0,20\n")
+    table.write_text(HEAD + "case0,left,6,11,0,20,0,20\ncase0,right,0,5,0,20,0,20\ncase1.nii.gz,,0,7,0,20,0,20\n")
     arguments = (*cases[:2], "-o", out, "--rois", table)
     assert run(*arguments)[:1] == (0,)
     boxes = {name: read_report(out / name / "report.json").boxes for name in ("case0", "case1")}
-    assert [(box.laterality, box.high_mm) for box in boxes["case0"]] == [("left", (5, 20, 20)), ("right", (11, 20, 20))]
+    assert [(box.laterality, box.high_mm) for box in boxes["case0"]] == [("left", (11, 20, 20)), ("right", (5, 20, 20))]
     assert [(box.laterality, box.high_mm) for box in boxes["case1"]] == [(None, (7, 20, 20))]
     status, said, _ = run(*arguments, "--resume")
     assert (status, "2 skipped" in said) == (0, True)
