@@ -73,6 +73,7 @@ def test_a_run_that_goes_on_ends_with_the_summary_of_all(cases: list[Path], tmp_
     after = rows_of(out)
     assert [row.pop("outcome") for row in after] == ["skipped"] * 4
     assert {row.pop("why") for row in after} == {"segmented already"}
+    assert [row.pop("seconds") != "" for row in after] == [True] * 4  # of the writing, or of the report: rounded
     assert after == [{key: row[key] for key in after[0]} for row in before]
 
 
