@@ -131,8 +131,8 @@ def test_inspect_shows_and_reports(
         "name": "",
         "copies": 0,
         "allowances": [],
-        "taken": False,
-        "reason": "not taken: an unreadable file may belong to it",
+        "taken": True,  # the broken file lies in no folder of this series
+        "reason": "taken: the only one that fits",
     }
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 

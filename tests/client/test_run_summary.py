@@ -73,6 +73,7 @@ def test_a_run_that_goes_on_ends_with_the_summary_of_all(cases: list[Path], tmp_
     after = rows_of(out)
     assert [row.pop("outcome") for row in after] == ["skipped"] * 4
     assert {row.pop("why") for row in after} == {"segmented already"}
+    assert [row.pop("seconds") != "" for row in after] == [True] * 4  # of the writing, or of the report: rounded
     assert after == [{key: row[key] for key in after[0]} for row in before]
 
 
@@ -99,11 +100,11 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 def test_each_study_is_segmented_in_its_own_boxes(cases: list[Path], tmp_path: Path, run: Run) -> None:
     table, out = tmp_path / "boxes.csv", tmp_path / "out"
-    table.write_text(HEAD + "case0,left,0,5,0,20,0,20\ncase0,right,6,11,0,20,0,20\ncase1.nii.gz,,0,7,0,20,0,20\n")
+    table.write_text(HEAD + "case0,left,6,11,0,20,0,20\ncase0,right,0,5,0,20,0,20\ncase1.nii.gz,,0,7,0,20,0,20\n")
     arguments = (*cases[:2], "-o", out, "--rois", table)
     assert run(*arguments)[:1] == (0,)
     boxes = {name: read_report(out / name / "report.json").boxes for name in ("case0", "case1")}
-    assert [(box.laterality, box.high_mm) for box in boxes["case0"]] == [("left", (5, 20, 20)), ("right", (11, 20, 20))]
+    assert [(box.laterality, box.high_mm) for box in boxes["case0"]] == [("left", (11, 20, 20)), ("right", (5, 20, 20))]
     assert [(box.laterality, box.high_mm) for box in boxes["case1"]] == [(None, (7, 20, 20))]
     status, said, _ = run(*arguments, "--resume")
     assert (status, "2 skipped" in said) == (0, True)

@@ -201,7 +201,7 @@ def test_several_inputs_and_one_bad(small_triton: TritonServer, small: Path, tmp
     assert done.returncode == 1
     assert "cut.nii.gz: not a readable NIfTI" in done.stderr
     assert "1 of 3 inputs were not wholly segmented" in done.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"left", "left-2"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"left", "left-2", "summary.csv", "summary.json"}
 
 
 def test_results_are_not_replaced_unless_told(small_triton: TritonServer, small: Path, tmp_path: Path) -> None:

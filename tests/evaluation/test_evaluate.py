@@ -146,7 +146,7 @@ def test_split_part_and_cases(msd: Path, tmp_path: Path, run: Run) -> None:
         (("--part", "training", "--cases", "c02,c00"), ["c00", "c02"]),
         (("--cases", "c07"), ["c07"]),
     ):
-        status, said, errors = run(masks, msd, "-o", tmp_path / "out", "--split", split, *arguments)
+        status, said, errors = run(masks, msd, "-o", tmp_path / "out", "--split", split, "--overwrite", *arguments)
         assert status == 0, errors
         found = read_evaluation(tmp_path / "out" / "evaluation.json")
         assert [case.case for case in found.cases] == expected

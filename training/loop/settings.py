@@ -119,8 +119,7 @@ class TrainSettings:
     """Steps between saves of the run's state within an epoch; 0 saves at the end of each epoch only."""
     memory_mib: int = 4096
     """Memory, in MiB, for the images of the data set. What does not fit lies in a file in the run folder while the run
-    lasts, and is read as it is needed; batches are the same. Several processes on one machine share such a file, and
-    keep nothing in memory."""
+    lasts; the batches are the same. Several processes on one machine share that file."""
     augment_volumes: str = ""
     """Augmentation of whole volumes, before slices are made of them: head (tilted, stripped, cut, noisy). None by
     default."""
