@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from swinunet.client.dicom.files import Frame
 from swinunet.client.dicom.frames import OpenFile
 from swinunet.client.dicom.geometry import affine_of
+from swinunet.client.dicom.quiet import quiet
 from swinunet.client.dicom.series import Series
 from swinunet.client.dicom.series_selector import refusal
 from swinunet.client.dicom.source_images import SourceImages
@@ -90,9 +91,10 @@ def _source_images(series: Series, headers: Mapping[str, Dataset]) -> SourceImag
     """The images of a series; headers: of each instance, by UID. An instance is called as when it was scanned."""
     references = tuple((frame.file.sop_instance_uid, frame.number) for frame in series.frames)
     in_order = {uid: headers[uid] for uid, _ in references}
-    for uid, header in in_order.items():
-        if header.get("SOPInstanceUID") != uid:  # it was taken from the meta information, or from its readable part
-            header.SOPInstanceUID = uid
+    with quiet():
+        for uid, header in in_order.items():
+            if header.get("SOPInstanceUID") != uid:  # it was taken from the meta information, or its readable part
+                header.SOPInstanceUID = uid
     lacks = dict.fromkeys(name for frame in series.frames for name in frame.file.lacks)
     return SourceImages(tuple(in_order.values()), references, tuple(lacks))
 

@@ -101,4 +101,8 @@ def test_segment(
     assert status == 1
     assert f"0 done, 0 skipped, {len(paths)} refused" in out
     assert f"{len(paths)} of {len(paths)} inputs were not wholly segmented" in err
+    for name in ("summary.csv", "summary.json"):
+        said = (results / name).read_text()
+        assert not any(sentinel in said for sentinel in SENTINELS)
+        (results / name).unlink()
     _silent_and_empty(results, err, len(paths) + 1)
