@@ -14,7 +14,10 @@ import pytest
 from floors import FLOORS, PACKAGE, ROOT
 
 FOLDERS = sorted(filter(None, FLOORS))
-DATA = {"client/results/report.schema.json", "training/specs/hippocampus.json"}
+DATA = {
+    "client/results/report.schema.json",
+    *(f"training/specs/{name}.json" for name in ("cardiac", "head_locator", "hippocampus")),
+}
 
 
 def _why_not() -> str | None:
