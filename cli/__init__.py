@@ -39,6 +39,14 @@ _EXTRA_OF = {
     "tritonclient": "client",
     "matplotlib": "client",
     "nilearn": "demo",
+    "sqlalchemy": "gateway",
+    "pynetdicom": "gateway",
+    "dicomweb_client": "gateway",
+    "prometheus_client": "gateway",
+    "python_multipart": "gateway",
+    "starlette": "gateway",
+    "uvicorn": "gateway",
+    "psycopg": "postgres",
 }
 
 

@@ -11,6 +11,8 @@
     |   +-- JobCancelledError ... because we told it to stop
     +-- OutputError           a result that could not be written, or read back as it was meant
     |   +-- DiskFullError     ... because there is no room left for it
+    +-- LedgerError           the gateway's ledger cannot be used: of another version, locked, out of reach
+    +-- PeerError             another DICOM node or web server is not there, refuses, or answers wrongly
     +-- MissingExtraError     an optional part of this software that is not installed
 
 The command line prints the message as one line and exits with status 1. `serving/` imports nothing of ours, so its own
@@ -60,6 +62,14 @@ class OutputError(SwinUNetError):
 
 class DiskFullError(OutputError):
     """A result for which there is no room left."""
+
+
+class LedgerError(SwinUNetError):
+    """A ledger that cannot be used: of another version, in use by another gateway, or out of reach."""
+
+
+class PeerError(SwinUNetError):
+    """Another DICOM node or web server that is not there, refuses, or answers wrongly."""
 
 
 class MissingExtraError(SwinUNetError):

@@ -1,0 +1,1 @@
+"""What the gateway is told by its TOML file, checked before anything starts."""
