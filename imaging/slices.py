@@ -127,8 +127,8 @@ class PlaneSlices:
             else [_normalisation(each.voxels, rule) for each, rule in zip(volumes, spec.intensity_rules, strict=True)]
         )
         self._channels = [
-            _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation)
-            for each, normalisation in zip(volumes, self._normalisations, strict=True)
+            _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation, rule)
+            for each, normalisation, rule in zip(volumes, self._normalisations, spec.intensity_rules, strict=True)
         ]
         volume = volumes[0]
         self._affine = volume.affine
@@ -191,24 +191,33 @@ class PlaneSlices:
 
 
 class _Channel:
-    """One modality: its native slices [S, rows, columns] and its own normalisation."""
+    """One modality: its native slices [S, rows, columns] and its normalisation: the volume's, or each slice's own."""
 
-    def __init__(self, native: np.ndarray, normalisation: _Normalisation) -> None:
+    def __init__(self, native: np.ndarray, of_volume: _Normalisation, rule: ZScore | Window) -> None:
         self.native = native
-        self._scale, self._shift, self._low, self._high = normalisation
+        self._of_volume, self._rule = of_volume, rule
+        self._of_slices: dict[int, _Normalisation] = {}
 
     def plane(self, position: float) -> np.ndarray:
         """Normalised slice at a fractional slice position: float32 [rows, columns]."""
         below = int(np.floor(position))
         weight = position - below
-        image = self._normalise(self.native[below])
+        image = self._normalised(below)
         if weight > 1e-3:
-            image = (1 - weight) * image + weight * self._normalise(self.native[below + 1])
+            image = (1 - weight) * image + weight * self._normalised(below + 1)
         return image
 
-    def _normalise(self, native: np.ndarray) -> np.ndarray:
-        clipped = np.clip(native, self._low, self._high).astype(np.float32)
-        return (clipped - np.float32(self._shift)) * np.float32(self._scale)
+    def _normalised(self, index: int) -> np.ndarray:
+        scale, shift, low, high = self._normalisation(index)
+        clipped = np.clip(self.native[index], low, high).astype(np.float32)
+        return (clipped - np.float32(shift)) * np.float32(scale)
+
+    def _normalisation(self, index: int) -> _Normalisation:
+        if not isinstance(self._rule, ZScore) or self._rule.per == "volume":
+            return self._of_volume
+        if index not in self._of_slices:
+            self._of_slices[index] = _of_slice(self.native[index], self._rule)
+        return self._of_slices[index]
 
 
 def _require_modalities(volumes: tuple[Volume, ...], spec: ModelSpec) -> None:
@@ -236,15 +245,30 @@ def _require_finite(voxels: np.ndarray) -> None:
 
 
 def _normalisation(voxels: np.ndarray, rule: ZScore | Window) -> _Normalisation:
-    """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume."""
+    """scale, shift, low and high of `(clip(x, low, high) - shift) * scale` for this volume.
+
+    Raises InputError if it is constant, for rules of which each slice has its own as well.
+    """
     if not isinstance(rule, ZScore):
         return 2.0 / (rule.high - rule.low), (rule.high + rule.low) / 2.0, rule.low, rule.high
     percentiles = rule.low_percentile, rule.high_percentile
     few_values = voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2
     low, high, mean, deviation = (_counted if few_values else _sorted)(voxels, *percentiles)
-    if deviation < 1e-6 * max(abs(low), abs(high), 1e-30):
+    if _is_constant(low, high, deviation):
         raise InputError(f"the image is constant (value {low:g}): there is nothing to segment")
     return 1.0 / deviation, mean, low, high
+
+
+def _of_slice(native: np.ndarray, rule: ZScore) -> _Normalisation:
+    """Like `_normalisation`, of one slice [rows, columns] alone; a constant one, which holds nothing, becomes 0."""
+    flat = np.ascontiguousarray(native).reshape(1, 1, -1)
+    low, high, mean, deviation = _sorted(flat, rule.low_percentile, rule.high_percentile)
+    return 0.0 if _is_constant(low, high, deviation) else 1.0 / deviation, mean, low, high
+
+
+def _is_constant(low: float, high: float, deviation: float) -> bool:
+    """Whether values between `low` and `high` differ by no more than their storage rounds."""
+    return deviation < 1e-6 * max(abs(low), abs(high), 1e-30)
 
 
 def _sorted(voxels: np.ndarray, low_percentile: float, high_percentile: float) -> tuple[float, float, float, float]:

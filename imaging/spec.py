@@ -58,11 +58,16 @@ class Label:
 
 @dataclass(frozen=True, config=_STRICT)
 class ZScore:
-    """Clip to two percentiles of the volume, then subtract the mean and divide by the standard deviation."""
+    """Clip to two percentiles, then subtract the mean and divide by the standard deviation.
+
+    per: whose percentiles, mean and deviation: those of the whole "volume", or of each "slice" its own, as a model
+        needs that was trained on single slices.
+    """
 
     rule: Literal["zscore"] = "zscore"
     low_percentile: _Percentile = 0.5
     high_percentile: _Percentile = 99.5
+    per: Literal["volume", "slice"] = "volume"
 
     @model_validator(mode="after")
     def _in_order(self) -> ZScore:
@@ -215,6 +220,9 @@ class ModelSpec:
         newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm")
         left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
         left_out |= {"larger_slices": True} if self.larger_slices == "refused" else {}
+        left_out |= {"intensity": {"per"}} if _of_the_volume(self.intensity) else {}
+        if self.intensities:
+            left_out["intensities"] = {at: {"per"} for at, each in enumerate(self.intensities) if _of_the_volume(each)}
         left_out["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=left_out).decode()
 
@@ -237,6 +245,10 @@ class ModelSpec:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
             raise SpecError(f"{origin}: broken model spec ({_first(error)}); export the model again") from None
+
+
+def _of_the_volume(rule: ZScore | Window) -> bool:
+    return isinstance(rule, ZScore) and rule.per == "volume"
 
 
 def _require_order(low_name: str, low: float, high_name: str, high: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from rich.console import Console
 
 from swinunet.foundation.errors import GeometryError
 from swinunet.imaging import Code, Label, ModelSpec, PlaneSlices, Volume, ZScore, plane_view, read_labels, read_study
@@ -114,6 +115,21 @@ def test_pngs_are_read_at_the_size_that_the_user_says(tmp_path: Path) -> None:
     assert read_study([image], 1.5)[0].same_grid(read_labels(image, 1.5))
     assert read_study([image])[0].spacing_mm == (1.0, 1.0, 1.0)
     assert SpecOverrides(pixel_mm=1.5).as_options() == ["--pixel-mm 1.5"]
+
+
+def test_single_slices_are_normalised_each_on_its_own_and_so_is_what_is_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = written(tmp_path / "data", 32)
+    prepared = prepare(root, (32, 32))
+    assert prepared.spec.intensity == ZScore(per="slice")
+    assert prepare(root, (32, 32), overrides=SpecOverrides.parse(window="zscore")).spec.intensity == ZScore(per="slice")
+    console = Console(width=400)
+    prepare(root, (32, 32), spec=prepared.spec, console=console)
+    assert "read otherwise than in training" not in capsys.readouterr().out
+    of_volumes = dataclasses.replace(prepared.spec, intensity=ZScore())
+    prepare(root, (32, 32), spec=of_volumes, console=console)
+    assert "read otherwise than in training" in capsys.readouterr().out
 
 
 def test_unsaid_pixels_are_1_mm_and_said_to_be(tmp_path: Path) -> None:

@@ -253,3 +253,45 @@ def test_confidence_stays_a_byte_where_rounding_leaves_the_range(probability: fl
         sampler.add(start, np.full((len(image), 3, 8, 8), probability, np.float16))
     assert sampler.confidence is not None
     assert (sampler.confidence == byte).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_per_slice_a_volume_is_read_as_each_of_its_slices_alone(dtype: type) -> None:
+    """Slices of a gain that triples: statistics of the volume would bring each of them elsewhere."""
+    gains = np.linspace(1, 3, 8)
+    voxels = (VOXELS * gains).astype(dtype)
+    spec = make_spec(plane="axial", context_slices=3, intensity=ZScore("zscore", 5.0, 90.0, per="slice"))
+    image = PlaneSlices(unit(voxels), spec).image(4)
+    for at, index in enumerate((3, 4, 5)):
+        alone = voxels[:, :, index].astype(np.float64)
+        clipped = np.clip(alone, *np.percentile(alone, (5.0, 90.0)))
+        expected = ((clipped - clipped.mean()) / clipped.std()).T
+        np.testing.assert_allclose(image[at], padded(expected), atol=2e-4)
+        single = PlaneSlices(unit(voxels[:, :, index : index + 1]), spec).image(0)[1]
+        np.testing.assert_allclose(single, image[at], atol=1e-5)
+    of_volume = dataclasses.replace(spec, intensity=ZScore("zscore", 5.0, 90.0))
+    assert np.abs(PlaneSlices(unit(voxels), of_volume).image(4) - image).max() > 0.1
+
+
+def test_per_slice_a_constant_slice_is_0_and_a_constant_image_refused() -> None:
+    spec = make_spec(plane="axial", intensity=ZScore(per="slice"))
+    voxels = VOXELS.copy()
+    voxels[:, :, 2] = 70
+    sampler = PlaneSlices(unit(voxels), spec)
+    assert not sampler.image(2).any()
+    assert sampler.image(3).any()
+    with pytest.raises(InputError, match="constant"):
+        PlaneSlices(unit(np.full((6, 7, 8), 70.0)), spec)
+
+
+def test_per_slice_holds_for_further_planes() -> None:
+    """Each plane's own slices: those of the coronal reading do not take over the axial ones' statistics."""
+    spec = make_spec(plane="axial", further_planes=("coronal",), intensity=ZScore("zscore", 0, 100, per="slice"))
+    sampler = StudySlices(unit(VOXELS * np.arange(1, 8)[:, None]), spec)
+    for view, axis in zip(sampler.views, (2, 1), strict=True):
+        for index in range(len(view)):
+            inner = view.image(index)[0]
+            filled = inner[inner != 0]
+            assert filled.mean() == pytest.approx(0, abs=1e-4)
+            assert filled.std() == pytest.approx(1, abs=1e-4)
+        assert len(view) == VOXELS.shape[axis]

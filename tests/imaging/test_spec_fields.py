@@ -53,7 +53,10 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         Label(index, f"{name} {index}", color, kind, modifier, volume)
         for index, (name, color, kind, modifier, volume) in enumerate(drawn, start=1)
     )
-    rules = percentiles.map(lambda ends: ZScore("zscore", *ends)) | windows.map(lambda ends: Window(*ends))
+    zscores = st.builds(
+        lambda ends, per: ZScore("zscore", *ends, per), percentiles, st.sampled_from(["volume", "slice"])
+    )
+    rules = zscores | windows.map(lambda ends: Window(*ends))
     modalities = draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")]))
     intensities = draw(st.just(()) | st.tuples(*[rules] * len(modalities)))
     sided = any(side in label.name.lower() for label in labels for side in ("left", "right"))
@@ -110,6 +113,9 @@ def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
     for label in expected["labels"]:
         if label["volume_ml"] is None:
             del label["volume_ml"]
+    for rule in (expected["intensity"], *expected.get("intensities", ())):
+        if rule.get("per") == "volume":
+            del rule["per"]
     assert written == expected
 
 

@@ -24,10 +24,10 @@ def print_data(found: Fingerprint, console: Console) -> None:
         _print(f"note: {remark}", console)
 
 
-def print_spec(derived: Derived, remark: str, console: Console) -> None:
-    """Print what the model will be, and why; then the remark, if there is one."""
+def print_spec(derived: Derived, remarks: tuple[str, ...], console: Console) -> None:
+    """Print what the model will be, and why; then the remarks that are not empty."""
     show_table(_spec_table(derived), figures_to_the_right=False, console=console)
-    if remark:
+    for remark in filter(None, remarks):
         _print(f"note: {remark}", console)
 
 
@@ -77,4 +77,6 @@ def _spec_table(derived: Derived) -> Table:
 def _rule(rule: Window | ZScore) -> str:
     if isinstance(rule, Window):
         return f"window {rule.low:g}..{rule.high:g}"
-    return "z-score" if rule == ZScore() else f"z-score of {rule.low_percentile:g}..{rule.high_percentile:g} %"
+    named = "z-score" if rule.per == "volume" else "z-score per slice"
+    clipped = (rule.low_percentile, rule.high_percentile)
+    return named if clipped == (0.5, 99.5) else "{} of {:g}..{:g} %".format(named, *clipped)

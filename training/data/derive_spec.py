@@ -5,14 +5,15 @@ context     neighbours up to 6 mm away: 7 slices of 1 to 2 mm, 5 of 3 mm, 3 of 4
 spacing     the median within the plane, coarser where the largest case would not fit the network's input
 intensity   CT: a window over the labelled voxels (0.5 to 99.5 %, as nnU-Net: Isensee et al.,
             doi 10.1038/s41592-020-01008-z); PET: z-score of each volume, not clipped, for a lesion may be smaller than
-            any percentile; everything else: z-score of each volume. Of several modalities, each by its own name
+            any percentile; everything else: z-score of each volume; of each slice where the cases are single slices,
+            so that a series is later read as the training slices were. Of several modalities, each by its own name
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def derive_spec(found: Fingerprint, input_size: tuple[int, int], overrides: Spec
     plane, plane_why = (overrides.planes[0], "") if overrides.planes else _plane(found, flat)
     context, context_why = _context(found, plane, flat)
     spacing, spacing_why = _spacing(found, plane, input_size)
-    intensities, intensity_why = _intensities(found, overrides.modality or modality)
+    intensities, intensity_why = _intensities(found, overrides.modality or modality, flat)
     names = tuple(f"{each}" for each in found.folder.modalities)
     if len(names) != found.modalities:
         names = tuple(f"channel_{index}" for index in range(found.modalities))
@@ -145,6 +146,17 @@ def size_hint(found: Fingerprint, spec: ModelSpec) -> str:
     )
 
 
+def slices_hint(found: Fingerprint, spec: ModelSpec) -> str:
+    """A remark where cases are single slices and the spec normalises volumes: a series would be read otherwise."""
+    of_volumes = any(isinstance(rule, ZScore) and rule.per == "volume" for rule in spec.intensity_rules)
+    if not of_volumes or not all(min(case.size) == 1 for case in found.cases):
+        return ""
+    return (
+        "the cases are single slices, so each is normalised on its own, and the spec normalises whole volumes: a "
+        'series of several slices will be read otherwise than in training; "per": "slice" in the spec mends it'
+    )
+
+
 def _modality(found: Fingerprint) -> tuple[str, str]:
     """DICOM's term, and where it comes from."""
     if found.folder.modality:
@@ -207,24 +219,25 @@ def _fits(case: CaseFacts, plane: Plane, spacing_mm: tuple[float, float], input_
     )
 
 
-def _intensities(found: Fingerprint, first: str) -> tuple[tuple[Window | ZScore, ...], str]:
-    """The rule of each modality, and why. first: DICOM's term for the first of them."""
+def _intensities(found: Fingerprint, first: str, flat: bool) -> tuple[tuple[Window | ZScore, ...], str]:
+    """The rule of each modality, and why. first: DICOM's term for the first of them. flat: cases are single slices."""
     terms = [first]
     for at in range(1, found.modalities):
         named = at < len(found.folder.modalities)
         guessed = "CT" if _has_air(found, at) else "MR"
         terms.append(dicom_modality(found.folder.modalities[at]) if named else guessed)
-    rules, reasons = zip(*(_intensity(found.cases, at, term) for at, term in enumerate(terms)), strict=True)
+    rules, reasons = zip(*(_intensity(found.cases, at, term, flat) for at, term in enumerate(terms)), strict=True)
     return rules, "; ".join(dict.fromkeys(reasons))
 
 
-def _intensity(cases: tuple[CaseFacts, ...], at: int, modality: str) -> tuple[Window | ZScore, str]:
+def _intensity(cases: tuple[CaseFacts, ...], at: int, modality: str, flat: bool) -> tuple[Window | ZScore, str]:
     """The rule of the modality numbered `at`, and why."""
+    per: Literal["volume", "slice"] = "slice" if flat else "volume"
     if modality == "PT":
-        return ZScore(low_percentile=0, high_percentile=100), "PT: each volume on its own, not clipped"
+        return ZScore(low_percentile=0, high_percentile=100, per=per), f"PT: each {per} on its own, not clipped"
     if modality != "CT":
-        return ZScore(), f"{modality}: each volume on its own"
+        return ZScore(per=per), f"{modality}: each {per} on its own"
     low, high = np.percentile(np.concatenate([case.samples[at] for case in cases]), [0.5, 99.5])
     if high - low < 1:
-        return ZScore(), "CT: labelled voxels are all alike"
+        return ZScore(per=per), "CT: labelled voxels are all alike"
     return Window(float(np.floor(low)), float(np.ceil(high))), "CT: 0.5 to 99.5 % of labelled voxels (HU)"

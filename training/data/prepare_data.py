@@ -20,7 +20,7 @@ from swinunet.foundation.progress import work_progress
 from swinunet.imaging import ModelSpec, Provenance
 from swinunet.training.data.cases import split_cases
 from swinunet.training.data.data_report import print_data, print_spec
-from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, too_large
+from swinunet.training.data.derive_spec import Derived, derive_spec, size_hint, slices_hint, too_large
 from swinunet.training.data.fingerprint import Fingerprint, examine_folder
 from swinunet.training.data.folders import CasePaths, DataFolder
 from swinunet.training.data.given_split import split_as_given
@@ -98,7 +98,7 @@ def prepare(
     found = found.without(too_large(found, derived.spec))
     _require_whole(found, skip_broken)
     if console:
-        print_spec(derived, size_hint(found, derived.spec), console)
+        print_spec(derived, (size_hint(found, derived.spec), slices_hint(found, derived.spec)), console)
     if len(found.cases) < 2:
         raise InputError(
             f"{data}: {len(found.cases)} usable case; training needs two at least, one of them to validate on"

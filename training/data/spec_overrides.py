@@ -51,7 +51,8 @@ class SpecOverrides:
         if self.spacing is not None:
             changes["spacing_mm"] = None if self.spacing == "stretch" else self.spacing
         if self.window is not None:
-            changes["intensity"] = ZScore() if self.window == "zscore" else Window(*self.window)
+            zscore = spec.intensity if isinstance(spec.intensity, ZScore) else ZScore()
+            changes["intensity"] = zscore if self.window == "zscore" else Window(*self.window)
             changes["intensities"] = ()
         return make_spec(dataclasses.asdict(spec) | changes)
 
