@@ -165,13 +165,23 @@ class HasVolumes(Protocol):
     """A case whose labels' volumes are known."""
 
     @property
+    def annotated(self) -> np.ndarray:
+        """Whether anybody annotated any of each slice: bool [S]; empty where slices are made later."""
+        ...
+
+    @property
     def label_ml(self) -> tuple[float, ...]:
         """Of each label of the spec, ml."""
         ...
 
 
 def with_seen_volumes(spec: ModelSpec, cases: Sequence[HasVolumes]) -> ModelSpec:
-    """The spec with each label's lowest and highest volume (ml) among the cases that hold it."""
+    """The spec with each label's lowest and highest volume (ml) among the cases that hold it.
+
+    Cases of a single slice say nothing of the structure's volume: no range then.
+    """
+    if all(len(case.annotated) == 1 for case in cases):
+        return spec
     ranges = {}
     by_case = [case.label_ml for case in cases]
     for at, label in enumerate(spec.labels):

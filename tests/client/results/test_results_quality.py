@@ -118,6 +118,14 @@ def test_the_range_is_that_of_the_training_cases() -> None:
     assert [label.volume_ml for label in with_seen_volumes(SPEC, cases).labels] == [(1.0, 2.0), None]
 
 
+def test_single_slices_give_no_range() -> None:
+    labels = np.ones((5, 6, 1), np.uint8)
+    image = Volume(np.random.default_rng(0).normal(size=labels.shape).astype(np.float32), np.eye(4))
+    spec = dataclasses.replace(SPEC, plane="acquired", input_size=(8, 8))
+    cases = [prepare_case("case", (image,), Volume(labels, image.affine), spec)] * 2
+    assert [label.volume_ml for label in with_seen_volumes(spec, cases).labels] == [None, None]
+
+
 @pytest.mark.parametrize("further", [(), ("coronal", "axial")])
 def test_confidence_is_the_winning_probability(further: tuple[str, ...]) -> None:
     spec = dataclasses.replace(SPEC, further_planes=further)
