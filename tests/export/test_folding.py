@@ -55,6 +55,7 @@ def graph(network: SwinUNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"depths": (3, 2, 2), "num_heads": (1, 2, 4)},
         {"window_size": 16},
         {"in_channels": 3, "num_classes": 9, "patch_size": 4},
+        {"detail_dim": 4},
     ],
     ids=str,
 )

@@ -54,7 +54,7 @@ def test_every_recipe_builds_what_is_asked(name: str) -> None:
 
 
 def test_unknown_recipe_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"'large'.*swin-unet, swin-unet-t, small, slice-128, tiny"):
+    with pytest.raises(InputError, match=r"'large'.*swin-unet, swin-unet-t, small, slice-128, slice-128-detail, tiny"):
         recipe("large")
 
 
@@ -71,6 +71,8 @@ def test_unknown_recipe_lists_the_known() -> None:
         {"window_size": 1},
         {"window_size": 16},
         {"window_size": 7, "input_size": (56, 28), "mlp_ratio": 1.5, "qkv_bias": False},
+        {"detail_dim": 4},
+        {"detail_dim": 3, "input_size": (32, 64), "patch_size": 4},
     ],
     ids=str,
 )
@@ -82,10 +84,26 @@ def test_shapes(sizes: dict[str, object], in_channels: int) -> None:
     assert torch.isfinite(logits).all()
 
 
-def test_every_parameter_takes_part() -> None:
-    model = SwinUNet(TINY).eval()  # or stochastic depth may leave a block out
+@pytest.mark.parametrize("detail_dim", [0, 4])
+def test_every_parameter_takes_part(detail_dim: int) -> None:
+    model = SwinUNet(
+        dataclasses.replace(TINY, detail_dim=detail_dim)
+    ).eval()  # or stochastic depth may leave a block out
     model(torch.randn(2, 1, 32, 32)).square().sum().backward()
     assert [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()] == []
+
+
+def test_detail_reads_pixels_that_the_tokens_do_not_tell_apart() -> None:
+    """With the decoder's answer the same everywhere, only the convolutions at full resolution see a pixel move."""
+    torch.manual_seed(0)
+    model = SwinUNet(dataclasses.replace(TINY, detail_dim=4)).eval()
+    image = torch.zeros(1, 1, 32, 32)
+    image[0, 0, 8, 8] = 1.0
+    with torch.no_grad():
+        model.head.weight.zero_()
+        here, beside = model(image), model(image.roll(1, dims=-1))
+    assert not torch.equal(here, beside)
+    torch.testing.assert_close(here[..., 4:13, 4:13], beside[..., 4:13, 5:14])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 32, 33), (1, 1, 64, 32), (1, 3, 32, 32), (1, 32, 32)])
@@ -114,6 +132,7 @@ def test_another_image_size_is_refused_with_both_sizes(shape: tuple[int, ...]) -
         ({"num_heads": (0, 4)}, "0 heads"),
         ({"mlp_ratio": 0.0}, "mlp_ratio"),
         ({"drop_path_rate": 1.0}, "drop_path_rate"),
+        ({"detail_dim": -1}, "detail_dim must be at least 0, found -1"),
     ],
     ids=str,
 )

@@ -23,13 +23,14 @@ class DeeplySupervised(nn.Module):
 
     def forward(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
         """image: float32 [B, C, H, W]. Returns logits [B, classes, H, W]: the last stage's first, then coarser ones."""
-        stages = self.network.decoded(image, recompute)
+        pixels = self.network.pixels(image)
+        stages = self.network.decoded(pixels, recompute)
         resolutions = [self.network.config.resolution(stage) for stage in reversed(range(len(self.heads)))]
         aside = [
             head(stage).transpose(1, 2).unflatten(2, resolution)
             for head, stage, resolution in zip(self.heads, stages[: len(self.heads)], resolutions, strict=True)
         ]
-        return [self.network.logits(stages[-1]), *reversed(aside)]
+        return [self.network.logits(stages[-1], pixels), *reversed(aside)]
 
 
 def deep_loss(loss: Loss, outputs: list[Tensor], labels: Tensor) -> Tensor:

@@ -18,7 +18,13 @@ from swinunet.imaging.spec import SPEC_KEY, ModelSpec
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
 CONFIG_KEY = "swinunet_config"  # metadata: the SwinUNetConfig as JSON
-_OF_THE_DATA = ("patch_embed.proj.weight", "head.weight")
+_OF_THE_DATA = (
+    "patch_embed.proj.weight",
+    "head.weight",
+    "detail_entry.0.weight",
+    "detail_head.classes.weight",
+    "detail_head.classes.bias",
+)
 
 _CONFIG: TypeAdapter[SwinUNetConfig] = TypeAdapter(SwinUNetConfig)
 

@@ -28,5 +28,6 @@ RECIPE_SIZES: dict[str, RecipeSize] = {
     "slice-128": RecipeSize(
         "for CPUs and whole slices: 128 x 128, patches of 4, depths 2-2-4, best with --init xavier", 1.16, 0.43
     ),
+    "slice-128-detail": RecipeSize("slice-128 with convolutions at full resolution, for fine borders", 1.18, 0.76),
     "tiny": RecipeSize("for tests: 32 x 32, depths 2-2", 0.03, 0.01),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,6 +62,11 @@ def slice_128(in_channels: int, num_classes: int) -> SwinUNetConfig:
     )
 
 
+def slice_128_detail(in_channels: int, num_classes: int) -> SwinUNetConfig:
+    """`slice-128` with convolutions at full resolution, for structures of a few patches whose border counts."""
+    return dataclasses.replace(slice_128(in_channels, num_classes), detail_dim=16)
+
+
 def tiny(in_channels: int, num_classes: int) -> SwinUNetConfig:
     """For tests: everything there is, shifted windows included, in the fewest operations."""
     return SwinUNetConfig(
@@ -75,7 +81,14 @@ def tiny(in_channels: int, num_classes: int) -> SwinUNetConfig:
     )
 
 
-_BUILDERS = {"swin-unet": swin_unet, "swin-unet-t": swin_unet_t, "small": small, "slice-128": slice_128, "tiny": tiny}
+_BUILDERS = {
+    "swin-unet": swin_unet,
+    "swin-unet-t": swin_unet_t,
+    "small": small,
+    "slice-128": slice_128,
+    "slice-128-detail": slice_128_detail,
+    "tiny": tiny,
+}
 RECIPES: dict[str, Recipe] = {
     name: Recipe(name, size.description, _BUILDERS[name]) for name, size in RECIPE_SIZES.items()
 }

@@ -29,6 +29,8 @@ class SwinUNetConfig:
     depths, num_heads: blocks and attention heads of each stage, the bottleneck last; the decoder mirrors them.
     window_size: tokens a side, in every stage; where a map is smaller, its shorter side.
     drop_path_rate: stochastic depth (in training) of the deepest block, rising linearly from 0 at the first.
+    detail_dim: channels of the convolutions at full resolution before the patches are cut and after they are
+        pixels again (`DetailHead`); 0, as in the paper, has none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -44,6 +46,7 @@ class SwinUNetConfig:
     mlp_ratio: float = 4.0
     qkv_bias: bool = True
     drop_path_rate: float = 0.1
+    detail_dim: int = 0
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -81,6 +84,8 @@ class SwinUNetConfig:
             raise InputError(f"mlp_ratio must be above 0, found {self.mlp_ratio}")
         if not 0 <= self.drop_path_rate < 1:
             raise InputError(f"drop_path_rate must lie in [0, 1), found {self.drop_path_rate}")
+        if self.detail_dim < 0:
+            raise InputError(f"detail_dim must be at least 0, found {self.detail_dim}")
 
     def _check_heads(self) -> None:
         if len(self.num_heads) != self.num_stages:
@@ -112,19 +117,40 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, config: SwinUNetConfig) -> None:
         super().__init__()
-        self.image_shape = (config.in_channels, *config.input_size)
-        self.proj = nn.Conv2d(config.in_channels, config.embed_dim, config.patch_size, stride=config.patch_size)
+        in_channels = config.detail_dim or config.in_channels
+        self.proj = nn.Conv2d(in_channels, config.embed_dim, config.patch_size, stride=config.patch_size)
         self.norm = nn.LayerNorm(config.embed_dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image: float32 [B, C, H, W]. Returns [B, H / patch * W / patch, embed_dim].
-
-        Raises InputError if the image is of another size than the network was built for.
-        """
-        if image.ndim != 4 or tuple(image.shape[1:]) != self.image_shape:
-            found, expected = (" x ".join(map(str, shape)) for shape in (image.shape[1:], self.image_shape))
-            raise InputError(f"the image is {found} (C x H x W), the network was built for {expected}")
+        """image: float32 [B, C, H, W]. Returns [B, H / patch * W / patch, embed_dim]."""
         return self.norm(self.proj(image).flatten(2).transpose(1, 2))
+
+
+def _convolutions(in_channels: int, channels: int) -> nn.Sequential:
+    """Two 3x3 convolutions at the resolution they are given, each with a GELU behind it."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(channels, channels, 3, padding=1),
+        nn.GELU(),
+    )
+
+
+class DetailHead(nn.Module):
+    """Logits from what the decoder says of each pixel and from the pixels themselves.
+
+    Tokens of several pixels place a border only as well as their channels can say it. As in Swin UNETR (arXiv
+    2201.01266, section 3), which skips from the image to the last resolution, convolutions see both.
+    """
+
+    def __init__(self, config: SwinUNetConfig) -> None:
+        super().__init__()
+        self.fuse = _convolutions(2 * config.detail_dim, config.detail_dim)
+        self.classes = nn.Conv2d(config.detail_dim, config.num_classes, 1)
+
+    def forward(self, decoded: Tensor, pixels: Tensor) -> Tensor:
+        """decoded, pixels: [B, detail_dim, H, W] each. Returns logits [B, K, H, W]."""
+        return self.classes(self.fuse(torch.cat([decoded, pixels], dim=1)))
 
 
 def _blocks(config: SwinUNetConfig, stage: int) -> nn.Sequential:
@@ -190,6 +216,8 @@ class SwinUNet(nn.Module):
         super().__init__()
         self.config = config
         stages = range(config.num_stages)
+        detail = config.detail_dim
+        self.detail_entry = _convolutions(config.in_channels, detail) if detail else nn.Identity()
         self.patch_embed = PatchEmbed(config)
         self.encoder = nn.ModuleList(EncoderStage(config, stage) for stage in stages)
         self.norm = nn.LayerNorm(config.dim(stages[-1]))
@@ -199,7 +227,8 @@ class SwinUNet(nn.Module):
             dim=config.embed_dim, out_dim=config.embed_dim, scale=config.patch_size, resolution=config.resolution(0)
         )
         # The paper's 1x1 convolution, as a linear layer on tokens.
-        self.head = nn.Linear(config.embed_dim, config.num_classes, bias=False)
+        self.head = nn.Linear(config.embed_dim, detail or config.num_classes, bias=False)
+        self.detail_head = DetailHead(config) if detail else None
         self.apply(_initialise)
         self.head.reset_parameters()
 
@@ -209,15 +238,28 @@ class SwinUNet(nn.Module):
         recompute: as in `decoded`.
         Raises InputError if C, H or W are not those of the configuration.
         """
-        return self.logits(self.decoded(image, recompute)[-1])
+        pixels = self.pixels(image)
+        return self.logits(self.decoded(pixels, recompute)[-1], pixels)
 
-    def decoded(self, image: Tensor, recompute: bool = False) -> list[Tensor]:
+    def pixels(self, image: Tensor) -> Tensor:
+        """image: float32 [B, C, H, W]. Returns what patches are cut from: the image itself, or [B, detail_dim, H, W].
+
+        Raises InputError if C, H or W are not those of the configuration.
+        """
+        built_for = (self.config.in_channels, *self.config.input_size)
+        if image.ndim != 4 or tuple(image.shape[1:]) != built_for:
+            found, expected = (" x ".join(map(str, shape)) for shape in (image.shape[1:], built_for))
+            raise InputError(f"the image is {found} (C x H x W), the network was built for {expected}")
+        return self.detail_entry(image)
+
+    def decoded(self, pixels: Tensor, recompute: bool = False) -> list[Tensor]:
         """What each decoder stage gives, coarse to fine: `decoder[i]` [B, H_i * W_i, C_i].
 
+        pixels: as `pixels` gives them.
         recompute: keep no activations within a stage, compute them again for the gradient (arXiv 1604.06174): less
             memory for about a third more time.
         """
-        features = self.patch_embed(image)
+        features = self.patch_embed(pixels)
         skips = []
         for encode in self.encoder:
             skips.append(features)
@@ -229,13 +271,17 @@ class SwinUNet(nn.Module):
             stages.append(features)
         return stages or [features]
 
-    def logits(self, features: Tensor) -> Tensor:
-        """features: the last decoder stage's, [B, H / patch * W / patch, embed_dim]. Returns [B, K, H, W]."""
+    def logits(self, features: Tensor, pixels: Tensor) -> Tensor:
+        """features: the last decoder stage's, [B, H / patch * W / patch, embed_dim]; pixels: as `pixels` gives them.
+
+        Returns [B, K, H, W].
+        """
         patch, height, width = self.config.patch_size, *self.config.resolution(0)
         # Tokens become pixels after the head, in one move with the turn to the front: K numbers move, not embed_dim.
-        logits = self.head(self.final_expand.patches(self.norm_up(features)))  # B, H * W, K
-        logits = logits.view(-1, height, width, patch, patch, self.config.num_classes).permute(0, 5, 1, 3, 2, 4)
-        return logits.reshape(-1, self.config.num_classes, *self.config.input_size)
+        decoded = self.head(self.final_expand.patches(self.norm_up(features)))  # B, H * W, K
+        decoded = decoded.view(-1, height, width, patch, patch, self.head.out_features).permute(0, 5, 1, 3, 2, 4)
+        decoded = decoded.reshape(-1, self.head.out_features, *self.config.input_size)
+        return decoded if self.detail_head is None else self.detail_head(decoded, pixels)
 
 
 def _initialise(module: nn.Module) -> None:
