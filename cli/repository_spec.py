@@ -14,17 +14,7 @@ def spec_in_repository(repository: Path, model: str | None = None) -> ModelSpec 
 
     Raises InputError for a config that is broken, SpecError for one without a spec.
     """
-    from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-    from swinunet.foundation.errors import InputError
-    from swinunet.imaging import SPEC_KEY, ModelSpec
+    from swinunet.export.repository.config_spec import spec_of_config
 
     configs = list(repository.glob(f"{model or '*'}/config.pbtxt"))
-    if len(configs) != 1:
-        return None
-    try:
-        parameters = text_format.Parse(configs[0].read_bytes(), ModelConfig()).parameters
-    except (OSError, text_format.ParseError):
-        raise InputError(f"{configs[0]}: no readable Triton config; export the model again, or give --spec") from None
-    return ModelSpec.from_json(parameters[SPEC_KEY].string_value, str(configs[0]))
+    return spec_of_config(configs[0]) if len(configs) == 1 else None

@@ -21,13 +21,17 @@ _VERSION_POLICY = re.compile(r"version_policy\s*\{\s*specific\s*\{\s*versions:\s
 def served_version_folders(repository: Path, config_name: str | None) -> Iterator[Path]:
     """The version folders that Triton would load: those that the chosen config names, or else the latest."""
     for model in sorted(entry for entry in repository.iterdir() if entry.is_dir()):
-        config = model / "configs" / f"{config_name}.pbtxt" if config_name else model / "config.pbtxt"
-        if not config.is_file():
-            config = model / "config.pbtxt"
+        config = chosen_config(model, config_name)
         named = _VERSION_POLICY.search(config.read_text(errors="replace")) if config.is_file() else None
         numbers = sorted((entry.name for entry in model.iterdir() if entry.name.isdecimal()), key=int)
         chosen = [number.strip() for number in named[1].split(",")] if named else numbers[-1:]
         yield from (model / number for number in chosen if number in numbers)
+
+
+def chosen_config(model: Path, config_name: str | None) -> Path:
+    """The config that Triton would read of a model: `configs/<name>.pbtxt`, or config.pbtxt where there is none."""
+    config = model / "configs" / f"{config_name}.pbtxt"
+    return config if config_name and config.is_file() else model / "config.pbtxt"
 
 
 def sha256_of_served_files(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from swinunet.foundation.python_process import start_script
 from swinunet.serving import keeper
+from swinunet.serving.backends import check_backends
 from swinunet.serving.before_start import check_before_start
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
 from swinunet.serving.checksums import served_version_folders
@@ -254,6 +255,7 @@ class TritonServer:
 
     def _launch(self) -> None:
         installation = find_tritonserver()
+        check_backends(self.repository, self.config_name, installation)
         self._ports = {
             purpose: choose_port(purpose, requested)
             for purpose, requested in self._requested.items()

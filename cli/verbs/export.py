@@ -36,7 +36,7 @@ class ExportOptions:
     """A checkpoint, how it is proven, and where it goes."""
 
     checkpoint: Annotated[str | None, typer.Argument()] = None
-    """Checkpoint (.safetensors); with --check also a version folder; with --rollback the name of a model."""
+    """Checkpoint (.safetensors); with --check also a version folder; with --rollback and --configs a model's name."""
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/")] = None
     """Triton model repository."""
     version: Annotated[int | None, typer.Option(min=1, show_default="the spec's")] = None
@@ -57,8 +57,21 @@ class ExportOptions:
     """Only repeat the proof; nothing is written."""
     rollback: Annotated[bool, typer.Option("--rollback")] = False
     """Take the last version of a model out of service."""
+    configs: Annotated[bool, typer.Option("--configs")] = False
+    """Only write the Triton configs of the models in the repository anew, for the versions they serve."""
     report: Path | None = None
     """Folder for gate.json and GATE.md, whether the version passed or not."""
+
+    def require_one_job(self) -> None:
+        """Raise InputError for options of different jobs."""
+        from swinunet.foundation.errors import InputError
+
+        if sum((self.check, self.rollback, self.configs)) > 1:
+            raise InputError("--check, --rollback and --configs are three jobs; give one of them")
+        if (self.check or self.rollback or self.configs) and self.version is not None:
+            raise InputError("--version is of a new version; leave it out with --check, --rollback and --configs")
+        if (self.check or self.rollback) and self.serve_with is not None:
+            raise InputError("--serve-with is of a config; leave it out with --check and --rollback")
 
 
 def register(app: typer.Typer) -> None:
@@ -80,18 +93,19 @@ def export(options: ExportOptions) -> None:
     Find the layer that is wrong: `swinunet export model_repository/swin_unet_hippocampus/1 --check --bisect`
 
     Return to the version before: `swinunet export --rollback swin_unet_hippocampus`
+
+    Serve another engine that passed: `swinunet export --configs swin_unet_hippocampus --serve-with openvino-bf16`
     """
     from swinunet.foundation.errors import InputError
     from swinunet.foundation.paths import default_repository
 
-    making = not (options.check or options.rollback)
-    if options.check and options.rollback:
-        raise InputError("--check and --rollback are two jobs; give one of them")
-    if not making and (options.version is not None or options.serve_with is not None):
-        raise InputError("--version and --serve-with are of a new version; leave them out with --check and --rollback")
+    options.require_one_job()
     repository = options.repository or default_repository()
+    making = not (options.check or options.rollback)
     if options.rollback:
         _roll_back(repository, options.checkpoint)
+    elif options.configs:
+        _write_configs(repository, options.checkpoint, options.serve_with)
     elif options.checkpoint is None:
         raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
     else:
@@ -146,6 +160,15 @@ def _roll_back(repository: Path, model: str | None) -> None:
 
     done = roll_back(repository, model)
     print_line(f"{done.model}: version {done.version} is out (kept as {done.kept}), version {done.serving} is served")
+    print_line(_RESTART)
+
+
+def _write_configs(repository: Path, model: str | None, serve_with: str | None) -> None:
+    from swinunet.export.repository.rewritten_configs import rewrite_configs
+    from swinunet.foundation.terminal import print_line
+
+    for done in rewrite_configs(repository, model, serve_with):
+        print_line(f"{done.model}: configs of version {done.version} are written; configs/cpu.pbtxt runs {done.engine}")
     print_line(_RESTART)
 
 

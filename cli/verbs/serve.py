@@ -14,6 +14,8 @@ from swinunet.cli.options import with_options
 if TYPE_CHECKING:
     from swinunet.serving import TritonServer
 
+DEFAULT = "default"
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -22,7 +24,7 @@ class ServeOptions:
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/ of the checkout")] = None
     """Model repository."""
     config: str = "cpu"
-    """Model config: cpu, or gpu for the one with TensorRT."""
+    """Model config: one of configs/, or `default` for config.pbtxt, of NVIDIA's container."""
     port: Annotated[int | None, typer.Option(show_default="a free one")] = None
     """gRPC port."""
     http_port: Annotated[int | None, typer.Option(show_default="no HTTP")] = None
@@ -58,7 +60,7 @@ def serve(options: ServeOptions) -> None:
 
     server = TritonServer(
         options.repository or default_repository(),
-        config_name=None if options.config == "gpu" else options.config,
+        config_name=None if options.config == DEFAULT else options.config,
         grpc_port=options.port,
         http_port=options.http_port,
         metrics_port=options.metrics_port,

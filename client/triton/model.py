@@ -18,7 +18,7 @@ from swinunet.client.triton.limits import RequestSize
 from swinunet.client.triton.options import ServerOptions
 from swinunet.client.triton.requests import Call, Sender
 from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
-from swinunet.client.triton.tensors import require_tensors
+from swinunet.client.triton.tensors import largest_batch, require_tensors
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import SPEC_KEY, ModelSpec
 from swinunet.imaging.study_slices import Output
@@ -196,7 +196,7 @@ class TritonModel:
                 f"model {chosen} at {self.url}: its spec is of version {spec.version}, the server has "
                 f"{', '.join(served)}; export the model again"
             )
-        return chosen, spec, int(config.max_batch_size)
+        return chosen, spec, largest_batch(config)
 
     def _spec_of(self, name: str, config: Any) -> ModelSpec:  # a protobuf without stubs
         origin = f"model {name} at {self.url}"

@@ -1,35 +1,38 @@
-"""The two configs of a model, for one of its versions, and the choice of the engine that the CPU config runs."""
+"""The configs of a model, for one of its versions, and the choice of the engine that the CPU config runs."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.export.engines.registry import DEFAULT_SERVED, Engine, served_engines
 from swinunet.export.file_names import GATE_JSON_FILE
-from swinunet.export.repository.triton_config import cpu_config, gpu_config
+from swinunet.export.repository.triton_config import cpu_config, default_config, openvino_config, tensorrt_config
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec
 
-GPU_CONFIG, CPU_CONFIG = "config.pbtxt", "configs/cpu.pbtxt"
+DEFAULT_CONFIG, CPU_CONFIG = "config.pbtxt", "configs/cpu.pbtxt"
+TUNED_FILES = ("configs/tuned.pbtxt", "configs/tuned.json")  # measured of one version; the next is tuned anew
 
 
 @dataclass(frozen=True)
 class Configs:
-    """Text of config.pbtxt and configs/cpu.pbtxt. engine: what the latter runs."""
+    """texts: of each config, by its place in the model's folder. engine: what the CPU config runs."""
 
-    gpu: str
-    cpu: str
+    texts: Mapping[str, str]
     engine: Engine
 
     def write(self, model: Path) -> None:
-        """Write both into a model's folder, each whole; each names the version it serves. Raises OutputError."""
-        (model / CPU_CONFIG).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(model / GPU_CONFIG, self.gpu.encode())
-        write_whole(model / CPU_CONFIG, self.cpu.encode())
+        """Write all into a model's folder, each whole; each names the version it serves. Raises OutputError."""
+        for name, text in self.texts.items():
+            (model / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(model / name, text.encode())
+        for name in TUNED_FILES:
+            (model / name).unlink(missing_ok=True)
 
 
 def make_configs(spec: ModelSpec, serve: str = DEFAULT_SERVED) -> Configs:
@@ -38,8 +41,13 @@ def make_configs(spec: ModelSpec, serve: str = DEFAULT_SERVED) -> Configs:
     if serve not in known:
         raise InputError(f"the CPU config cannot serve {serve!r}; choose one of {', '.join(known)}")
     engine = known[serve]
-    cpu = cpu_config(spec, engine.library.name, precision=engine.served_precision)
-    return Configs(gpu_config(spec), cpu, engine)
+    texts = {
+        DEFAULT_CONFIG: default_config(spec),
+        "configs/tensorrt.pbtxt": tensorrt_config(spec),
+        "configs/openvino.pbtxt": openvino_config(spec),
+        CPU_CONFIG: cpu_config(spec, engine.library.name, precision=engine.served_precision),
+    }
+    return Configs(texts, engine)
 
 
 def recorded_choice(version: Path) -> str:
@@ -55,16 +63,17 @@ def read_configs(model: Path, version: int) -> Configs | None:
 
     Raises InputError for a CPU config with an engine or precision that the gate does not know.
     """
-    if not (model / CPU_CONFIG).is_file() or not (model / GPU_CONFIG).is_file():
+    if not (model / CPU_CONFIG).is_file() or not (model / DEFAULT_CONFIG).is_file():
         return None
-    gpu, cpu = ((model / name).read_text() for name in (GPU_CONFIG, CPU_CONFIG))
+    texts = {name: (model / name).read_text() for name in (DEFAULT_CONFIG, CPU_CONFIG)}
+    cpu = texts[CPU_CONFIG]
     served = re.search(r"version_policy \{ specific \{ versions: \[ (\d+) \]", cpu)
     if served and int(served[1]) != version:
         return None
     library, precision = _parameter(cpu, "engine"), _parameter(cpu, "precision")
     for engine in served_engines():
         if (engine.library.name, engine.served_precision) == (library, precision):
-            return Configs(gpu, cpu, engine)
+            return Configs(texts, engine)
     raise InputError(f"{model / CPU_CONFIG} serves {library} {precision}, which the gate cannot judge; export it again")
 
 

@@ -1,8 +1,8 @@
 """A model repository: versions are written aside and renamed into place, never overwritten, and can be taken out.
 
-<repository>/<name>/config.pbtxt            TensorRT, for NVIDIA's container
-<repository>/<name>/configs/cpu.pbtxt       OpenVINO in the Python backend, for a machine without a GPU
-<repository>/<name>/<version>/model.onnx    the graph; model.plan is built from it on the GPU that serves it
+<repository>/<name>/config.pbtxt            for NVIDIA's container, with a GPU and without; see triton_config.py
+<repository>/<name>/configs/*.pbtxt         others, by the name that picks them: cpu, tensorrt, openvino, tuned
+<repository>/<name>/<version>/model.onnx    the graph; model_fp16.onnx is made from it, and model.plan on a GPU
 <repository>/<name>/<version>/model.py      what the CPU config runs
 <repository>/<name>/<version>/canary.npz    an input whose labels are known; a server that answers otherwise is not up
 <repository>/<name>/<version>/gate.json     the proof, with GATE.md
@@ -29,7 +29,6 @@ from pathlib import Path
 
 from swinunet.export.file_names import CHECKPOINT_FILE, GRAPH_FILE
 from swinunet.export.repository.served_configs import CPU_CONFIG, Configs, make_configs, recorded_choice
-from swinunet.export.repository.version_files import read_checkpoint
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec
@@ -127,6 +126,8 @@ def roll_back(repository: Path, name: str | None) -> Withdrawn:
     The version is kept beside the others under a name that Triton passes over. Raises InputError for a model that is
     not there or has one version only, OutputError if the repository cannot be written.
     """
+    from swinunet.export.repository.version_files import read_checkpoint  # PyTorch, which configs alone do not need
+
     model = _model(repository, name)
     found = versions(model)
     if len(found) < 2:

@@ -99,7 +99,7 @@ def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases:
     files = {str(path.relative_to(repository)) for path in repository.rglob("*") if path.is_file()}
     assert files == {
         "small/config.pbtxt",
-        "small/configs/cpu.pbtxt",
+        *(f"small/configs/{name}.pbtxt" for name in ("cpu", "openvino", "tensorrt")),
         *(f"small/1/{name}" for name in ("model.onnx", "model_fp16.onnx", "model.py", "canary.npz", "MODEL_CARD.md")),
         "small/1/perf_analyzer.json",
         *(f"small/1/{name}" for name in ("checkpoint.safetensors", "split.json", "gate.json", "GATE.md")),

@@ -13,7 +13,7 @@ from small_model import SMALL_SPEC, small_images
 
 from swinunet.export.gate import served
 from swinunet.export.gate.served import infer, served_model
-from swinunet.export.repository.served_configs import make_configs
+from swinunet.export.repository.served_configs import CPU_CONFIG, make_configs
 from swinunet.foundation.errors import ParityError
 from swinunet.serving.canary import connect
 
@@ -66,7 +66,7 @@ def test_triton_is_given_the_version_in_a_repository_of_its_own(version: Path, m
     with served_model(Path("exported"), "small", 7, configs) as ask, pytest.raises(RuntimeError, match="asked"):
         ask(small_images(2))
     assert seen["models"] == ["small"]
-    assert seen["config"] == configs.cpu
+    assert seen["config"] == configs.texts[CPU_CONFIG]
     assert seen["links"] == {"model.py": False, "model.onnx": True, "canary.npz": True}
     assert seen["read"] == {name: f"content of {name}" for name in ("model.py", "model.onnx", "canary.npz")}
     assert seen["asked"] == ("small", "7", ["labels", "probabilities"])

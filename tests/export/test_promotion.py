@@ -112,7 +112,11 @@ def test_the_first_version_of_a_model_comes_with_its_configs(repository: Path, c
     with staged_version(repository, other, make_configs(other)) as folder:
         assert [path.name for path in repository.iterdir()] == ["small"]
         (folder / "model.onnx").touch()
-    assert set(tree(repository / "other")) == {"config.pbtxt", "configs/cpu.pbtxt", "1/model.onnx"}
+    assert set(tree(repository / "other")) == {
+        "config.pbtxt",
+        "1/model.onnx",
+        *(f"configs/{name}.pbtxt" for name in ("cpu", "openvino", "tensorrt")),
+    }
     assert [path.name for path in repository.parent.iterdir()] == ["repository"]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import write_small_repository
+from small_model import SMALL_SPEC, write_small_repository
 
 from swinunet import serving
+from swinunet.export.repository.triton_config import tensorrt_config
 from swinunet.serving import ServingError, TritonServer
 
 pytestmark = pytest.mark.usefixtures("tritonserver", "nothing_left")
@@ -97,12 +98,16 @@ def test_a_failed_start_says_why_in_one_line_and_leaves_nothing(small_repository
     assert "Traceback" not in str(caught.value)
 
 
-def test_the_tensorrt_config_is_read_and_fails_only_for_its_backend(
-    small_repository: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("config", "backend"), [(None, "onnxruntime"), ("tensorrt", "tensorrt")])
+def test_a_backend_that_is_not_installed_is_named_before_the_start(
+    small_repository: Path, monkeypatch: pytest.MonkeyPatch, config: str | None, backend: str
 ) -> None:
     monkeypatch.setattr(serving.plan, "check_plan", lambda folder, host: None)  # tests/export/test_tensorrt_plan.py
-    with pytest.raises(ServingError, match="unable to find backend library for backend 'tensorrt'"):
-        TritonServer(small_repository, config_name=None).start()
+    (small_repository / "small" / "configs" / "tensorrt.pbtxt").write_text(tensorrt_config(SMALL_SPEC))
+    server = TritonServer(small_repository, config_name=config)
+    with pytest.raises(ServingError, match=f"wants Triton's {backend} backend, .* has python only; NVIDIA's container"):
+        server.start()
+    assert server.pid is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def write_small_repository(root: Path, engine: str = "openvino", **options: obje
     version = model / "1"
     (model / "configs").mkdir(parents=True)
     version.mkdir()
-    (model / "config.pbtxt").write_text(triton_config.gpu_config(SMALL_SPEC))
+    (model / "config.pbtxt").write_text(triton_config.default_config(SMALL_SPEC))
     (model / "configs" / "cpu.pbtxt").write_text(triton_config.cpu_config(SMALL_SPEC, engine, **options))  # type: ignore[arg-type]
     shutil.copyfile(Path(triton_config.__file__).with_name("python_backend_model.py"), version / "model.py")
     _write_small_onnx(version / "model.onnx")

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from small_model import SMALL_SPEC
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from swinunet.client.triton.tensors import require_tensors
+from swinunet.client.triton.tensors import largest_batch, require_tensors
 from swinunet.foundation.errors import SpecError
 
 HEIGHT, WIDTH = SMALL_SPEC.input_size
@@ -18,10 +18,10 @@ DIMS = {
 }
 
 
-def config(**changes: list[int]) -> ModelConfig:
+def config(max_batch_size: int = 0, **changes: list[int]) -> ModelConfig:
     dims = DIMS | changes
     return text_format.Parse(
-        f'input {{ name: "image" dims: {dims["image"]} }} '
+        f'max_batch_size: {max_batch_size} input {{ name: "image" dims: {dims["image"]} }} '
         + " ".join(f'output {{ name: "{name}" dims: {dims[name]} }}' for name in ("labels", "probabilities")),
         ModelConfig(),
     )
@@ -46,3 +46,19 @@ def test_one_dimension_that_contradicts_it_is_refused(name: str, at: int, change
 def test_another_number_of_dimensions_is_refused(found: list[int]) -> None:
     with pytest.raises(SpecError, match="export the model again"):
         require_tensors(SMALL_SPEC, config(labels=found), "here")
+
+
+WITH_BATCH = {name: [-1, *dims] for name, dims in DIMS.items()}
+
+
+def test_the_batch_may_stand_before_them_where_triton_forms_none() -> None:
+    require_tensors(SMALL_SPEC, config(**WITH_BATCH), "here")
+    with pytest.raises(SpecError, match="export the model again"):
+        require_tensors(SMALL_SPEC, config(max_batch_size=16, **WITH_BATCH), "here")
+
+
+def test_how_many_slices_a_request_may_have() -> None:
+    assert largest_batch(config(max_batch_size=16)) == 16
+    assert largest_batch(config(**WITH_BATCH)) == 8
+    assert largest_batch(config()) == 0
+    assert largest_batch(ModelConfig()) == 0
