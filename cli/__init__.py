@@ -144,8 +144,7 @@ def _refused_output(probe: str = "") -> str:
 
 
 def _message(error: Exception) -> str:
-    serving = sys.modules.get("swinunet.serving.errors")  # not imported: then the error is none of its own
-    if isinstance(error, (SwinUNetError, *([serving.ServingError] if serving else []))):
+    if isinstance(error, SwinUNetError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRA_OF:
         extra = _EXTRA_OF[str(error.name).split(".")[0]]

@@ -9,14 +9,14 @@
     +-- EngineError           a graph that an engine cannot take
     +-- ServerError           Triton did not start, is not there, or answered wrongly
     |   +-- JobCancelledError ... because we told it to stop
+    |   +-- ServingError      ... although it is one that was started here, or was to be
     +-- OutputError           a result that could not be written, or read back as it was meant
     |   +-- DiskFullError     ... because there is no room left for it
     +-- LedgerError           the gateway's ledger cannot be used: of another version, locked, out of reach
     +-- PeerError             another DICOM node or web server is not there, refuses, or answers wrongly
     +-- MissingExtraError     an optional part of this software that is not installed
 
-The command line prints the message as one line and exits with status 1. `serving/` imports nothing of ours, so its own
-`serving.ServingError` stands beside this tree; the command line treats both alike.
+The command line prints the message as one line and exits with status 1.
 """
 
 
@@ -54,6 +54,10 @@ class ServerError(SwinUNetError):
 
 class JobCancelledError(ServerError):
     """A job that was cancelled before its end."""
+
+
+class ServingError(ServerError):
+    """A Triton of this machine that is not installed, did not start, or does not answer as it must."""
 
 
 class OutputError(SwinUNetError):

@@ -5,19 +5,19 @@
     new/                 what is being written
     old/NAME             what it replaces, until it has
 
-The kernel drops a lock however its holder ends, so what nobody has locked nobody owns, in whatever container or since
-whatever boot. On a file system that knows no locks nothing is ever removed.
+What nobody has locked is removed (see `abandoned`); on a file system that knows no locks nothing ever is.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from swinunet.foundation.abandoned import CREATE, lock_abandoned, lock_new
 
 PREFIX = ".swinunet-"
 _LOCK, _OLD = "lock", "old"
@@ -69,14 +69,9 @@ def remove_leftovers(parent: Path) -> None:
 def _locked_folder(parent: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        descriptor = -1
         try:
-            descriptor = os.open(folder / _LOCK, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            with suppress(OSError):  # a file system without locks, where nobody can take it either
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if (folder / _LOCK).exists():
+            if (descriptor := lock_new(folder / _LOCK, CREATE)) is not None:
                 return folder, descriptor
-            os.close(descriptor)  # another start took it for a leftover between creation and lock
         except (FileNotFoundError, FileExistsError):
             continue  # it is being taken for a leftover
         except OSError:
@@ -86,12 +81,8 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 
 @contextmanager
 def _taken_from_the_dead(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder of ours that nobody holds. Raises OSError if it is held, gone or another user's."""
+    """Hold the lock of a folder of ours that nobody holds, even one without it. Raises OSError as `lock_abandoned`."""
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         raise PermissionError(folder)
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock_abandoned(folder / _LOCK, os.O_RDWR | os.O_CREAT):
         yield
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,7 @@ with TritonServer(Path("model_repository"), config_name="cpu") as server:
     print(server.url)
 """
 
-from swinunet.serving.errors import ServingError
+from swinunet.foundation.errors import ServingError
 from swinunet.serving.locate import find_tritonserver
 from swinunet.serving.server import TritonServer
 

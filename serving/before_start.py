@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.serving.checksums import check_files, served_version_folders
-from swinunet.serving.errors import ServingError
 from swinunet.serving.leftovers import is_launchable
 from swinunet.serving.plan import check_plans
 from swinunet.serving.processor import check_processors

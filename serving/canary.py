@@ -12,8 +12,8 @@ import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from swinunet.foundation.errors import ServingError
 from swinunet.foundation.triton_channel import IMAGE_INPUT, IMAGE_TYPE, channel_options
-from swinunet.serving.errors import ServingError
 
 CANARY_FILE = "canary.npz"  # `image` float16 [B, C, H, W], `labels` uint8 [B, H, W]; written by export
 MIN_AGREEMENT = 0.99  # of all pixels: precision may move a border, nothing more

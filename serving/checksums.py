@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.foundation.files import sha256_of_file
-from swinunet.serving.errors import ServingError
 
 PROOF_FILE = "gate.json"
 SERVED_SUFFIXES = (".onnx", ".xml", ".bin", ".py", ".npz")  # graphs and weights, model.py, the canary

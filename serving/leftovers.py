@@ -4,22 +4,23 @@ $TMPDIR/swinunet-triton-PID-RANDOM/   private folder; its owner keeps the folder
 /dev/shm/swinunet_PID_RANDOM_*        Triton's regions; `..._lock` among them is kept locked
 /tmp/python_env_RANDOM/               made by Triton's Python backend whatever TMPDIR says, and empty
 
-The kernel drops a lock however its holders end, so what nobody has locked nobody owns, in whatever container or since
-whatever boot. Triton's own folder knows no lock: it is an orphan if it is older than every tritonserver that runs.
+What nobody has locked is removed (foundation/abandoned.py). Triton's own folder knows no lock: it is an orphan if it is
+older than every tritonserver that runs.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from swinunet.foundation.abandoned import CREATE, lock_abandoned, lock_new
 
 SHARED_MEMORY = Path("/dev/shm")
 _FOLDER = "swinunet-triton-"
@@ -64,7 +65,7 @@ def remove_leftovers() -> None:
     """Remove what no living server of this user owns. Never raises: another start may be at it at the same time."""
     for parent in _folders_for_temporaries():
         for folder in parent.glob(f"{_FOLDER}*"):
-            with suppress(OSError), _taken_from_the_dead(folder, os.O_DIRECTORY):
+            with suppress(OSError), lock_abandoned(folder, os.O_DIRECTORY):
                 shutil.rmtree(folder, ignore_errors=True)
     regions: dict[str, list[Path]] = {}
     for path in SHARED_MEMORY.glob("swinunet_[0-9]*"):
@@ -74,7 +75,7 @@ def remove_leftovers() -> None:
         lock = SHARED_MEMORY / f"{prefix}{_LOCK}"
         if not lock.exists() and not Path("/proc", prefix.split("_")[1]).exists():
             lock = paths[0]  # of a server that somebody half removed
-        with suppress(OSError), _taken_from_the_dead(lock):
+        with suppress(OSError), lock_abandoned(lock):
             for path in sorted(paths, key=lambda each: each.name.endswith(_LOCK)):  # the lock last
                 path.unlink(missing_ok=True)
     _remove_tritons_own()
@@ -84,44 +85,22 @@ def _locked_folder() -> tuple[Path, int]:
     while True:
         parent = next(filter(is_launchable, _folders_for_temporaries()))
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=parent))
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if folder.is_dir():
-            return folder, descriptor
-        os.close(descriptor)  # another start took it for an orphan between creation and lock
+        with suppress(FileNotFoundError):  # another start took it for an orphan
+            if (descriptor := lock_new(folder, os.O_RDONLY | os.O_DIRECTORY)) is not None:
+                return folder, descriptor
 
 
 def _locked_prefix() -> tuple[str, int]:
     while True:
         prefix = f"swinunet_{os.getpid()}_{secrets.token_hex(4)}_"
-        path = SHARED_MEMORY / f"{prefix}{_LOCK}"
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():
+        if (descriptor := lock_new(SHARED_MEMORY / f"{prefix}{_LOCK}", CREATE)) is not None:
             return prefix, descriptor
-        os.close(descriptor)
 
 
 def _folders_for_temporaries() -> list[Path]:
     """Where private folders may lie: TMPDIR, or, if its path would break Triton's launcher, one of the usual ones."""
     usual = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), SHARED_MEMORY]
     return list(dict.fromkeys(path for path in usual if os.access(path, os.W_OK)))
-
-
-@contextmanager
-def _taken_from_the_dead(path: Path, flags: int = 0) -> Iterator[None]:
-    """Hold the lock of something of ours that nobody holds. Raises OSError if it is held, gone or another user's."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | flags)
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_tritons_own() -> None:

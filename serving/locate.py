@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.foundation.python_process import interpreter_folder
-from swinunet.serving.errors import ServingError
 
 INSTALL_COMMAND = "pip install --no-deps nvidia-pytriton==0.7.0"
 

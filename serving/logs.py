@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from swinunet.serving.errors import printable
+from swinunet.foundation.terminal import printable
 
 LogSink = Callable[[str], None]
 
@@ -93,9 +93,9 @@ class LogPump:
 
     def say(self, line: str) -> None:
         """Add a line of our own."""
-        line = printable(line)
         with self._lock:
             self._lines.append(line)
+        line = printable(line)
         with contextlib.suppress(Exception):  # a reader gone (a closed terminal) must not stop the pump, nor Triton
             if self._sink:
                 self._sink(line)

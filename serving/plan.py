@@ -14,8 +14,8 @@ import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.foundation.files import sha256_of_file
-from swinunet.serving.errors import ServingError
 
 PLAN_FILE = "model.plan"
 SIDECAR_FILE = "model.plan.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from swinunet.serving.errors import ServingError
+from swinunet.foundation.errors import ServingError
 
 LOOPBACK = "127.0.0.1"
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.serving.checksums import PROOF_FILE, served_version_folders
-from swinunet.serving.errors import ServingError
 
 # By their names in /proc/cpuinfo: x86's, then Arm's.
 _MATTERING = (

@@ -14,13 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from swinunet.foundation.errors import ServingError
 from swinunet.foundation.python_process import start_script
+from swinunet.foundation.terminal import printable
 from swinunet.serving import keeper
 from swinunet.serving.backends import check_backends
 from swinunet.serving.before_start import check_before_start
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
 from swinunet.serving.checksums import served_version_folders
-from swinunet.serving.errors import ServingError, printable
 from swinunet.serving.leftovers import Belongings, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
 from swinunet.serving.logs import LogPump, LogSink, failure_reason

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from swinunet.foundation.errors import SwinUNetError
-from swinunet.serving import ServingError
 
 SampleT = TypeVar("SampleT")
 
@@ -62,7 +61,7 @@ class Measurements(Generic[SampleT]):
             return
         try:
             do()
-        except (ServingError, SwinUNetError) as error:
+        except SwinUNetError as error:
             self.error = str(error)
 
     def take(self, sample: Callable[[], SampleT]) -> None:

@@ -3,22 +3,24 @@
 The server knows a region by a random name that nobody else is told: the name of its file, which every user of the
 machine can list, would be enough to have the server infer from it, or into it.
 
-A region is a file in /dev/shm that its owner keeps locked (flock). The kernel drops the lock however the owner ends, so
-the next job finds what a killed one left: a file of our name that nobody has locked.
+A region is a file in /dev/shm that its owner keeps locked, so that the next job finds what a killed one left: a file of
+our name that nobody has locked (foundation/abandoned.py).
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
+
+from swinunet.foundation.abandoned import CREATE, lock_abandoned, lock_new
 
 FOLDER = Path("/dev/shm")
 PREFIX = "swinunet_client_"
@@ -117,26 +119,14 @@ def _create_locked() -> tuple[Path, int]:
     """Path and descriptor of a new region's file, locked before anybody could take it for an orphan."""
     while True:
         path = FOLDER / f"{PREFIX}{os.getpid()}_{secrets.token_hex(8)}"
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file).st_nlink:
+        if (file := lock_new(path, CREATE)) is not None:
             return path, file
-        os.close(file)  # another job's `remove_orphans` came between creation and lock
 
 
 def _unlink_unless_locked(path: Path) -> None:
     """Unlink a region that no living process holds; one that we may not look into counts as held."""
-    try:
-        file = os.open(path, os.O_RDWR)
-    except OSError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with suppress(OSError), lock_abandoned(path, os.O_RDWR):
         path.unlink(missing_ok=True)  # under the lock: its creator, if it waits for the lock, then sees that it is gone
-    except OSError:
-        pass
-    finally:
-        os.close(file)
 
 
 def _unregister(client: grpcclient.InferenceServerClient, name: str) -> bool:

@@ -118,7 +118,7 @@ def test_a_region_that_another_job_cleared_away_in_its_making_is_made_again(
 
     with grpcclient.InferenceServerClient(slow.url) as client:
         client.register_plugin(lambda request: setattr(request, "headers", slow.restricted_headers))
-        monkeypatch.setattr(shared_memory.fcntl, "flock", clear_first)
+        monkeypatch.setattr(fcntl, "flock", clear_first)
         slots = SharedSlots(client, 2048, 1024, 2)
         assert len(cleared) == 1
         assert (client_regions(), registered(slow)) == ([slots.path.name], [slots.name])
