@@ -88,7 +88,7 @@ class FolderPredictor:
 
     def __call__(self, case: CasePaths) -> Volume:
         """The prediction of `case`. Raises InputError if its file cannot be read as labels."""
-        return read_nifti_labels(self._files[case.name])
+        return read_nifti_labels(self._files[case.name], assume_ras=case.assume_ras)
 
 
 def _find(folder: Path, case: str) -> Path | None:

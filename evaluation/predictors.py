@@ -13,7 +13,7 @@ import numpy as np
 from swinunet.evaluation.predictions import FolderPredictor, Kind, ModelIdentity, Predictor, spec_as_dict
 from swinunet.foundation.errors import CheckpointError, InputError, ServerError
 from swinunet.foundation.files import sha256_of_file
-from swinunet.imaging import SPEC_KEY, ModelSpec, Volume, read_study
+from swinunet.imaging import SPEC_KEY, ModelSpec, Volume
 from swinunet.imaging.study_slices import Output
 from swinunet.training.data.cases import CasePaths, PredictSlices, load_case
 
@@ -143,7 +143,7 @@ class ServedPredictor:
         """Labels of a case on its native grid. Raises InputError for an unusable image, ServerError."""
         from swinunet.client import segment_volume
 
-        found = segment_volume(read_study(case.images, self._served.spec.pixel_mm), self._served)
+        found = segment_volume(case.read_images(self._served.spec.pixel_mm), self._served)
         return Volume(found.mask, found.volume.affine)
 
 

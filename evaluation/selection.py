@@ -38,14 +38,19 @@ class Selection:
 
 
 def select_cases(
-    data: Path, split: Path | None = None, part: Part = "validation", names: Sequence[str] | None = None
+    data: Path,
+    split: Path | None = None,
+    part: Part = "validation",
+    names: Sequence[str] | None = None,
+    *,
+    assume_ras: bool = False,
 ) -> Selection:
     """The cases of a folder that `split` (as `swinunet train` writes it) puts in `part`, or those of `names`.
 
-    With both, `names` must be in the part; with neither, all. Raises InputError for a folder without labelled cases,
-    a broken split, or a name that is not there.
+    With both, `names` must be in the part; with neither, all. assume_ras: of `CasePaths`. Raises InputError for a
+    folder without labelled cases, a broken split, or a name that is not there.
     """
-    folder = DataFolder.open(data)
+    folder = DataFolder.open(data, assume_ras=assume_ras)
     found = {case.name: case for case in folder.cases}
     chosen, words, used = list(found), f"all {len(found)} cases", None
     if split is not None:

@@ -61,7 +61,7 @@ def export_checkpoint(
 
     with locked(repository):
         version_folder(repository, spec)  # refuse before the work, not after it
-        evidence = gather_evidence(spec, data, checkpoint.with_name(SPLIT_FILE))
+        evidence = gather_evidence(spec, data, checkpoint.with_name(SPLIT_FILE), assume_ras=options.assume_ras)
         return promote(repository, network, spec, configs, evidence, options, fill)
 
 
@@ -97,7 +97,7 @@ def check_version(path: Path, repository: Path, data: Path | None, options: Gate
     folder = find_version(path, repository).resolve()
     network, spec = read_checkpoint(folder / CHECKPOINT_FILE, int(folder.name) if folder.name.isdecimal() else None)
     configs = read_configs(folder.parent, spec.version) or make_configs(spec, recorded_choice(folder))
-    evidence = gather_evidence(spec, data, folder / SPLIT_FILE)
+    evidence = gather_evidence(spec, data, folder / SPLIT_FILE, assume_ras=options.assume_ras)
     report = judge(folder, network, spec, evidence, configs, options)
     report.require("take it out with --rollback, or export it again")
     return report

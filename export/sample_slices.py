@@ -20,17 +20,18 @@ def sample_slices(spec: ModelSpec, data: Path | None) -> np.ndarray:
     return np.concatenate([sampler.batch(0, len(sampler)) for sampler in samplers])
 
 
-def sample_studies(spec: ModelSpec, data: Path | None) -> list[tuple[Volume, ...]]:
+def sample_studies(spec: ModelSpec, data: Path | None, *, assume_ras: bool = False) -> list[tuple[Volume, ...]]:
     """Real studies, a volume for each modality of the spec; one larger than the field of view is cropped to its centre.
 
     data: an image (NIfTI or PNG), or a folder of them (searched recursively, in name order, the first few studies
     taken; label folders are passed over; files that differ in `_0000` only are one study); None takes the MNI152 T1
-    template, for each modality. Raises InputError if there is no image, or a study has not the spec's modalities.
+    template, for each modality. assume_ras: as in `read_nifti`. Raises InputError if there is no image, or a study has
+    not the spec's modalities.
     """
     if data is None:
         studies = [(read_mni152(),) * spec.num_modalities]
     else:
-        studies = [read_study(files, spec.pixel_mm) for files in _studies(data)]
+        studies = [read_study(files, spec.pixel_mm, assume_ras=assume_ras) for files in _studies(data)]
     return [tuple(_centre(volume, spec) for volume in study) for study in studies]
 
 

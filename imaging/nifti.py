@@ -1,4 +1,4 @@
-"""NIfTI files as Volumes. NIfTI's world is RAS mm, ours is LPS mm: x and y change sign here and nowhere else."""
+"""NIfTI files as Volumes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ import numpy as np
 
 from swinunet.foundation.errors import GeometryError, InputError
 from swinunet.foundation.files import written_aside
+from swinunet.imaging.nifti_affine import RAS_LPS, SPACES, affine_of, is_sheared
 from swinunet.imaging.volume import VOXEL_MM, Space, Volume
 
-_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _DEFLATE_RATIO = 1032  # more than this zlib cannot unpack from a byte
-_SPACES: dict[int, Space] = {1: "scanner", 2: "aligned", 3: "talairach", 4: "mni"}  # qform_code, sform_code
-_UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # the spatial bits of xyzt_units; a file that names none means mm
-_LARGEST_MM = 1e4  # of a volume whose header counts in metres
 nib.imageglobals.logger.setLevel(logging.CRITICAL)  # it would print what it mends in headers
 
 
@@ -32,7 +29,7 @@ def read_nifti(path: Path, *, assume_ras: bool = False) -> Volume:
     the header's unit (xyzt_units). assume_ras: of a file with neither qform nor sform, which says nothing of the
     patient, take the axes as Right, Anterior, Superior (method 1 of nifti1.h); `Volume.space` is "unknown" then.
     Raises InputError if the file is missing, broken, or not one volume, GeometryError if it says of no axis where in
-    the patient it points and nothing may be assumed.
+    the patient it points and nothing may be assumed, or its qform and sform contradict each other.
     """
     voxels, affine, space = _read(path, assume_ras)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
@@ -76,7 +73,7 @@ def read_nifti_grid(path: Path, *, assume_ras: bool = False) -> tuple[tuple[int,
     image = _open(path)
     first, second, third, *_ = (*image.shape, 1, 1, 1)
     with _one_line(path):
-        return (first, second, third), _placed(image, path, assume_ras)[0]
+        return (first, second, third), affine_of(image, path, assume_ras)[0]
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
@@ -86,27 +83,21 @@ def write_nifti(volume: Volume, path: Path) -> None:
     volume whose space is unknown both are: where a file does not say what is left, neither does what is made of it.
     Raises OutputError if the file cannot be written.
     """
-    affine = _RAS_LPS @ volume.affine
+    affine = RAS_LPS @ volume.affine
     image = nib.Nifti1Image(volume.voxels, affine)
-    code = next((code for code, space in _SPACES.items() if space == volume.space), 0)
+    code = next((code for code, space in SPACES.items() if space == volume.space), 0)
     image.set_sform(affine, code=code)
-    image.set_qform(affine, code=0 if _is_sheared(volume.affine) else code)
+    image.set_qform(affine, code=0 if is_sheared(volume.affine) else code)
     image.header.set_xyzt_units("mm")
     with written_aside(path) as aside:
         nib.save(image, str(aside))
-
-
-def _is_sheared(affine: np.ndarray) -> bool:
-    """Whether the axes depart from right angles by more than rounding: a cosine above 1e-3, a twentieth of a degree."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
 
 
 def _read(path: Path, assume_ras: bool) -> tuple[np.ndarray, np.ndarray, Space]:
     """Voxels of three axes or more, float32, the affine to LPS mm, and what the millimetres count from."""
     image = _open(path)
     with _one_line(path):
-        affine, space = _placed(image, path, assume_ras)
+        affine, space = affine_of(image, path, assume_ras)
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     return voxels[..., None] if voxels.ndim == 2 else voxels, affine, space
 
@@ -130,49 +121,6 @@ def _one_line(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # nibabel, gzip and zlib each raise their own
         raise InputError(f"{path}: not a readable NIfTI file ({type(error).__name__}); is it complete?") from None
-
-
-def _placed(image: nib.Nifti1Image, path: Path, assume_ras: bool) -> tuple[np.ndarray, Space]:
-    """The affine to LPS mm, in the header's unit of length, and what the millimetres count from."""
-    space = _space(image, path, assume_ras)
-    affine = _RAS_LPS @ (np.diag([*_zooms(image), 1.0]) if space == "unknown" else image.affine)
-    affine[:3] *= _unit_mm(image, affine, path)
-    return affine, space
-
-
-def _space(image: nib.Nifti1Image, path: Path, assume_ras: bool) -> Space:
-    """What the affine that nibabel takes counts from: the sform's code, else the qform's.
-
-    Raises GeometryError if neither is set and nothing may be assumed: nibabel would put the file's first axis to the
-    patient's left, nifti1.h to the right.
-    """
-    code = int(image.header["sform_code"]) or int(image.header["qform_code"])
-    if code > 0:
-        return _SPACES.get(code, "aligned")
-    if not assume_ras:
-        raise GeometryError(
-            f"{path}: its header has neither qform nor sform, so that left and right are unknown; convert it from "
-            "DICOM again, or say --assume-ras if its axes run to the patient's right, front and head"
-        )
-    return "unknown"
-
-
-def _zooms(image: nib.Nifti1Image) -> list[float]:
-    """The voxel's three sides, 1 for an axis that a file of two axes lacks."""
-    return [float(side) for side in (*image.header.get_zooms(), 1.0)[:3]]
-
-
-def _unit_mm(image: nib.Nifti1Image, affine: np.ndarray, path: Path) -> float:
-    """Millimetres in the header's unit of length. Raises GeometryError if it names none of the three there are."""
-    code = int(image.header["xyzt_units"]) % 8
-    if code not in _UNIT_MM:
-        raise GeometryError(f"{path}: its xyzt_units name no unit of length ({code}), expected m, mm or micrometres")
-    extent_mm = np.linalg.norm(affine[:3, :3], axis=0) * (*image.shape, 1)[:3] * _UNIT_MM[code]
-    if code == 1 and extent_mm.max() > _LARGEST_MM:
-        raise GeometryError(
-            f"{path}: by its header (xyzt_units: metres) it is {extent_mm.max() / 1000:.0f} m long; correct the unit"
-        )
-    return _UNIT_MM[code]
 
 
 def _check_size(image: nib.Nifti1Image, path: Path) -> None:

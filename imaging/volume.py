@@ -87,7 +87,7 @@ class Volume:
             )
         start = np.clip(np.ceil(first - 1e-6), 0, None).astype(int)
         stop = np.minimum(np.floor(last + 1e-6) + 1, self.shape).astype(int)
-        if (stop <= start).any() or (beyond and not self._holds_centre(low_mm, high_mm, start, stop)):
+        if (stop <= start).any() or not self._holds_centre(low_mm - 1e-6, high_mm + 1e-6, start, stop):
             raise GeometryError(f"box {_box(low_mm, high_mm)} holds no voxel centre; spacing is {self.spacing_mm} mm")
         i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
         return i, j, k

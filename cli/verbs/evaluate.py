@@ -42,6 +42,8 @@ class EvaluateOptions:
     """Part of the split to evaluate."""
     cases: str | None = None
     """Evaluate only these cases: NAME,NAME,..."""
+    assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
+    """NIfTI without qform and sform: take its axes to run to the patient's right, front and head."""
     seed: Annotated[int, typer.Option(min=0)] = 0
     """Seed of the bootstrap."""
     compare: Annotated[bool, typer.Option("--compare")] = False
@@ -85,7 +87,7 @@ def _evaluate(options: EvaluateOptions, output: Path) -> None:
     from swinunet.foundation.terminal import print_line, show_table
 
     names = None if options.cases is None else [name for name in options.cases.split(",") if name]
-    selection = select_cases(options.data, options.split, options.part.value, names)
+    selection = select_cases(options.data, options.split, options.part.value, names, assume_ras=options.assume_ras)
     _refuse_to_overwrite(output, REPORT_NAMES, options.overwrite)
     prepare_folder(output)
     with open_predictor(options.model, selection.cases) as predictor, _case_progress(len(selection.cases)) as tick:

@@ -43,6 +43,8 @@ class ExportOptions:
     """Model version."""
     data: Annotated[Path | None, typer.Option(show_default="the MNI152 brain, without labels")] = None
     """Labelled folder, or images, to judge the engines on."""
+    assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
+    """NIfTI in --data without qform and sform: take its axes to run to the patient's right, front and head."""
     engine: Annotated[
         list[str] | None, typer.Option(help=_engine_help(), show_default="all that are installed are judged")
     ] = None
@@ -146,7 +148,7 @@ def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say
     from swinunet.export.engines.registry import DEFAULT_SERVED
     from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
 
-    gate = GateOptions(tuple(options.engine or ()), options.serve, options.bisect, say)
+    gate = GateOptions(tuple(options.engine or ()), options.serve, options.bisect, say, options.assume_ras)
     if options.check:
         return None, check_version(checkpoint, repository, options.data, gate)
     serve_with = options.serve_with or DEFAULT_SERVED

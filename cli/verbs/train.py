@@ -28,7 +28,9 @@ On several GPUs or machines, `torchrun --nproc-per-node 4 -m swinunet train` rep
 
 Recipes (at 1 input channel and 9 classes):
 """
+_DATA_PANEL = "Data, and what follows from it unless it is set here"
 _PANELS = {
+    _DATA_PANEL: ("assume_ras",),
     "Learning": (
         "loss", "boundary_weight", "deep_supervision", "batch_size", "learning_rate", "weight_decay",
         "warmup_fraction", "gradient_clip", "ema_decay", "empty_share",
@@ -117,7 +119,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     run: RunOptions,
-    data: Annotated[DataOptions, OptionGroup("Data, and what follows from it unless it is set here")],
+    data: Annotated[DataOptions, OptionGroup(_DATA_PANEL)],
     settings: Annotated[dict[str, Any], OptionGroup(of=TrainSettings, panels=_PANELS, limits=_LIMITS)],
     augmentation: Annotated[
         dict[str, Any], OptionGroup("Augmentation", of=Augmentation, prefix="augment_", limits=_LIMITS)
@@ -176,7 +178,15 @@ def _check(
     from swinunet.training.loop.trainer import network_config
 
     size = network_config(settings).input_size
-    prepare(data, size, spec=spec, overrides=overrides, skip_broken=skip_broken, console=Console())
+    prepare(
+        data,
+        size,
+        spec=spec,
+        overrides=overrides,
+        skip_broken=skip_broken,
+        console=Console(),
+        assume_ras=settings.assume_ras,
+    )
 
 
 def _resume(

@@ -13,7 +13,7 @@ from swinunet.export.sample_slices import sample_studies
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import ModelSpec, Volume
 from swinunet.training.data.cases import Case, load_case, prepare_case
-from swinunet.training.data.folders import INDEX, CasePaths, DataFolder
+from swinunet.training.data.folders import CasePaths, DataFolder, holds_labels
 from swinunet.training.data.split_file import read_part
 
 MAX_CASES = 40
@@ -63,19 +63,20 @@ class Evidence:
         return np.concatenate([load_case(self._training[at], self.spec).images for at in spread])
 
 
-def gather_evidence(spec: ModelSpec, data: Path | None, split: Path) -> Evidence:
+def gather_evidence(spec: ModelSpec, data: Path | None, split: Path, *, assume_ras: bool = False) -> Evidence:
     """The evidence in `data`: a labelled folder, images (see `sample_slices.py`), or None.
 
     split: split.json of the model's run, where it exists: its validation cases are taken where the folder has any, and
-    its training cases never. Raises InputError if nothing is left, or what reading the data raises.
+    its training cases never. assume_ras: as in `read_nifti`. Raises InputError if nothing is left, or what reading the
+    data raises.
     """
     if data is None:
         studies = tuple(sample_studies(spec, None))
         return Evidence(spec, "the MNI152 T1 brain, no labels", False, (), (), studies)
-    if not ((data / INDEX).is_file() or (data / "labels").is_dir()):
-        studies = tuple(sample_studies(spec, data))
+    if not holds_labels(data):
+        studies = tuple(sample_studies(spec, data, assume_ras=assume_ras))
         return Evidence(spec, f"{len(studies)} images of {data.name}, no labels", False, (), (), studies)
-    folder = DataFolder.open(data)
+    folder = DataFolder.open(data, assume_ras=assume_ras)
     chosen, description = unseen_cases(folder, split)
     training = tuple(case for case in folder.cases if case not in chosen) if split.is_file() else ()
     taken = [chosen[int(at)] for at in np.unique(np.linspace(0, len(chosen) - 1, MAX_CASES).round())]

@@ -14,13 +14,14 @@ class GateOptions:
     """engines: names of engines, or of libraries for all their precisions, that must pass; none judges all there are.
 
     serve: whether a real Triton is started on the version. bisect: name the first layer that drifts in graphs that
-    fail. say: is told each step.
+    fail. say: is told each step. assume_ras: of NIfTI files that are judged on, as in `read_nifti`.
     """
 
     engines: Sequence[str] = ()
     serve: bool = True
     bisect: bool = False
     say: Say = say_nothing
+    assume_ras: bool = False
 
     def required_engines(self) -> tuple[Engine, ...]:
         """Those that must pass. Raises InputError for a name that the gate does not know."""

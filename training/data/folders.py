@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import Volume, read_labels
+from swinunet.imaging import Volume, read_labels, read_study
 from swinunet.imaging.study import SUFFIXES, channel_of, group_channels, image_name, is_image
 from swinunet.training.metrics.case_scores import IGNORED
 
@@ -37,26 +37,35 @@ class CasePaths:
     """One labelled study: its name, the files of its modalities in their order, and the file of its labels.
 
     ignored: the value in that file of voxels that nobody annotated; None where there is none.
+    assume_ras: what NIfTI files say nothing of is taken as in `read_nifti`.
     """
 
     name: str
     images: tuple[Path, ...]
     labels: Path
     ignored: int | None = None
+    assume_ras: bool = False
 
     @property
     def image(self) -> Path:
         """The file on whose grid the labels are."""
         return self.images[0]
 
+    def read_images(self, pixel_mm: float | None = None) -> tuple[Volume, ...]:
+        """The modalities, a float32 Volume each. Raises InputError if one cannot be read.
+
+        pixel_mm: side of a pixel of a file that does not say it (PNG); None takes 1 mm.
+        """
+        return read_study(self.images, pixel_mm, assume_ras=self.assume_ras)
+
     def read_labels(self, pixel_mm: float | None = None) -> Volume:
         """The label map, uint8, IGNORED where nobody annotated it. Raises InputError if it cannot be read as labels.
 
         pixel_mm: side of a pixel of a file that does not say it (PNG); None takes 1 mm.
         """
-        labels = read_labels(self.labels, pixel_mm)
+        labels = read_labels(self.labels, pixel_mm, assume_ras=self.assume_ras)
         if self.ignored is not None:
-            return Volume(np.where(labels.voxels == self.ignored, np.uint8(IGNORED), labels.voxels), labels.affine)
+            return labels.with_voxels(np.where(labels.voxels == self.ignored, np.uint8(IGNORED), labels.voxels))
         if labels.voxels.max() == IGNORED:
             raise InputError(
                 f"{self.labels}: label {IGNORED} found, which stands for voxels that are not annotated; name it "
@@ -92,10 +101,10 @@ class DataFolder:
     indexed_labels: tuple[str, ...] | None = None
 
     @staticmethod
-    def open(root: Path, keep_broken: bool = False) -> DataFolder:
+    def open(root: Path, keep_broken: bool = False, *, assume_ras: bool = False) -> DataFolder:
         """Find the cases of a folder in any of the layouts.
 
-        keep_broken: list cases that lack a file in `broken`, instead of refusing the folder.
+        keep_broken: list cases that lack a file in `broken`, instead of refusing the folder. assume_ras: of the cases.
         Raises InputError, naming what is wrong, if the folder has no known layout, no labels, a broken index, or two
         cases of one name.
         """
@@ -119,7 +128,8 @@ class DataFolder:
         copies = [name for name, times in Counter(case.name for case in folder.cases).items() if times > 1]
         if copies:
             raise InputError(f"{root}: names that several cases bear: {', '.join(copies[:5])}; rename them")
-        return folder
+        cases = tuple(dataclasses.replace(case, assume_ras=assume_ras) for case in folder.cases)
+        return dataclasses.replace(folder, cases=cases)
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
@@ -136,6 +146,11 @@ class DataFolder:
     def modality(self) -> str:
         """DICOM's term (PS3.3 C.7.3.1.1.1) for the first modality; empty where no index names it."""
         return dicom_modality(self.modalities[0]) if self.modalities else ""
+
+
+def holds_labels(root: Path) -> bool:
+    """Whether a folder looks like one of labelled images, and not like one of images alone."""
+    return (root / INDEX).is_file() or any((root / labels).is_dir() for _, labels in _PAIRS)
 
 
 def unnamed_labels(highest: int) -> tuple[str, ...]:

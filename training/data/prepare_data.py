@@ -75,15 +75,16 @@ def prepare(
     skip_broken: bool = False,
     console: Console | None = None,
     store: VolumeStore | None = None,
+    assume_ras: bool = False,
 ) -> Prepared:
     """Examine `data` and derive the spec for a network of `input_size` (H, W).
 
     spec: what the model is to be; None derives it. overrides: fields of the spec that the user sets. skip_broken: go
     on without broken cases. console: where progress and the table go; None prints nothing. store: keeps the volumes
-    that are read, for the run that follows; None keeps none.
+    that are read, for the run that follows; None keeps none. assume_ras: of `CasePaths`.
     Raises InputError if the data cannot be trained on, naming the first broken case.
     """
-    folder, store = DataFolder.open(data, keep_broken=True), store or VolumeStore(0)
+    folder, store = DataFolder.open(data, keep_broken=True, assume_ras=assume_ras), store or VolumeStore(0)
     names = tuple(label.name for label in spec.labels) if spec else None
     if names and folder.indexed_labels is not None and len(names) != len(folder.indexed_labels):
         raise InputError(f"the spec has {len(names)} labels, the data {len(folder.indexed_labels)}")
@@ -106,18 +107,18 @@ def prepare(
     return Prepared(found.usable, derived.spec, store, found, derived.reasons)
 
 
-def reopen(data: Path, run: Path, spec: ModelSpec) -> Prepared:
+def reopen(data: Path, run: Path, spec: ModelSpec, *, assume_ras: bool = False) -> Prepared:
     """The data of a run that goes on: without the cases it skipped, and not examined again.
 
-    run: where `Prepared.write` wrote; spec: the run's. Raises InputError if the run folder does not say which cases it
-    uses, or they are no longer there.
+    run: where `Prepared.write` wrote; spec, assume_ras: the run's. Raises InputError if the run folder does not say
+    which cases it uses, or they are no longer there.
     """
     try:
         found = json.loads((run / "fingerprint.json").read_text())
         used, names = {case["name"] for case in found["cases"]}, [each["name"] for each in found["classes"][1:]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: no usable fingerprint.json ({type(error).__name__}); start the run again") from None
-    folder = DataFolder.open(data, keep_broken=True)
+    folder = DataFolder.open(data, keep_broken=True, assume_ras=assume_ras)
     cases = tuple(case for case in folder.cases if case.name in used)
     if len(cases) != len(used):
         raise InputError(f"{data}: {len(used)} cases were used when {run} was begun, {len(cases)} of them are there")

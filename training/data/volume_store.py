@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from threading import Lock
 
-from swinunet.imaging import Volume, read_study
+from swinunet.imaging import Volume
 from swinunet.training.data.folders import CasePaths
 
 KEPT_BYTES = 2**33
@@ -32,7 +32,7 @@ def read_volumes(paths: CasePaths, pixel_mm: float | None = None) -> CaseVolumes
 
     pixel_mm: side of a pixel of files that do not say it (PNG); None takes 1 mm.
     """
-    return CaseVolumes(read_study(paths.images, pixel_mm), paths.read_labels(pixel_mm))
+    return CaseVolumes(paths.read_images(pixel_mm), paths.read_labels(pixel_mm))
 
 
 class VolumeStore:

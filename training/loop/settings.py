@@ -95,6 +95,8 @@ class TrainSettings:
     split: str = ""
     """The split.json of an earlier run: its validation cases are held out again, whatever the seed. Without one the
     split is drawn with the seed."""
+    assume_ras: bool = False
+    """NIfTI without qform and sform: take its axes to run to the patient's right, front and head."""
     validate_every: int = 2
     """Epochs from one validation to the next."""
     patience: int = 40

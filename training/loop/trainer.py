@@ -91,7 +91,7 @@ def train(
     overrides, before = overrides or SpecOverrides(), read_run_folder(run) if resume else None
     config = (before.network if before else None) or network_config(settings)
     if before:
-        prepared = reopen(data, run, overrides.applied_to(spec or before.spec))
+        prepared = reopen(data, run, overrides.applied_to(spec or before.spec), assume_ras=settings.assume_ras)
         options = before.options
     else:
         options = _data_options(spec, overrides, skip_broken)
@@ -104,6 +104,7 @@ def train(
             skip_broken=skip_broken,
             console=console,
             store=volume_store(settings.memory_mib if group.world_size == 1 else 0),
+            assume_ras=settings.assume_ras,
         )
     if prepared.spec.input_size != config.input_size:
         raise InputError(
