@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.serving.checksums import chosen_config
-from swinunet.serving.errors import ServingError
 from swinunet.serving.locate import Installation
 
 _BACKEND = re.compile(r'^backend:\s*"([^"]*)"', re.MULTILINE)
