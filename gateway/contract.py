@@ -72,6 +72,16 @@ class Answer(Enum):
         return self.dimse == 0x0000
 
 
+class Part(Protocol):
+    """Something that runs for as long as the gateway does."""
+
+    def start(self) -> None:
+        """Return when it runs."""
+
+    def stop(self) -> None:
+        """Return when its threads are gone."""
+
+
 class Intake(Protocol):
     """Where received instances go. Safe to call from any thread; never raises."""
 
@@ -118,6 +128,15 @@ class Commitments(Protocol):
     def reported(self, report: CommitmentReport, sender: Sender) -> bool:
         """A peer reports on what we asked (N-EVENT-REPORT); False: we know no such transaction."""
         ...
+
+
+@dataclass(frozen=True)
+class SeriesCount:
+    """What a peer says of a series of a study (C-FIND or QIDO-RS). instances: None where it does not say."""
+
+    series_uid: str
+    modality: str
+    instances: int | None
 
 
 @dataclass(frozen=True)

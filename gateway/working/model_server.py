@@ -1,0 +1,35 @@
+"""The models as a worker sees them: specs and connections, made when they are needed, dropped when one fails."""
+
+from __future__ import annotations
+
+from swinunet.client.triton import ServerOptions, TritonModel, served_specs
+from swinunet.imaging import ModelSpec
+
+
+class ServedModels:
+    """The models of one Triton. Not safe to use from several threads."""
+
+    def __init__(self, url: str, options: ServerOptions) -> None:
+        self.url, self._options = url, options
+        self._specs: dict[str, ModelSpec] = {}
+        self._models: dict[str, TritonModel] = {}
+
+    def specs(self) -> dict[str, ModelSpec]:
+        """The specs that are served now, by name. Raises ServerError if nobody answers."""
+        found = served_specs(self.url, self._options)
+        if found != self._specs:
+            self.drop()
+        self._specs = found
+        return found
+
+    def model(self, name: str) -> TritonModel:
+        """A model, connected. Raises ServerError if it is not served."""
+        if name not in self._models:
+            self._models[name] = TritonModel(self.url, name, self._options)
+        return self._models[name]
+
+    def drop(self) -> None:
+        """Forget all connections: the server may have been started again with other versions."""
+        for model in self._models.values():
+            model.close()
+        self._models = {}
