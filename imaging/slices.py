@@ -126,15 +126,16 @@ class PlaneSlices:
             if like
             else [_normalisation(each.voxels, rule) for each, rule in zip(volumes, spec.intensity_rules, strict=True)]
         )
+        volume = volumes[0]
+        self.rows, self.columns = _axis_maps(volume, spec, self.plane)
+        seen = np.ix_(np.flatnonzero(self.rows.covered()), np.flatnonzero(self.columns.covered()))
         self._channels = [
-            _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation, rule)
+            _Channel(plane_view(each.voxels, each.affine, self.plane), normalisation, rule, seen)
             for each, normalisation, rule in zip(volumes, self._normalisations, spec.intensity_rules, strict=True)
         ]
-        volume = volumes[0]
         self._affine = volume.affine
         self._slice_mm = plane_spacing_mm(volume, self.plane)[0]
         self._slices = len(self._channels[0].native)
-        self.rows, self.columns = _axis_maps(volume, spec, self.plane)
         self._fits = self.rows.fits and self.columns.fits
         self._seen = np.outer(self.rows.covered(), self.columns.covered())  # of a native slice, by the network
         self._rows_linear, self._columns_linear = self.rows.linear(), self.columns.linear()
@@ -191,11 +192,16 @@ class PlaneSlices:
 
 
 class _Channel:
-    """One modality: its native slices [S, rows, columns] and its normalisation: the volume's, or each slice's own."""
+    """One modality: its native slices [S, rows, columns] and its normalisation: the volume's, or each slice's own.
 
-    def __init__(self, native: np.ndarray, of_volume: _Normalisation, rule: ZScore | Window) -> None:
+    seen: index of the rows and columns in the network's field of view.
+    """
+
+    def __init__(
+        self, native: np.ndarray, of_volume: _Normalisation, rule: ZScore | Window, seen: tuple[np.ndarray, ...]
+    ) -> None:
         self.native = native
-        self._of_volume, self._rule = of_volume, rule
+        self._of_volume, self._rule, self._seen = of_volume, rule, seen
         self._of_slices: dict[int, _Normalisation] = {}
 
     def plane(self, position: float) -> np.ndarray:
@@ -216,7 +222,8 @@ class _Channel:
         if not isinstance(self._rule, ZScore) or self._rule.per == "volume":
             return self._of_volume
         if index not in self._of_slices:
-            self._of_slices[index] = _of_slice(self.native[index], self._rule)
+            native = self.native[index]
+            self._of_slices[index] = _of_slice(native[self._seen] if self._rule.per == "view" else native, self._rule)
         return self._of_slices[index]
 
 

@@ -61,13 +61,14 @@ class ZScore:
     """Clip to two percentiles, then subtract the mean and divide by the standard deviation.
 
     per: whose percentiles, mean and deviation: those of the whole "volume", or of each "slice" its own, as a model
-        needs that was trained on single slices.
+        needs that was trained on single slices, or of each slice the part in the network's field of "view" alone, so
+        that what lies outside, bright fat beside a coil, does not count.
     """
 
     rule: Literal["zscore"] = "zscore"
     low_percentile: _Percentile = 0.5
     high_percentile: _Percentile = 99.5
-    per: Literal["volume", "slice"] = "volume"
+    per: Literal["volume", "slice", "view"] = "volume"
 
     @model_validator(mode="after")
     def _in_order(self) -> ZScore:

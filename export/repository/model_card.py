@@ -63,5 +63,6 @@ Not a medical device. Trained on crops around the organ: give it a box (`--roi`)
 def _intensity(rule: ZScore | Window) -> str:
     if isinstance(rule, ZScore):
         between = f"{rule.low_percentile:g} and {rule.high_percentile:g}"
-        return f"z-score per {rule.per} after clipping to percentiles {between}"
+        whose = {"view": "slice's field of view"}.get(rule.per, rule.per)
+        return f"z-score per {whose} after clipping to percentiles {between}"
     return f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"

@@ -295,3 +295,16 @@ def test_per_slice_holds_for_further_planes() -> None:
             assert filled.mean() == pytest.approx(0, abs=1e-4)
             assert filled.std() == pytest.approx(1, abs=1e-4)
         assert len(view) == VOXELS.shape[axis]
+
+
+def test_per_view_only_what_the_network_sees_counts() -> None:
+    """A bright rim outside the field of view changes nothing; inside it, the slice is z-scored as it is seen."""
+    spec = make_spec(
+        plane="axial", input_size=(4, 4), larger_slices="middle", intensity=ZScore("zscore", 0, 100, per="view")
+    )
+    voxels = np.random.default_rng(0).normal(100, 10, (8, 8, 3))
+    seen = voxels[2:6, 2:6, 1]
+    expected = ((seen - seen.mean()) / seen.std()).T
+    for rim in (100.0, 5000.0):
+        voxels[:2], voxels[6:], voxels[:, :2], voxels[:, 6:] = rim, rim, rim, rim
+        np.testing.assert_allclose(PlaneSlices(unit(voxels), spec).image(1)[0], expected, atol=1e-4)

@@ -54,7 +54,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         for index, (name, color, kind, modifier, volume) in enumerate(drawn, start=1)
     )
     zscores = st.builds(
-        lambda ends, per: ZScore("zscore", *ends, per), percentiles, st.sampled_from(["volume", "slice"])
+        lambda ends, per: ZScore("zscore", *ends, per), percentiles, st.sampled_from(["volume", "slice", "view"])
     )
     rules = zscores | windows.map(lambda ends: Window(*ends))
     modalities = draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")]))

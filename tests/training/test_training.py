@@ -194,6 +194,22 @@ def test_augmentation_off_changes_nothing_but_the_order_of_neighbours() -> None:
     assert torch.equal(same_labels, labels)
 
 
+def test_bias_is_a_smooth_gain_that_leaves_padding_alone() -> None:
+    image = torch.ones(16, 1, 32, 32)
+    image[:, :, :8], image[:, :, 8] = 0.0, 0.5  # padding, and the darkest tissue, which a gain leaves where it is
+    only_bias = Augmentation(
+        probability=1, rotation_degrees=0, scale=0, shift=0, mirror_probability=0, contrast=0, brightness=0, gamma=0,
+        noise=0, bias=0.7,
+    )  # fmt: skip
+    changed, _ = augment(image, torch.zeros(16, 32, 32).long(), only_bias, torch.Generator().manual_seed(0))
+    gain = changed[:, :, 9:]
+    assert not changed[:, :, :8].any()
+    assert (gain.amax(dim=(1, 2, 3)) / gain.amin(dim=(1, 2, 3)) > 1.1).all()
+    assert gain.max() <= 2.02
+    assert gain.min() >= 0.49
+    assert gain.diff(dim=-1).abs().max() < 0.2
+
+
 def test_flips_move_image_and_labels_together() -> None:
     labels = torch.zeros(32, 16, 16, dtype=torch.long)
     labels[:, 2:6, 3:5] = 1

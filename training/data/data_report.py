@@ -77,6 +77,6 @@ def _spec_table(derived: Derived) -> Table:
 def _rule(rule: Window | ZScore) -> str:
     if isinstance(rule, Window):
         return f"window {rule.low:g}..{rule.high:g}"
-    named = "z-score" if rule.per == "volume" else "z-score per slice"
+    named = "z-score" if rule.per == "volume" else f"z-score per {rule.per}"
     clipped = (rule.low_percentile, rule.high_percentile)
     return named if clipped == (0.5, 99.5) else "{} of {:g}..{:g} %".format(named, *clipped)

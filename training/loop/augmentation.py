@@ -85,4 +85,18 @@ def _shade(image: Tensor, settings: Augmentation, generator: torch.Generator) ->
     image = image * torch.exp(drawn(settings.contrast)) + drawn(settings.brightness)
     seed = int(torch.randint(2**62, (1,), generator=generator))
     noise = torch.randn(image.shape, device=device, generator=torch.Generator(device).manual_seed(seed))
-    return (image + drawn(settings.noise).abs() * noise) * inside
+    image = image + drawn(settings.noise).abs() * noise
+    if settings.bias:
+        image = _with_bias(image, low, drawn(settings.bias), generator)
+    return image * inside
+
+
+def _with_bias(image: Tensor, low: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Times the exponential of a random quadratic of the place, `strength` [B, 1, 1, 1] at its furthest from 0."""
+    rows, columns = (torch.linspace(-1, 1, size, device=image.device) for size in image.shape[2:])
+    y, x = rows.view(-1, 1), columns.view(1, -1)
+    terms = torch.stack(torch.broadcast_tensors(y, x, y * x, y.square(), x.square()))  # 5, H, W
+    weights = torch.randn(len(image), len(terms), generator=generator).to(image.device)
+    field = torch.einsum("bt,thw->bhw", weights, terms)[:, None]
+    field = field / field.abs().amax(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return (image - low) * torch.exp(strength * field) + low
