@@ -32,6 +32,8 @@ class ResultOptions:
     """How the mask returns to the native grid: by nearest label (fast), or by interpolated probability (smooth)."""
     deidentify: Path | None = None
     """De-identify the results for research. Names and UIDs follow from this key file, which is created if absent."""
+    identified: Annotated[bool, typer.Option("--identified")] = False
+    """Name the patient on the result page."""
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False
     """Replace results that exist."""
     resume: Annotated[bool, typer.Option("--resume")] = False
@@ -43,9 +45,11 @@ class ResultOptions:
         from swinunet.client.results.deidentify import Pseudonyms
         from swinunet.client.results.formats import parse_outputs
 
+        if self.identified and self.deidentify:
+            raise InputError("--identified names the patient and --deidentify removes the name; give one of the two")
         formats = None if self.outputs is None else parse_outputs(self.outputs)
         pseudonyms = Pseudonyms.from_file(self.deidentify) if self.deidentify else None
-        return OutputOptions(formats, self.seg_type, self.restore, pseudonyms)
+        return OutputOptions(formats, self.seg_type, self.restore, pseudonyms, self.identified)
 
     def require_report(self, results: OutputOptions, tree: Path | None) -> None:
         """Raise InputError where results are recognised by their JSON report and there would be none."""

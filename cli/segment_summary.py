@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from swinunet.client.results.explanations import CHECKS
 from swinunet.client.results.formats import SUMMARY_NAMES
 from swinunet.foundation.errors import SwinUNetError
 from swinunet.foundation.tables import Table
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from swinunet.client.results.report import Report
 
 _INTERRUPTED = 130
-_NOT_JUDGED = {
-    "volume": "volume (the model does not say what was seen in training)",
-    "confidence": "confidence (only labels travelled; see --restore)",
-}
 
 
 def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None:
@@ -69,7 +66,7 @@ def _show_study(report: Report) -> None:
     if report.left_out:
         print_line(f"Left out of SEG and SR, for breaking DICOM's formats in the source: {', '.join(report.left_out)}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
-        print_line(f"Not judged: {', '.join(_NOT_JUDGED[check] for check in unknown)}")
+        print_line(f"Not judged: {', '.join(CHECKS[check] for check in unknown)}")
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:

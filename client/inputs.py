@@ -9,7 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.client.dicom import DicomVolume, Scan, Series, read_volume, scan_folder, select_series
+from swinunet.client.dicom import DicomVolume, Scan, Series, choose, read_volume, scan_folder, select_series
+from swinunet.client.dicom.series_selector import passed_over
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.imaging import ModelSpec, Volume, read_nifti, read_nifti_modalities
@@ -24,7 +25,7 @@ class LoadedInput:
     """An input that was read. study: a volume for each of the model's modalities. dicom: None for NIfTI.
 
     digest: 64 hexadecimal digits, the same for the same volume, wherever it lies, and for no other; empty where nobody
-    will ask whether a result is of this input.
+    will ask whether a result is of this input. passed_over: a sentence on each series of the folder that was not taken.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class LoadedInput:
     dicom: DicomVolume | None
     read_seconds: float
     digest: str = ""
+    passed_over: tuple[str, ...] = ()
 
     @property
     def volume(self) -> Volume:
@@ -94,9 +96,10 @@ def load_input(
                 f"{spec.num_modalities} ({', '.join(spec.modalities)})"
             )
         return LoadedInput(path, study, None, time.perf_counter() - began, sha256_of_file(path))
-    series = _choose_series(path, spec, series_uid, scan, allow)
+    scan, series = _choose_series(path, spec, series_uid, scan, allow)
     dicom = read_volume(series, allow)
-    return LoadedInput(path, (dicom.volume,), dicom, time.perf_counter() - began, digest_of_series(series))
+    others = passed_over(scan, choose(scan, series_uid, spec=spec, allow=allow))
+    return LoadedInput(path, (dicom.volume,), dicom, time.perf_counter() - began, digest_of_series(series), others)
 
 
 def digest_of_input(
@@ -109,7 +112,7 @@ def digest_of_input(
     """The digest of what `load_input` would read, from its headers alone. Raises InputError."""
     if path.is_file() and has_nifti_name(path):
         return sha256_of_file(path)
-    return digest_of_series(_choose_series(path, spec, series_uid, scan, allow))
+    return digest_of_series(_choose_series(path, spec, series_uid, scan, allow)[1])
 
 
 def digest_of_series(series: Series) -> str:
@@ -120,7 +123,7 @@ def digest_of_series(series: Series) -> str:
 
 def _choose_series(
     path: Path, spec: ModelSpec, series_uid: str | None, scan: Scan | None, allow: Collection[str]
-) -> Series:
+) -> tuple[Scan, Series]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if spec.modalities:
@@ -128,4 +131,5 @@ def _choose_series(
             f"{path}: the model takes {spec.num_modalities} co-registered modalities ({', '.join(spec.modalities)}); "
             "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
         )
-    return select_series(scan or scan_folder(path), uid=series_uid, spec=spec, allow=allow)
+    scan = scan or scan_folder(path)
+    return scan, select_series(scan, uid=series_uid, spec=spec, allow=allow)

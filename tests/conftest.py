@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from browser_pages import open_browser
 from server_traces import traces
 from small_model import write_small_repository
 
@@ -45,6 +47,13 @@ def small_triton(tritonserver: object, tmp_path_factory: pytest.TempPathFactory)
     """A server of the small model, one for the whole run. Do not break it."""
     with TritonServer(write_small_repository(tmp_path_factory.mktemp("small") / "repository")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium without a window (playwright's `Browser`), for one module: its event loop ends with it."""
+    with open_browser() as found:
+        yield found
 
 
 @pytest.fixture

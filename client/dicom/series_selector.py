@@ -107,6 +107,19 @@ def select_series(
     raise _nothing_left(scan, uid, spec.modality if spec else modality)
 
 
+def passed_over(scan: Scan, choice: Choice) -> tuple[str, ...]:
+    """A sentence on each volume of the scan that was not taken, and on its other files; nothing about the patient."""
+    total = len(scan.series)
+    found = [
+        f"Volume {number} of {total} ({one.modality or 'no modality'}, {len(one.frames)} frames, {one.verdict.kind}): "
+        f"{reason}."
+        for number, (one, reason) in enumerate(zip(scan.series, choice.reasons, strict=True), start=1)
+        if one is not choice.taken
+    ]
+    counts = {"unreadable DICOM files": len(scan.unreadable), "files that are no DICOM": scan.not_dicom}
+    return *found, *(f"{count} {what}." for what, count in counts.items() if count)
+
+
 def _require_known(scan: Scan, meant: tuple[Series, ...]) -> None:
     """Raise InputError if files that cannot be read may belong to a series that is meant, or there is no series."""
     files = tuple(dict.fromkeys(file for one in meant for file in scan.may_belong_to(one)))

@@ -35,6 +35,7 @@ OUTPUT_FORMATS = (
     OutputFormat("seg", "segmentation", "segmentation.dcm", "dicom_seg_writer:write", needs_dicom=True),
     OutputFormat("sr", "measurements", "measurements.dcm", "dicom_sr_writer:write", needs_dicom=True, needs=("seg",)),
     OutputFormat("png", "overlay", "overlay.png", "overlay_writer:write"),
+    OutputFormat("html", "result page", "index.html", "page_writer:write"),
     OutputFormat("json", "report", "report.json", "report_writer:write"),
 )
 SUMMARY_NAMES = ("summary.csv", "summary.json")  # of a run of several inputs, beside their folders of results

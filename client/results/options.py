@@ -18,13 +18,15 @@ class OutputOptions:
     """What the user decides about results.
 
     formats: names of output formats, None for the default ones that the input allows. seg_type: how a DICOM SEG stores
-    its segments. restore: `StudySlices`'s. pseudonyms: with which results are de-identified.
+    its segments. restore: `StudySlices`'s. pseudonyms: with which results are de-identified. identified: whether the
+    result page names the patient.
     """
 
     formats: tuple[str, ...] | None = None
     seg_type: SegType = "binary"
     restore: Output = "labels"
     pseudonyms: Pseudonyms | None = None
+    identified: bool = False
 
     def formats_for(self, is_dicom: bool) -> tuple[str, ...]:
         """The formats to write of an input. Raises InputError for one that was asked for and cannot be made."""

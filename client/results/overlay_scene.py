@@ -127,3 +127,15 @@ def overview_of(scene: Scene, foci: Sequence[Focus]) -> Focus | None:
     # The sagittal plane goes through the first structure: between two sides it would meet neither.
     planes = (foci[0].centre[0], int(centre[1]), int(centre[2]))
     return Focus("Whole volume", lines, planes, *_whole_field(scene))
+
+
+def automatic_window(voxels: np.ndarray) -> tuple[float, float]:
+    """Percentiles 1 and 99.5 of the voxels above the lowest value, from at most some 10^6 of them."""
+    step = max(1, round((voxels.size / 1e6) ** (1 / 3)))
+    sample = voxels[::step, ::step, ::step]
+    sample = sample[np.isfinite(sample)]
+    inside = sample[sample > sample.min()] if sample.size else sample
+    if not inside.size:
+        return 0.0, 1.0
+    low, high = np.percentile(inside, [1, 99.5])
+    return float(low), float(max(high, low + 1e-6))

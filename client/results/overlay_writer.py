@@ -14,10 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
-from swinunet.client.results.overlay_scene import PLANES, Scene, find_foci, overview_of
+from swinunet.client.results.overlay_scene import PLANES, Scene, automatic_window, find_foci, overview_of
 from swinunet.client.results.result import Result
 from swinunet.client.segments import Measurement
-from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
 from swinunet.imaging import Volume, Window
 
@@ -29,9 +28,8 @@ _ALIGNED = 0.996  # cosine of 5 degrees: the angle up to which an axis counts as
 
 def write(result: Result, path: Path) -> None:
     """Write the overlay of a result. Raises OutputError where a de-identified one would show burnt-in text."""
-    found, dicom, spec = result.found, result.loaded.dicom, result.found.spec
-    if result.options.pseudonyms and dicom and dicom.source.headers[0].get("BurnedInAnnotation") == "YES":
-        raise OutputError("the source says that text is burnt into its pixels; a de-identified result shows none")
+    result.require_showable()
+    found, spec = result.found, result.found.spec
     rule = spec.intensity
     flags = [f"{m.segment.text}: {flag.detail}" for m, q in result.judged() for flag in q.flags]
     write_overlay(
@@ -58,7 +56,9 @@ def write_overlay(
     Raises OutputError if the file cannot be written.
     """
     lps = volume.lps_view()
-    scene = Scene(volume, mask, tuple(measurements), window or _window(volume.voxels), lps.spacing_mm, lps.shape)
+    scene = Scene(
+        volume, mask, tuple(measurements), window or automatic_window(volume.voxels), lps.spacing_mm, lps.shape
+    )
     foci = find_foci(scene)
     overview = overview_of(scene, foci)
     rows = [*([overview] if overview else []), *foci]
@@ -94,15 +94,3 @@ def _figure(rows: int, title: str, caption: str) -> tuple[Figure, float]:
     figure.text(0.012, 1 - 0.16 / height, title, color=TEXT, size=14, weight="bold", va="top")
     figure.text(0.012, 0.09 / height, caption, color=FAINT, size=9, va="bottom")
     return figure, bottom
-
-
-def _window(voxels: np.ndarray) -> tuple[float, float]:
-    """Percentiles 1 and 99.5 of the voxels above the lowest value, from at most some 10^6 of them."""
-    step = max(1, round((voxels.size / 1e6) ** (1 / 3)))
-    sample = voxels[::step, ::step, ::step]
-    sample = sample[np.isfinite(sample)]
-    inside = sample[sample > sample.min()] if sample.size else sample
-    if not inside.size:
-        return 0.0, 1.0
-    low, high = np.percentile(inside, [1, 99.5])
-    return float(low), float(max(high, low + 1e-6))

@@ -14,6 +14,7 @@ from swinunet.client.results.source_header import usable_part
 from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation
 from swinunet.client.segments import Measurement
+from swinunet.foundation.errors import OutputError
 
 
 class Result:
@@ -52,6 +53,20 @@ class Result:
         sources = tuple(f"{uid}#{frame}" for uid, frame in references)
         self.identity = Identity(sources, found.spec, _settings(found.rois, options))
         self.timings["judge"] = time.perf_counter() - began
+
+    def require_showable(self) -> None:
+        """Raise OutputError where the result is de-identified and a picture would show text that names the patient."""
+        dicom = self.loaded.dicom
+        if self.options.pseudonyms and dicom and dicom.source.headers[0].get("BurnedInAnnotation") == "YES":
+            raise OutputError("the source says that text is burnt into its pixels; a de-identified result shows none")
+
+    def patient(self) -> str:
+        """The patient's name and ID and the study's date, where the user wants them shown and the source has them."""
+        if not (self.options.identified and self.source):
+            return ""
+        header = self.source.headers[0]
+        known = (header.get("PatientName"), header.get("PatientID"), header.get("StudyDate"))
+        return ", ".join(str(each) for each in known if each)
 
     def judged(self) -> Iterator[tuple[Measurement, Quality]]:
         """Each measurement with its quality."""

@@ -138,7 +138,7 @@ def test_nifti_in_nifti_out(triton: TritonServer, crop: Path, tmp_path: Path) ->
     done = run_here("segment", crop, "-o", tmp_path / "out", "--url", triton.url)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "left"
-    assert {path.name for path in folder.iterdir()} == {"mask.nii.gz", "report.json", "overlay.png"}
+    assert {path.name for path in folder.iterdir()} == {"mask.nii.gz", "report.json", "overlay.png", "index.html"}
     image, mask = nib.load(crop), nib.load(folder / "mask.nii.gz")
     assert mask.shape == image.shape
     np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)

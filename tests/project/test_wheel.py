@@ -16,6 +16,7 @@ from floors import FLOORS, PACKAGE, ROOT
 FOLDERS = sorted(filter(None, FLOORS))
 DATA = {
     "client/results/report.schema.json",
+    *(f"client/results/page/{name}" for name in ("niivue.js", "niivue.LICENSE", "page.js", "page.css")),
     *(f"training/specs/{name}.json" for name in ("cardiac", "head_locator", "hippocampus")),
 }
 

@@ -51,7 +51,7 @@ def swinunet(copy: Path, *arguments: object) -> str:
 def test_an_output_added_by_the_page_is_listed_written_reported_and_resumed(
     extended: Path, small_triton: TritonServer, tmp_path: Path
 ) -> None:
-    assert "nifti,seg,sr,png,csv,json" in swinunet(extended, "segment", "--help")
+    assert "nifti,seg,sr,png,html,csv,json" in swinunet(extended, "segment", "--help")
     write_nifti(small_study(4), tmp_path / "case.nii.gz")
     job = ("segment", tmp_path / "case.nii.gz", "-o", tmp_path / "out", "--url", small_triton.url)
     chosen = ("--outputs", "csv,json")
@@ -67,7 +67,12 @@ def test_an_output_added_by_the_page_is_listed_written_reported_and_resumed(
     assert {row["input"] for row in rows} == {"case.nii.gz"}
     assert "segmented already" in " ".join(swinunet(extended, *job, *chosen, "--resume").split())
     swinunet(extended, *job, "--overwrite")
-    assert {path.name for path in folder.iterdir()} == {"mask.nii.gz", "overlay.png", *report["outputs"].values()}
+    assert {path.name for path in folder.iterdir()} == {
+        "mask.nii.gz",
+        "overlay.png",
+        "index.html",
+        *report["outputs"].values(),
+    }
 
 
 def test_the_page_names_what_there_is() -> None:

@@ -188,16 +188,16 @@ def test_a_deidentified_result_names_nothing_of_the_input(tmp_path: Path) -> Non
 
 
 def test_help_names_every_format_and_what_is_written_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert outputs_help() == "Results to write, some of nifti,seg,sr,png,json."
+    assert outputs_help() == "Results to write, some of nifti,seg,sr,png,html,json."
     assert outputs_default() == "all that the input allows"
     further = OutputFormat("mesh", "mesh", "mesh.stl", "mesh:write", default=False)
     monkeypatch.setattr(formats_module, "OUTPUT_FORMATS", (*OUTPUT_FORMATS, further))
-    assert outputs_default() == "all of nifti,seg,sr,png,json that the input allows"
+    assert outputs_default() == "all of nifti,seg,sr,png,html,json that the input allows"
 
 
 def test_refusals_of_outputs_say_what_is_allowed() -> None:
     for text, says in (
-        ("json,rtstruct,x", "--outputs 'rtstruct': expected some of nifti,seg,sr,png,json"),
+        ("json,rtstruct,x", "--outputs 'rtstruct': expected some of nifti,seg,sr,png,html,json"),
         ("json,sr", "--outputs sr: it refers to the segmentation; add seg"),
     ):
         with pytest.raises(InputError) as caught:
@@ -238,7 +238,7 @@ def test_each_output_is_timed_and_a_failure_is_told_without_the_folder(
     def breaks(result: Result, path: Path) -> None:
         raise ValueError("patient Mustermann")
 
-    writers = {"nifti_writer": write, "overlay_writer": fails, "report_writer": breaks}
+    writers = {"nifti_writer": write, "overlay_writer": fails, "page_writer": write, "report_writer": breaks}
     monkeypatch.setattr(
         outputs_module.pkgutil, "resolve_name", lambda name: writers[name.split(":")[0].rpartition(".")[2]]
     )

@@ -107,7 +107,7 @@ def test_no_patient_in_any_log_metric_name_or_message(
 
 def test_deidentified_results_hold_no_trace(triton: TritonServer, marked_series: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
-    for out, outputs in (("one", "nifti,seg,sr,png,json"), ("two", "seg,sr")):
+    for out, outputs in (("one", "nifti,seg,sr,png,html,json"), ("two", "seg,sr")):
         options = ("--deidentify", key, "--outputs", outputs)
         done = run(marked_series, "-o", tmp_path / out, "--url", triton.url, *options)
         assert done.returncode == 0, done.stderr
@@ -117,7 +117,7 @@ def test_deidentified_results_hold_no_trace(triton: TritonServer, marked_series:
     originals |= {str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.FrameOfReferenceUID)}
     found, again = (all_bytes(tmp_path / out) for out in ("one", "two"))
     assert sorted(path.name for path in found) == [
-        "mask.nii.gz", "measurements.dcm", "overlay.png", "report.json", "segmentation.dcm",
+        "index.html", "mask.nii.gz", "measurements.dcm", "overlay.png", "report.json", "segmentation.dcm",
     ]  # fmt: skip
     for path, content in found.items():
         text = content.decode("latin-1")

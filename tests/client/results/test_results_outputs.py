@@ -126,9 +126,9 @@ def test_a_failed_output_is_named_and_the_exit_says_so(triton: TritonServer, stu
     assert len(done.stderr.strip().splitlines()) == 1
     assert "png was not written" in done.stderr
     (folder,) = (tmp_path / "out").iterdir()
-    assert {path.name for path in folder.iterdir()} == set(FILE_NAMES.values()) - {"overlay.png"}
+    assert {path.name for path in folder.iterdir()} == set(FILE_NAMES.values()) - {"overlay.png", "index.html"}
     said = json.loads((folder / "report.json").read_text())
-    assert list(said["failed"]) == ["png"]
+    assert list(said["failed"]) == ["png", "html"]
     assert said["settings"]["seg_type"] == "labelmap"
     assert pydicom.dcmread(folder / "segmentation.dcm").SegmentationType == "LABELMAP"
 
