@@ -140,7 +140,7 @@ def test_a_result_of_nifti_has_no_source() -> None:
     assert result.identity == Identity((), SPEC, (("restore", "labels"),))
     report = describe(result)
     assert report.input == Input("exam.nii.gz", "nifti", SHAPE, (0.9, 0.8, 1.2), fingerprint="ab" * 32)
-    assert report.settings == Settings("labels", "binary", ("nifti", "png", "json"), deidentified=False)
+    assert report.settings == Settings("labels", "binary", ("nifti", "png", "html", "json"), deidentified=False)
     assert report.trace == "job-7"
     assert [each.name for each in report.structures] == [segment.text for segment in SEGMENTS]
     pairs = list(result.judged())
@@ -207,7 +207,7 @@ def test_refusals_of_outputs_say_what_is_allowed() -> None:
         OutputOptions(("json", "sr")).formats_for(is_dicom=False)
     assert str(caught.value) == "--outputs sr: needs a DICOM input, this is NIfTI; leave it out"
     assert OutputOptions(("json", "sr")).formats_for(is_dicom=True) == ("json", "sr")
-    assert OutputOptions().formats_for(is_dicom=True) == ("nifti", "seg", "sr", "png", "json")
+    assert OutputOptions().formats_for(is_dicom=True) == ("nifti", "seg", "sr", "png", "html", "json")
     options = OutputOptions()
     assert (options.seg_type, options.restore, options.pseudonyms) == ("binary", "labels", None)
 
@@ -238,11 +238,11 @@ def test_each_output_is_timed_and_a_failure_is_told_without_the_folder(
     def breaks(result: Result, path: Path) -> None:
         raise ValueError("patient Mustermann")
 
-    writers = {"nifti_writer": write, "overlay_writer": fails, "page_writer": write, "report_writer": breaks}
+    writers = {"nifti_writer": write, "overlay_writer": fails, "report_writer": breaks}
     monkeypatch.setattr(
         outputs_module.pkgutil, "resolve_name", lambda name: writers[name.split(":")[0].rpartition(".")[2]]
     )
-    result = result_of()
+    result = result_of(options=OutputOptions(("nifti", "png", "json")))
     report = write_outputs(tmp_path, result)
     assert written == [tmp_path / "mask.nii.gz"]
     assert report.outputs == {"nifti": "mask.nii.gz"}
