@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 from swinunet.client.triton.failures import reason
 from swinunet.client.triton.options import ServerOptions
 from swinunet.foundation.errors import ServerError
+from swinunet.foundation.loopback import is_loopback
 from swinunet.foundation.triton_channel import channel_options
 
 
@@ -42,11 +42,7 @@ class Connection:
     @property
     def is_loopback(self) -> bool:
         """Whether the address is this machine's own, so that the server may share its memory."""
-        host = self.url.rpartition(":")[0].strip("[]")
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(self.url.rpartition(":")[0])
 
     def is_live(self) -> bool:
         """Whether the server says that it lives. Raises InferenceServerException if it says nothing."""

@@ -19,19 +19,24 @@ from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.dsutils import encode_file_meta
 
-_SOP_CLASS, _SOP_INSTANCE = Tag(0x00080016), Tag(0x00080018)
+_SOP_CLASS, _SOP_INSTANCE, _STUDY = Tag(0x00080016), Tag(0x00080018), Tag(0x0020000D)
 _HEAD_BYTES = 1 << 16  # of a data set, in which its SOP Class and Instance UID lie
 _UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros of a component are met and do no harm
 _INCOMING_MODE = 0o600
 
 
+def open_incoming(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file, open for writing, in the folder of incoming files; its name is made up. Raises OSError."""
+    path = folder / f"{uuid.uuid4().hex}.dcm"
+    return path, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _INCOMING_MODE), "wb")
+
+
 @contextmanager
 def incoming_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file in the folder of incoming files, its name made up; removed if the block raises."""
-    path = folder / f"{uuid.uuid4().hex}.dcm"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _INCOMING_MODE)
+    """The same, closed at the end; removed if the block raises."""
+    path, file = open_incoming(folder)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             yield path, file
     except BaseException:
         with suppress(OSError):
@@ -77,6 +82,15 @@ def uids_of_file(path: Path) -> tuple[str, str, str]:
     except Exception:  # pydicom raises whatever the bytes provoke
         return "", "", ""
     return (*pair, syntax) if all(pair) else ("", "", "")
+
+
+def study_of_file(path: Path) -> str:
+    """Study Instance UID of a file, empty where it has none that can be read."""
+    try:
+        with path.open("rb") as file:
+            return _raw_uid(read_partial(file, stop_when=lambda tag, vr, length: tag > _STUDY), _STUDY)
+    except Exception:  # pydicom raises whatever the bytes provoke
+        return ""
 
 
 def _behind_the_uids(tag: BaseTag, vr: str | None, length: int) -> bool:

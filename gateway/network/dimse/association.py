@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _config.LOG_HANDLER_LEVEL = "none"  # its handlers print each PDU
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it logs tracebacks and values of patients
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")  # they quote what peers sent
 
 
 @dataclass(frozen=True)

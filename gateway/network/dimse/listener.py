@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
+import os
 import ssl
 import threading
 import uuid
@@ -14,23 +14,21 @@ from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.dimse_primitives import C_STORE
 
 from swinunet.foundation.errors import InputError
 from swinunet.gateway.config.peers import AllowedSender, ListenerConfig
-from swinunet.gateway.contract import Answer, Commitments, Intake, ReceivedInstance, Sender
+from swinunet.gateway.contract import Commitments, Intake, Sender
 from swinunet.gateway.network.dimse.association import DimseTimeouts, GuardedAssociation
 from swinunet.gateway.network.dimse.commitment import references_of, report_of
 from swinunet.gateway.network.dimse.contexts import accepted_contexts
+from swinunet.gateway.network.dimse.receiving import receive
 from swinunet.gateway.network.dimse.server import AssociationServer, bound_address
-from swinunet.gateway.network.part10 import file_head, incoming_file, uids_of
 from swinunet.gateway.network.tls import server_context
 
 logger = logging.getLogger(__name__)
 
 _SUCCESS, _PROCESSING_FAILURE, _INVALID_ARGUMENT = 0x0000, 0x0110, 0x0115  # PS3.7 C
 _REJECTED_PERMANENT, _BY_SERVICE_USER, _CALLING_AE_NOT_RECOGNISED = 1, 1, 3  # PS3.8 9.3.4
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DicomListener:
@@ -71,7 +69,7 @@ class DicomListener:
             self._server = AssociationServer(ae, (config.host, config.port), self._timeouts, tls, handlers)
         except OSError as error:
             raise InputError(
-                f"cannot listen for DICOM at {config.host}:{config.port} ({error.strerror or error}); "
+                f"cannot listen for DICOM at {config.host}:{config.port} ({os.strerror(error.errno or 0)}); "
                 "stop what listens there, or set another host or port"
             ) from None
         ae._servers.append(self._server)
@@ -122,33 +120,8 @@ class DicomListener:
         association.when_ended = lambda: self._intake.association_ended(sender)
 
     def _store(self, event: evt.Event) -> int:
-        """A C-STORE request: its bytes to a file, the file to the intake, the intake's answer to the peer."""
-        try:
-            answer = self._intake.refusal() or self._intake.accept(*self._received(event))
-        except OSError as error:
-            answer = Answer.OUT_OF_SPACE if error.errno in _NO_ROOM else Answer.FAILED
-            logger.error("an instance could not be written (%s)", error.strerror or type(error).__name__)
-        except Exception as error:  # whatever the bytes of a peer provoke
-            answer = Answer.FAILED
-            logger.error("an instance could not be taken (%s)", type(error).__name__)
-        return answer.dimse
-
-    def _received(self, event: evt.Event) -> tuple[ReceivedInstance, Sender]:
-        request = cast(C_STORE, event.request)
         sender = _sender_of(cast(GuardedAssociation, event.assoc))
-        syntax = event.context.transfer_syntax
-        data_set = request.DataSet.getbuffer() if request.DataSet else memoryview(b"")
-        sop_class_uid, sop_instance_uid = uids_of(data_set, syntax)
-        head = file_head(
-            sop_class_uid or str(request.AffectedSOPClassUID),
-            sop_instance_uid or str(request.AffectedSOPInstanceUID),
-            syntax,
-            sender.name,
-        )
-        with incoming_file(self._incoming) as (path, file):
-            file.write(head)
-            file.write(data_set)
-        return ReceivedInstance(sop_class_uid, sop_instance_uid, str(syntax), path), sender
+        return receive(event, sender, self._intake, self._incoming).dimse
 
     def _commitment_requested(self, event: evt.Event) -> tuple[int, Dataset | None]:
         """An N-ACTION of the Storage Commitment Push Model (PS3.4 J.3.2)."""
