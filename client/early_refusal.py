@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from swinunet.client.dicom import Series, scan_folder, select_series
+from swinunet.client.dicom import Series, scan_folder, select_volumes
 from swinunet.client.dicom.geometry import affine_of
 from swinunet.client.inputs import has_nifti_name
 from swinunet.client.study_list import Study
@@ -27,7 +27,7 @@ def refuse_too_large(study: Study, spec: ModelSpec, allow: Collection[str] = (),
             require_in_view(*read_nifti_grid(study.path, assume_ras=assume_ras), spec)
             return study
         scan = study.scan or scan_folder(study.path)
-        if fault := series_fault(select_series(scan, uid=study.series_uid, spec=spec, allow=allow), spec):
+        if fault := series_fault(select_volumes(scan, uid=study.series_uid, spec=spec, allow=allow)[0], spec):
             raise GeometryError(fault)
     except GeometryError as error:
         raise GeometryError(f"{study.path}: {error}") from None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.client.dicom import Scan, Series, scan_folder
+from swinunet.client.dicom import Scan, Series, scan_folder, selector_of, siblings
 from swinunet.client.inputs import folder_name, has_nifti_name, result_name
 from swinunet.client.results.formats import FILE_NAMES
 from swinunet.client.results.report import read_report
@@ -103,13 +103,19 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _series(root: Path, scan: Scan) -> Iterator[Study]:
-    folders = {series.selector: sorted({file.path.parent for file in series.files}) for series in scan.series}
-    homes = {selector: Path(os.path.commonpath(parents)) for selector, parents in folders.items()}
-    inhabitants = Counter(homes.values())
-    for series in scan.series:
-        home = homes[series.selector]
-        part = dataclasses.replace(scan, series=(series,), unreadable=scan.may_belong_to(series))
-        yield dataclasses.replace(_one_of(inhabitants[home], series, root, home), scan=part)
+    volumes = _volumes(scan)
+    folders = [sorted({file.path.parent for one in each for file in one.files}) for each in volumes]
+    homes = [Path(os.path.commonpath(parents)) for parents in folders]
+    inhabitants = Counter(homes)
+    for phases, home in zip(volumes, homes, strict=True):
+        unreadable = tuple(dict.fromkeys(file for one in phases for file in scan.may_belong_to(one)))
+        part = dataclasses.replace(scan, series=phases, unreadable=unreadable)
+        yield dataclasses.replace(_one_of(inhabitants[home], phases, root, home), scan=part)
+
+
+def _volumes(scan: Scan) -> list[tuple[Series, ...]]:
+    """The volumes of a scan, all phases of a series in time together, in the order of the first of each."""
+    return list(dict.fromkeys(siblings(scan, series) for series in scan.series))
 
 
 def _archived(root: Path, path: Path) -> Iterator[Study]:
@@ -119,18 +125,20 @@ def _archived(root: Path, path: Path) -> Iterator[Study]:
     except InputError:
         yield Study(path, _name(root, path))  # refused when it is read, in the same words
         return
-    for series in scan.series:
-        yield _one_of(len(scan.series), series, root, path)
+    volumes = _volumes(scan)
+    for phases in volumes:
+        yield _one_of(len(volumes), phases, root, path)
     if scan.unreadable and not scan.series:
         yield Study(path, _name(root, path))
 
 
-def _one_of(several: int, series: Series, root: Path, home: Path) -> Study:
-    """The study of a series whose folder or archive holds `several`."""
+def _one_of(several: int, phases: tuple[Series, ...], root: Path, home: Path) -> Study:
+    """The study of a volume, or of a series in time, whose folder or archive holds `several`."""
     if several == 1:
-        return Study(home, _name(root, home), modality=series.modality)
-    suffix = hashlib.sha256(series.selector.encode()).hexdigest()[:8]
-    return Study(home, f"{_name(root, home)}-{suffix}", series.selector, modality=series.modality)
+        return Study(home, _name(root, home), modality=phases[0].modality)
+    selector = selector_of(phases)
+    suffix = hashlib.sha256(selector.encode()).hexdigest()[:8]
+    return Study(home, f"{_name(root, home)}-{suffix}", selector, modality=phases[0].modality)
 
 
 def _unreadable(root: Path, scan: Scan) -> Iterator[Study]:

@@ -12,10 +12,12 @@ from swinunet.imaging.volume import Volume
 
 if TYPE_CHECKING:
     from swinunet.imaging.nifti import read_nifti, read_nifti_labels, read_nifti_modalities, write_nifti
+    from swinunet.imaging.phase_stack import PhaseStack
     from swinunet.imaging.study import read_labels, read_study
     from swinunet.imaging.study_slices import StudySlices
 
 _LATER = {
+    "PhaseStack": "phase_stack",
     "StudySlices": "study_slices",
     "read_labels": "study",
     "read_nifti": "nifti",
@@ -30,6 +32,7 @@ __all__ = [
     "Code",
     "Label",
     "ModelSpec",
+    "PhaseStack",
     "PlaneSlices",
     "Provenance",
     "StudySlices",

@@ -16,6 +16,7 @@ import numpy as np
 from swinunet.foundation.errors import GeometryError, InputError
 from swinunet.foundation.files import written_aside
 from swinunet.imaging.nifti_affine import RAS_LPS, SPACES, affine_of, is_sheared
+from swinunet.imaging.phase_stack import PhaseStack
 from swinunet.imaging.volume import VOXEL_MM, Space, Volume
 
 _DEFLATE_RATIO = 1032  # more than this zlib cannot unpack from a byte
@@ -83,12 +84,27 @@ def write_nifti(volume: Volume, path: Path) -> None:
     volume whose space is unknown both are: where a file does not say what is left, neither does what is made of it.
     Raises OutputError if the file cannot be written.
     """
+    _write(volume.voxels, volume, path)
+
+
+def write_nifti_phases(phases: PhaseStack, volume: Volume, step_ms: float | None, path: Path) -> None:
+    """Write a series in time as one file of four axes, the phase as the last, placed as `write_nifti` places `volume`.
+
+    step_ms: from one phase to the next, None where it is not known. Raises OutputError if it cannot be written.
+    """
+    _write(phases.in_time, volume, path, step_ms)
+
+
+def _write(voxels: np.ndarray, volume: Volume, path: Path, step_ms: float | None = None) -> None:
+    """Write voxels [I, J, K] or [I, J, K, T] that lie where those of `volume` do."""
     affine = RAS_LPS @ volume.affine
-    image = nib.Nifti1Image(volume.voxels, affine)
+    image = nib.Nifti1Image(voxels, affine)
     code = next((code for code, space in SPACES.items() if space == volume.space), 0)
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=0 if is_sheared(volume.affine) else code)
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("mm", "msec" if step_ms else "unknown")
+    if step_ms:
+        image.header["pixdim"][4] = step_ms
     with written_aside(path) as aside:
         nib.save(image, str(aside))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from swinunet.cli.options import with_options
+
+if TYPE_CHECKING:
+    from swinunet.client.dicom import Series
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,22 @@ def register(app: typer.Typer) -> None:
 def convert(options: ConvertOptions) -> None:
     """Write one DICOM series as NIfTI: real values, on the scanner's own grid. The file appears whole or not at all.
 
+    A series in time, such as a cine of the heart, becomes a file of four axes; `--series UID#7` takes its 7th phase.
+
     Example: `swinunet convert STUDY brain.nii.gz`
     """
     from swinunet.cli.dicom_progress import scan_progress
-    from swinunet.client.dicom import read_volume, scan_folder, select_series
+    from swinunet.client.dicom import read_volume, scan_folder, select_volumes
     from swinunet.foundation.terminal import print_line
     from swinunet.imaging import write_nifti
 
     _check_output(options.output, options.overwrite)
     with scan_progress() as tick:
         scan = scan_folder(options.folder, tick)
-    chosen = select_series(scan, uid=options.series, allow=options.allow or ())
+    chosen, *others = select_volumes(scan, uid=options.series, allow=options.allow or ())
+    if others:
+        _convert_phases((chosen, *others), options)
+        return
     volume = read_volume(chosen, options.allow or ()).volume
     write_nifti(volume, options.output)
     size = " x ".join(map(str, volume.shape))
@@ -53,6 +61,30 @@ def convert(options: ConvertOptions) -> None:
     print_line(f"{options.output}: {size} voxels of {spacing} mm, {volume.voxels.dtype}")
     if not chosen.verdict.usable:
         print_line(f"{chosen.verdict.kind}: {chosen.verdict.sentence}")
+
+
+def _convert_phases(phases: tuple[Series, ...], options: ConvertOptions) -> None:
+    from swinunet.client.dicom import read_phases, voxel_dtype
+    from swinunet.client.dicom.phases import step_ms
+    from swinunet.foundation.progress import work_progress
+    from swinunet.foundation.terminal import print_line
+    from swinunet.imaging import PhaseStack
+    from swinunet.imaging.nifti import write_nifti_phases
+
+    assert phases[0].shape
+    dtype = voxel_dtype([frame for series in phases for frame in series.frames])
+    stack = PhaseStack(len(phases), phases[0].shape, dtype)
+    with work_progress() as progress:
+        task = progress.add_task("reading phases", total=len(phases))
+        for number, found in enumerate(read_phases(phases, options.allow or ())):
+            stack.phase(number)[:] = found.volume.voxels
+            progress.advance(task)
+    step = step_ms([series.phase for series in phases if series.phase])
+    write_nifti_phases(stack, found.volume, step, options.output)
+    size = " x ".join(map(str, found.volume.shape))
+    spacing = " x ".join(f"{mm:.3g}" for mm in found.volume.spacing_mm)
+    apart = f"{step:.3g} ms apart" if step else "in their order, times unknown"
+    print_line(f"{options.output}: {len(phases)} phases, {apart}, of {size} voxels of {spacing} mm, {dtype}")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

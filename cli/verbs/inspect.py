@@ -68,11 +68,14 @@ def inspect(options: InspectOptions) -> None:
 def _show_all(scan: Scan, choice: Choice, model: ModelSpec | None) -> None:
     from rich.console import Console
 
+    from swinunet.client.dicom import siblings
     from swinunet.foundation.terminal import print_line
 
     console = Console()
     for one, reason in zip(scan.series, choice.reasons, strict=True):
-        _show(console, one, reason, one is choice.taken)
+        phases = siblings(scan, one)
+        if one is phases[0]:
+            _show(console, phases, reason, one is choice.taken or one in choice.phases)
     summary = [
         f"{len({one.uid for one in scan.series})} series with {len(scan.series)} volumes; "
         f"ignored: {scan.not_images} DICOM objects that are no images, {scan.not_dicom} files that are no DICOM"
@@ -110,7 +113,8 @@ def _too_large(choice: Choice, model: ModelSpec | None) -> str:
     """Why `segment` would refuse the volume that is taken for its size; empty if it would not."""
     from swinunet.client.early_refusal import series_fault
 
-    return series_fault(choice.taken, model) if choice.taken and model else ""
+    taken = (choice.taken, *choice.phases)
+    return next((series_fault(one, model) for one in taken if one), "") if model else ""
 
 
 def _model_report(model: ModelSpec | None) -> dict[str, Any] | None:
@@ -119,35 +123,47 @@ def _model_report(model: ModelSpec | None) -> dict[str, Any] | None:
     return {"name": model.name, "version": model.version, "modality": model.modality, "body_part": model.body_part}
 
 
-def _show(console: Console, series: Series, reason: str, taken: bool) -> None:
-    """One volume in four lines that any terminal's width leaves readable, and its UID whole."""
+def _show(console: Console, phases: tuple[Series, ...], reason: str, taken: bool) -> None:
+    """One volume, or all phases of a series in time, in lines that any width leaves readable, and its UID whole."""
     from rich.text import Text
 
+    from swinunet.client.dicom import selector_of
     from swinunet.foundation.terminal import printable
 
+    series = next((one for one in phases if not one.verdict.usable), phases[0])
     verdict = series.verdict
     description = f'"{series.description}"' if series.description else ""
-    what = [series.modality or "no modality", series.body_part, description, series.name]
+    what = [series.modality or "no modality", series.body_part, description, _name(phases)]
     size = f"{len(series.frames)} frames"
     if series.shape and series.spacing_mm:
         spacing = " x ".join(f"{mm:.3g}" for mm in series.spacing_mm)
         size = f"{' x '.join(map(str, series.shape))} voxels of {spacing} mm"
-    lines = (
-        Text(printable(series.selector), style="bold"),
+    lines = [
+        Text(printable(selector_of(phases)), style="bold"),
         Text(printable(f"  {', '.join(filter(None, what))}: {size}")),
         Text(f"  {verdict.kind}", style="green" if verdict.usable else "bold red").append(
             printable(f": {verdict.sentence}"), style="default not bold"
         ),
         Text(printable(f"  {reason}"), style="green" if taken else ""),
-    )
+    ]
+    if len(phases) > 1:
+        lines.append(Text(printable(f"  one phase alone: --series {phases[0].selector} to #{phases[-1].number}")))
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _name(phases: tuple[Series, ...]) -> str:
+    first, last = phases[0].phase, phases[-1].phase
+    if len(phases) == 1 or not (first and last):
+        return phases[0].name
+    name = f"{len(phases)} phases, {first.attribute} {first.time:.4g} to {last.time:.4g} {first.unit}".rstrip()
+    return f"{first.group}, {name}" if first.group else name
 
 
 def _report(scan: Scan, choice: Choice) -> dict[str, Any]:
     return {
         "series": [
-            _series_report(series) | {"taken": series is choice.taken, "reason": reason}
+            _series_report(series) | {"taken": series is choice.taken or series in choice.phases, "reason": reason}
             for series, reason in zip(scan.series, choice.reasons, strict=True)
         ],
         "not_dicom": scan.not_dicom,
@@ -164,6 +180,9 @@ def _series_report(series: Series) -> dict[str, Any]:
         "volume": series.number,
         "volumes": series.total,
         "name": series.name,
+        "phase": series.phase.number if series.phase else None,
+        "phases": series.phase.total if series.phase else None,
+        "time_ms": series.phase.time_ms if series.phase else None,
         "modality": series.modality,
         "body_part": series.body_part,
         "description": series.description,

@@ -7,10 +7,19 @@ dicom.volume.voxels, dicom.volume.affine  # [I, J, K]; index to LPS mm
 """
 
 from swinunet.client.dicom.files import Frame, ImageFile
+from swinunet.client.dicom.phases import Phase
 from swinunet.client.dicom.series import Scan, Series, require_images, scan_folder
-from swinunet.client.dicom.series_selector import Choice, choose, refusal, select_series
+from swinunet.client.dicom.series_selector import (
+    Choice,
+    choose,
+    refusal,
+    select_series,
+    select_volumes,
+    selector_of,
+    siblings,
+)
 from swinunet.client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
-from swinunet.client.dicom.volume import DicomVolume, Slice, iter_slices, read_volume, voxel_dtype
+from swinunet.client.dicom.volume import DicomVolume, Slice, iter_slices, read_phases, read_volume, voxel_dtype
 
 __all__ = [
     "ALLOWANCES",
@@ -18,6 +27,7 @@ __all__ = [
     "DicomVolume",
     "Frame",
     "ImageFile",
+    "Phase",
     "Scan",
     "Series",
     "Slice",
@@ -25,10 +35,14 @@ __all__ = [
     "VerdictKind",
     "choose",
     "iter_slices",
+    "read_phases",
     "read_volume",
     "refusal",
     "require_images",
     "scan_folder",
     "select_series",
+    "select_volumes",
+    "selector_of",
+    "siblings",
     "voxel_dtype",
 ]

@@ -23,7 +23,7 @@ class Attribute:
     """An attribute that may tell volumes apart.
 
     name, unit: for a person. keyword: of classic images, at the top level. group: (sequence, keyword) of the functional
-    group macro that holds it in enhanced multi-frame images.
+    group macro that holds it in enhanced multi-frame images; some converters write its attribute at the top level.
     """
 
     name: str
@@ -38,6 +38,9 @@ ATTRIBUTES = (
     Attribute("echo", "EchoNumbers"),
     Attribute("b-value", "DiffusionBValue", ("MRDiffusionSequence", "DiffusionBValue"), "s/mm2"),
     Attribute("time point", "TemporalPositionIdentifier", ("FrameContentSequence", "TemporalPositionIndex")),
+    Attribute(
+        "time offset", "TemporalPositionTimeOffset", ("TemporalPositionSequence", "TemporalPositionTimeOffset"), "s"
+    ),
     Attribute("tube voltage", "KVP", ("CTXRayDetailsSequence", "KVP"), "kV"),
     Attribute("image type", "ImageType", ("MRImageFrameTypeSequence", "FrameType")),
     Attribute("image type", "ImageType", ("CTImageFrameTypeSequence", "FrameType")),
@@ -59,6 +62,7 @@ _B_VALUE = next(index for index, each in enumerate(ATTRIBUTES) if each.name == "
 _TIMES = ("acquired", "acquired at", "frame time")  # of when a person was scanned: compared, never shown
 
 ATTRIBUTE_TAGS: list[int | str] = [each.keyword for each in ATTRIBUTES]
+ATTRIBUTE_TAGS += [each.group[1] for each in ATTRIBUTES if each.group]
 ATTRIBUTE_TAGS += [tag for creator, _, element in _PRIVATE_B_VALUES for tag in (creator, element)]
 
 
@@ -72,7 +76,7 @@ def distinguishing_values(dataset: Dataset, groups: Sequence[Dataset] = ()) -> t
 
     groups: the frame's functional groups, per-frame before shared; empty in classic images.
     """
-    found = [_grouped(each, groups) or text_of(dataset, each.keyword) for each in ATTRIBUTES]
+    found = [_grouped(each, groups) or _at_top_level(each, dataset) for each in ATTRIBUTES]
     found[_B_VALUE] = found[_B_VALUE] or _private_b_value(dataset)
     return tuple(found)
 
@@ -83,6 +87,10 @@ def _grouped(attribute: Attribute, groups: Sequence[Dataset]) -> str:
     sequence, keyword = attribute.group
     items = next((items for group in groups if (items := value_of(group, sequence))), None)
     return text_of(items[0], keyword) if items else ""
+
+
+def _at_top_level(attribute: Attribute, dataset: Dataset) -> str:
+    return text_of(dataset, attribute.keyword) or (text_of(dataset, attribute.group[1]) if attribute.group else "")
 
 
 def _private_b_value(dataset: Dataset) -> str:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from swinunet.client.dicom.codestream import DECODERS
 from swinunet.client.dicom.distinguishing_attributes import ATTRIBUTE_TAGS, distinguishing_values
-from swinunet.client.dicom.elements import number_of, numbers_of, tag_of, text_of, value_of
+from swinunet.client.dicom.elements import numbers_of, tag_of, text_of, value_of
 from swinunet.client.dicom.files import Frame, Ignored, ImageFile, PixelLayout
 from swinunet.client.dicom.pixel_element import check_inflated_size, check_pixel_element
 from swinunet.client.dicom.quiet import quiet
@@ -24,6 +34,10 @@ from swinunet.client.dicom.sources import PREAMBLE_BYTES, ClampedStream, FaultEr
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # names that promise DICOM: such a file is never passed over in silence
 _SERIES_UID = 0x0020000E
 _MAPPINGS = "RealWorldValueMappingSequence"
+_SINGLE_FRAME = (
+    CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage,
+    ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation,
+)  # fmt: skip
 _MAX_SIDE = 16384  # pixels; larger headers are damaged or hostile
 _ATTRIBUTES = [tag_of(name) for name in (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality",
@@ -163,12 +177,18 @@ def _image_file(source: Source, stream: ClampedStream, dataset: FileDataset, sop
         samples_per_pixel=int(value_of(dataset, "SamplesPerPixel") or 1),
         photometric=text_of(dataset, "PhotometricInterpretation"),
         layout=_layout(dataset),
-        multi_frame=value_of(dataset, "PerFrameFunctionalGroupsSequence") is not None
-        or int(value_of(dataset, "NumberOfFrames") or 1) > 1,
+        multi_frame=_is_multi_frame(sop_class, dataset),
         pixels_at=0 if dataset.file_meta.TransferSyntaxUID.is_deflated else pixels_at,
         sheet=sheet,
         sheet_slices=sheet_slices,
     )
+
+
+def _is_multi_frame(sop_class: UID, dataset: Dataset) -> bool:
+    """By Number of Frames and SOP class: some archives write functional groups into single-frame objects, too."""
+    if int(value_of(dataset, "NumberOfFrames") or 1) > 1:
+        return True
+    return sop_class not in _SINGLE_FRAME and value_of(dataset, "PerFrameFunctionalGroupsSequence") is not None
 
 
 def _bytes_of(stream: ClampedStream) -> bytes:
@@ -218,58 +238,46 @@ def _table_range(dataset: Dataset) -> tuple[int, int] | None:
 
 
 def _frames(file: ImageFile, dataset: Dataset) -> tuple[Frame, ...]:
-    """The file's planes: from the functional groups (PS3.3 C.7.6.16), or from the top level."""
+    """The file's planes: from the functional groups (PS3.3 C.7.6.16); what those lack, from the top level."""
     groups = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
     count = int(value_of(dataset, "NumberOfFrames") or 1)
-    if not groups:
-        numbers = range(1, count + 1) if file.multi_frame else [None]
-        values = distinguishing_values(dataset)
-        mapped = value_of(dataset, _MAPPINGS) or ()
-        return tuple(_frame(file, number, dataset, dataset, dataset, dataset, mapped, values) for number in numbers)
-    if len(groups) != count:
+    if not file.multi_frame:
+        groups = groups if len(groups) == 1 else []
+    if groups and len(groups) != count:
         raise FaultError(f"it has {count} frames and {len(groups)} per-frame functional groups")
     shared = (value_of(dataset, "SharedFunctionalGroupsSequence") or [Dataset()])[0]
-
-    def macro(group: Dataset, keyword: str) -> Dataset:
-        items = value_of(group, keyword) or value_of(shared, keyword)
-        return items[0] if items else Dataset()
-
+    numbers = range(1, count + 1) if file.multi_frame else [None]
     return tuple(
-        _frame(
-            file,
-            number,
-            macro(group, "PlanePositionSequence"),
-            macro(group, "PlaneOrientationSequence"),
-            macro(group, "PixelMeasuresSequence"),
-            macro(group, "PixelValueTransformationSequence"),
-            value_of(group, _MAPPINGS) or value_of(shared, _MAPPINGS) or value_of(dataset, _MAPPINGS) or (),
-            distinguishing_values(dataset, (group, shared)),
-        )
-        for number, group in enumerate(groups, start=1)
+        _frame(file, number, dataset, (group, shared))
+        for number, group in zip(numbers, groups or [Dataset()] * count, strict=True)
     )
 
 
-def _frame(
-    file: ImageFile,
-    number: int | None,
-    position: Dataset,
-    orientation: Dataset,
-    measures: Dataset,
-    rescaling: Dataset,
-    mappings: Sequence[Dataset],
-    distinguishing: tuple[str, ...],
-) -> Frame:
+def _frame(file: ImageFile, number: int | None, dataset: Dataset, groups: tuple[Dataset, Dataset]) -> Frame:
+    """One plane. groups: its own functional groups, and those that it shares with the others."""
     assert file.layout is not None
-    slope, intercept = scale_of(rescaling, mappings, file.layout.table is not None)
+
+    def places(macro: str) -> tuple[Dataset, ...]:
+        return (*(items[0] for group in groups if (items := value_of(group, macro))), dataset)
+
+    def numbers(macro: str, keyword: str, count: int) -> tuple[float, ...] | None:
+        return next((found for place in places(macro) if (found := numbers_of(place, keyword, count))), None)
+
+    def number_in(macro: str, keyword: str) -> float | None:
+        found = numbers(macro, keyword, 1)
+        return found[0] if found else None
+
+    mappings = next((found for place in (*groups, dataset) if (found := value_of(place, _MAPPINGS))), ())
+    slope, intercept = scale_of(places("PixelValueTransformationSequence")[0], mappings, file.layout.table is not None)
     return Frame(
         file,
         number,
-        numbers_of(position, "ImagePositionPatient", 3),
-        numbers_of(orientation, "ImageOrientationPatient", 6),
-        numbers_of(measures, "PixelSpacing", 2),
-        number_of(measures, "SliceThickness"),
-        number_of(measures, "SpacingBetweenSlices"),
+        numbers("PlanePositionSequence", "ImagePositionPatient", 3),
+        numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        numbers("PixelMeasuresSequence", "PixelSpacing", 2),
+        number_in("PixelMeasuresSequence", "SliceThickness"),
+        number_in("PixelMeasuresSequence", "SpacingBetweenSlices"),
         slope,
         intercept,
-        distinguishing,
+        distinguishing_values(dataset, groups),
     )

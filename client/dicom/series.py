@@ -12,9 +12,10 @@ from pathlib import Path
 from swinunet.client.dicom.files import Frame, Ignored, ImageFile
 from swinunet.client.dicom.geometry import affine_of
 from swinunet.client.dicom.header import read_header
+from swinunet.client.dicom.phases import Phase
 from swinunet.client.dicom.sources import Source, find_sources
 from swinunet.client.dicom.split import Part, split_frames
-from swinunet.client.dicom.verdict import Verdict, VerdictKind, judge, of_variable_spacing
+from swinunet.client.dicom.verdict import Verdict, VerdictKind, judge, of_incomplete_phase, of_variable_spacing
 from swinunet.client.dicom.workers import map_in_processes
 from swinunet.foundation.errors import InputError
 
@@ -30,6 +31,7 @@ class Series:
     files: in the order of their paths. frames: along the normal if they have one; index k of the volume.
     number, total: which of the series' volumes this is. name: what tells it from the others, empty if it is alone.
     copies: files left out because another holds the same instance, byte for byte or but for its envelope.
+    phase: which one it is of a series in time, None if it is none.
     """
 
     uid: str
@@ -43,6 +45,7 @@ class Series:
     total: int = 1
     name: str = ""
     copies: int = 0
+    phase: Phase | None = None
 
     @property
     def selector(self) -> str:
@@ -175,6 +178,8 @@ def _volumes(uid: str, group: list[_Instance]) -> list[Series]:
         verdict, ordered = (conflict, part.frames) if conflict else judge(own, part.frames)
         if part.steps:
             verdict = of_variable_spacing(verdict, part.steps)
+        if part.phase and part.phase.lacks:
+            verdict = of_incomplete_phase(verdict, part.phase)
         volumes.append(
             Series(
                 uid,
@@ -188,6 +193,7 @@ def _volumes(uid: str, group: list[_Instance]) -> list[Series]:
                 len(parts),
                 part.name,
                 len(group) - len(instances),
+                part.phase,
             )
         )
     return volumes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from swinunet.client.dicom.geometry import plane_of
@@ -18,11 +18,15 @@ _NO_GEOMETRY = (VerdictKind.UNREADABLE, VerdictKind.COLOUR, VerdictKind.MOSAIC, 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is to be read. taken: the one volume, None if none or several are left. reasons: for each of the scan's."""
+    """What is to be read. taken: the one volume, None if none or several are left. reasons: for each of the scan's.
+
+    phases: all of a series in time, if that is what is left, in their order; else empty.
+    """
 
     taken: Series | None
     candidates: tuple[Series, ...]
     reasons: tuple[str, ...]
+    phases: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,37 @@ def choose(
         if any(map(rule.met, left)):
             reasons |= {series.selector: f"not taken: {rule.reason}" for series in left if not rule.met(series)}
             left = [series for series in left if rule.met(series)]
-    if len(left) == 1:
-        reasons[left[0].selector] = "taken: " + ("it was asked for" if uid else "the only one that fits")
+    alone = left[0] if len(left) == 1 and (not left[0].phase or _names_one(left[0], uid)) else None
+    phases = () if alone else _whole_cycle(scan, left)
+    if alone or phases:
+        why = "it was asked for" if uid else "the only one that fits"
+        reasons |= {one.selector: f"taken: {why}" for one in left}
     else:
         reasons |= {one.selector: f"one of {len(left)} that fit: choose with --series {one.selector}" for one in left}
-    return Choice(left[0] if len(left) == 1 else None, tuple(left), tuple(reasons[one.selector] for one in scan.series))
+    return Choice(alone, tuple(left), tuple(reasons[one.selector] for one in scan.series), phases)
+
+
+def _whole_cycle(scan: Scan, left: Sequence[Series]) -> tuple[Series, ...]:
+    """The volumes that are left, if they are all phases of one series in time; else none."""
+    if not left or any(siblings(scan, one) != siblings(scan, left[0]) for one in left):
+        return ()
+    return tuple(left) if len(siblings(scan, left[0])) == len(left) else ()
+
+
+def siblings(scan: Scan, series: Series) -> tuple[Series, ...]:
+    """All phases of the series in time that a volume is one of, whatever their verdicts; itself if it is none."""
+    if series.phase is None:
+        return (series,)
+    group = series.phase.group
+    return tuple(one for one in scan.series if one.uid == series.uid and one.phase and one.phase.group == group)
+
+
+def selector_of(phases: Sequence[Series]) -> str:
+    """What `--series` takes for a volume, or for all phases of a series in time."""
+    if len(phases) == 1 or not phases[0].phase:
+        return phases[0].selector
+    group = phases[0].phase.group
+    return f"{phases[0].uid}#{group}" if group else phases[0].uid
 
 
 def select_series(
@@ -87,24 +117,52 @@ def select_series(
     spec: ModelSpec | None = None,
     allow: Collection[str] = (),
 ) -> Series:
-    """The one volume to read, as `choose` finds it.
+    """The one volume to read, as `choose` finds it; of a series in time one phase must be named.
 
     Raises InputError if there is nothing to choose, more than one, or only series of another modality, and
     GeometryError with the verdict if the series is no volume. A broken file that may belong to the series is an error.
     """
+    found = select_volumes(scan, uid, modality, spec=spec, allow=allow)
+    if len(found) > 1:
+        raise _ambiguous(scan, found)
+    return found[0]
+
+
+def select_volumes(
+    scan: Scan,
+    uid: str | None = None,
+    modality: str | None = None,
+    *,
+    spec: ModelSpec | None = None,
+    allow: Collection[str] = (),
+) -> tuple[Series, ...]:
+    """The one volume to read, or all phases of the one series in time, in their order, as `choose` finds them.
+
+    Raises what `select_series` raises; and for a series in time the verdict on its first phase that is no volume, or
+    that lacks slices which others have, whatever is allowed: phases are compared with each other.
+    """
     require_images(scan)
     choice = choose(scan, uid, modality, spec=spec, allow=allow)
     if choice.taken:
-        return choice.taken
+        return (choice.taken,)
     if scan.unreadable and not choice.candidates:
         _require_known(scan, _meant(scan, uid, spec.modality if spec else modality))
-    if choice.candidates:
-        key = "UID#NUMBER" if any(one.total > 1 for one in choice.candidates) else "UID"
-        raise InputError(
-            f"{scan.folder}: {_several(choice.candidates)} could be meant, choose one with --series {key}: "
-            f"{_listing(choice.candidates)}"
-        )
-    raise _nothing_left(scan, uid, spec.modality if spec else modality)
+    if not choice.candidates:
+        raise _nothing_left(scan, uid, spec.modality if spec else modality)
+    cycle = siblings(scan, choice.candidates[0])
+    if any(one not in cycle for one in choice.candidates) or cycle[0].phase is None:
+        raise _ambiguous(scan, choice.candidates)
+    for one in cycle:
+        if one not in choice.candidates or (one.phase and one.phase.lacks):
+            raise refusal(one)
+    return choice.phases
+
+
+def _ambiguous(scan: Scan, candidates: tuple[Series, ...]) -> InputError:
+    key = "UID#NUMBER" if any(one.total > 1 for one in candidates) else "UID"
+    return InputError(
+        f"{scan.folder}: {_several(candidates)} could be meant, choose one with --series {key}: {_listing(candidates)}"
+    )
 
 
 def passed_over(scan: Scan, choice: Choice) -> tuple[str, ...]:
@@ -143,7 +201,13 @@ def _meant(scan: Scan, uid: str | None, modality: str | None) -> tuple[Series, .
 
 
 def _is_called(series: Series, uid: str) -> bool:
-    return uid in (series.uid, series.selector, f"{series.uid}#{series.name}")
+    group = series.phase.group if series.phase else ""
+    return uid in (series.uid, f"{series.uid}#{group}") or _names_one(series, uid)
+
+
+def _names_one(series: Series, uid: str | None) -> bool:
+    """Whether this names one volume of the several of its series."""
+    return uid in (series.selector, f"{series.uid}#{series.name}")
 
 
 def refusal(series: Series) -> InputError:

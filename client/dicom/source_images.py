@@ -13,6 +13,11 @@ from swinunet.client.dicom.geometry import ASSUMED_THICKNESS_MM
 from swinunet.foundation.errors import OutputError
 
 Reference = tuple[str, int | None]  # SOP Instance UID; frame number counted from 1, None in a single-frame image
+_MACROS = {  # the attribute without which a functional group macro says nothing
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PixelMeasuresSequence": "PixelSpacing",
+}
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 
 
@@ -82,17 +87,24 @@ class SourceImages:
         return self._by_uid[self.references[k][0]]
 
     def macro(self, k: int, name: str) -> Dataset:
-        """The functional group macro `name` of slice k (PS3.3 C.7.6.16.2); single-frame headers hold its attributes.
+        """The functional group macro `name` of slice k (PS3.3 C.7.6.16.2), or a header that holds its attributes.
 
-        Raises OutputError if a multi-frame file has no such macro.
+        What a group lacks is looked for at the top level, as `header.read_header` does.
+        Raises OutputError if it is in neither.
         """
         header, (_, frame) = self.header(k), self.references[k]
-        if frame is None:
+        if frame is None and _MACROS[name] in header:
             return header
-        for item in (header[PER_FRAME].value[frame - 1], *header.get(SHARED, [])):
-            if name in item:
+        groups = header.get(PER_FRAME, [])
+        own = groups[(frame or 1) - 1 :][:1]
+        for item in (*own, *header.get(SHARED, [])):
+            if item.get(name) and _MACROS[name] in item[name].value[0]:
                 return item[name].value[0]
-        raise OutputError(f"frame {frame} of the source has no {name}: a DICOM SEG cannot say where its frames lie")
+        if _MACROS[name] in header:
+            return header
+        raise OutputError(
+            f"frame {frame or 1} of the source has no {name}: a DICOM SEG cannot say where its frames lie"
+        )
 
     @cached_property
     def _by_uid(self) -> dict[str, Dataset]:

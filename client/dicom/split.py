@@ -19,9 +19,11 @@ from swinunet.client.dicom.geometry import (
     plane_of,
     positions_of,
 )
+from swinunet.client.dicom.phases import TIMES, Phase, lacking, phase_numbers, times_of
 from swinunet.client.dicom.spacing_runs import spacing_runs
 from swinunet.client.dicom.verdict import VerdictKind, judge
 
+_Place = tuple[int, int]  # the plane, and the place along its normal
 _MOST_ATTRIBUTES = 3  # that together tell volumes apart, as echo, time point and image type may
 _MOST_KINDS = 16  # of planes in one series; a radial scan is no set of volumes
 _SLABS = ("stack", "acquisition")  # attributes of volumes that lie apart, or between each other's slices
@@ -33,12 +35,14 @@ _FEWEST_SLICES = 3  # of a slab: two slices are even always
 class Part:
     """Frames of one series that may be a volume. name: what tells them from the rest, empty if they are all of it.
 
-    steps: of a part of a stack with several spacings, how the whole stack is spaced.
+    steps: of a part of a stack with several spacings, how the whole stack is spaced. phase: of a part of a series in
+    time, which one it is.
     """
 
     name: str
     frames: tuple[Frame, ...]
     steps: str = ""
+    phase: Phase | None = None
 
 
 def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
@@ -47,7 +51,8 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
     Frames of different orientations are first split into stacks of one orientation, if each has two slices or more.
     A stack with several frames at one position is split by the attribute, or the set of two or three attributes, that
     leaves one frame at each position of every part and makes no more parts than frames share a position; sets are
-    tried from the smallest, in the order of ATTRIBUTES. A stack with one frame at each position stays whole, whatever
+    tried from the smallest, in the order of ATTRIBUTES. Where none does, because times differ from slice to slice, it
+    is split into phases, see `phases.phase_numbers`. A stack with one frame at each position stays whole, whatever
     differs between its frames; the exception is one with uneven steps whose StackIDs or acquisitions are evenly spaced
     by themselves, or one that `spacing_runs` finds to be taken with several spacings. Frames for which there is no such
     split, or which lack their geometry, stay together as one part.
@@ -58,18 +63,23 @@ def split_frames(frames: Sequence[Frame]) -> tuple[Part, ...]:
             return whole
     planes = _kinds([frame.orientation or () for frame in frames], COSINE_TOLERANCE)
     if len(set(planes)) == 1:
-        return _split_by_attributes(frames, planes) or _split_stack(frames) or whole
+        return _split_places(frames, planes) or _split_stack(frames) or whole
     if len(set(planes)) > _MOST_KINDS:
         return whole
     stacks = [[frame for frame, plane in zip(frames, planes, strict=True) if plane == kind] for kind in set(planes)]
     if any(len(set(_places(stack, [0] * len(stack)))) < 2 for stack in stacks):
-        return _split_by_attributes(frames, planes) or whole
+        return _split_places(frames, planes) or whole
     named = _numbered([(plane_of(stack[0]), stack) for stack in sorted(stacks, key=_orientation)])
     return tuple(
         replace(part, name=f"{name}, {part.name}" if part.name else name)
         for name, stack in named
-        for part in _split_by_attributes(stack, [0] * len(stack)) or _split_stack(stack) or (Part("", tuple(stack)),)
+        for part in _split_places(stack, [0] * len(stack)) or _split_stack(stack) or (Part("", tuple(stack)),)
     )
+
+
+def _split_places(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
+    """The parts of frames several of which lie at one place; none if no place has several, or nothing explains it."""
+    return _split_by_attributes(frames, planes) or _split_by_phases(frames, planes)
 
 
 def _split_by_attributes(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
@@ -92,11 +102,82 @@ def _split_by_attributes(frames: Sequence[Frame], planes: Sequence[int]) -> tupl
         if mixed and any(len(part) < 2 and not _is_localizer(frames[part[0]]) for part in parts.values()):
             continue
         ordered = sorted(parts, key=lambda value: [_number_first(text) for text in value])
-        return tuple(
+        named = [
             Part(_name(chosen, value, number), tuple(frames[i] for i in parts[value]))
             for number, value in enumerate(ordered, start=1)
-        )
+        ]
+        return _as_phases(named, chosen, ordered, [[places[i] for i in parts[value]] for value in ordered])
     return ()
+
+
+def _as_phases(
+    parts: Sequence[Part],
+    chosen: tuple[int, ...],
+    values: Sequence[tuple[str, ...]],
+    places: Sequence[Sequence[_Place]],
+) -> tuple[Part, ...]:
+    """The parts, numbered as phases where a time is among what tells them apart.
+
+    chosen: of ATTRIBUTES. values: of those, for each part. places: of the frames of each part.
+    """
+    by_time = [at for at, index in enumerate(chosen) if ATTRIBUTES[index].name in TIMES]
+    if len(by_time) != 1 or times_of([value[by_time[0]] for value in values]) is None:
+        return tuple(parts)
+    (time,) = by_time
+    rest = tuple(index for at, index in enumerate(chosen) if at != time)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, value in enumerate(values):
+        groups.setdefault(value[:time] + value[time + 1 :], []).append(number)
+    found = list(parts)
+    for at, (group, members) in enumerate(groups.items(), start=1):
+        lacks = lacking([places[number] for number in members])
+        if len(members) < 2 or lacks is None:
+            continue
+        for nth, number in enumerate(members):
+            about = (ATTRIBUTES[chosen[time]].name, float(values[number][time]), _name(rest, group, at), lacks[nth])
+            found[number] = replace(parts[number], phase=Phase(nth + 1, len(members), *about))
+    return tuple(found)
+
+
+def _split_by_phases(frames: Sequence[Frame], planes: Sequence[int]) -> tuple[Part, ...]:
+    """The phases of a series whose times differ from slice to slice, and of each kind of its images; else none."""
+    places = _places(frames, planes)
+    if max(Counter(places).values()) == 1:
+        return ()
+    varying = [index for index in range(len(ATTRIBUTES)) if len({frame.distinguishing[index] for frame in frames}) > 1]
+    by_time = [index for index in varying if ATTRIBUTES[index].name in TIMES]
+    for kind, time in itertools.product((None, *(index for index in varying if index not in by_time)), by_time):
+        groups: dict[str, list[int]] = {}
+        for number, frame in enumerate(frames):
+            groups.setdefault("" if kind is None else frame.distinguishing[kind], []).append(number)
+        if len(groups) > _MOST_KINDS:
+            continue
+        split = []
+        for at, (value, own) in enumerate(sorted(groups.items()), start=1):
+            name = "" if kind is None else _name((kind,), (value,), at)
+            split.append(_phases_of([frames[i] for i in own], [places[i] for i in own], time, name))
+        if all(split):
+            return tuple(part for parts in split for part in parts)
+    return ()
+
+
+def _phases_of(frames: Sequence[Frame], places: Sequence[_Place], time: int, group: str) -> tuple[Part, ...]:
+    """The phases of one kind of images by the attribute numbered `time`; none if it makes none."""
+    times = times_of([frame.distinguishing[time] for frame in frames])
+    numbers = phase_numbers(places, times) if times else None
+    if times is None or numbers is None:
+        return ()
+    members = [[i for i, number in enumerate(numbers) if number == phase] for phase in range(max(numbers) + 1)]
+    lacks = lacking([[places[i] for i in own] for own in members])
+    if lacks is None:
+        return ()
+    attribute, parts = ATTRIBUTES[time], []
+    for number, own in enumerate(members, start=1):
+        at = float(np.median([times[i] for i in own]))
+        name = ", ".join(filter(None, (group, f"{attribute.name} {at:.5g} {attribute.unit}".rstrip())))
+        phase = Phase(number, len(members), attribute.name, at, group, lacks[number - 1])
+        parts.append(Part(name, tuple(frames[i] for i in own), phase=phase))
+    return tuple(parts)
 
 
 def _split_by_slabs(frames: Sequence[Frame]) -> tuple[Part, ...]:
@@ -140,7 +221,7 @@ def _attribute_sets(frames: Sequence[Frame]) -> Iterator[tuple[int, ...]]:
         yield from itertools.combinations(varying, size)
 
 
-def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[tuple[int, int]]:
+def _places(frames: Sequence[Frame], planes: Sequence[int]) -> list[_Place]:
     """The plane of each frame, and a number: frames of one number lie at one distance along that plane's normal."""
     places = np.empty(len(frames), int)
     for plane in set(planes):

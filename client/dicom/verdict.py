@@ -18,6 +18,7 @@ from swinunet.client.dicom.geometry import (
     positions_of,
     thickness_of,
 )
+from swinunet.client.dicom.phases import Phase
 from swinunet.client.dicom.sheets import holds_sheets
 from swinunet.imaging.volume import VOXEL_MM
 
@@ -137,7 +138,7 @@ def _plane_verdict(frames: Sequence[Frame]) -> Verdict | None:
             f"{', '.join(missing)}), expected CT, MR or PET slices; is it a projection or a photograph?",
         )
     references = {frame.file.frame_of_reference_uid for frame in frames}
-    if len(references) > 1:
+    if len(references) > 1 and not _says_nothing(references, frames):
         return Verdict(VerdictKind.NOT_A_VOLUME, f"frames in {len(references)} frames of reference, expected one")
     spacing = np.array([frame.pixel_spacing_mm for frame in frames])
     for mm in (spacing.min(), spacing.max()):
@@ -166,6 +167,11 @@ def _plane_verdict(frames: Sequence[Frame]) -> Verdict | None:
             "expected one; is it a localizer?",
         )
     return None
+
+
+def _says_nothing(references: Collection[str], frames: Sequence[Frame]) -> bool:
+    """Whether every image has a frame of reference of its own, as anonymisers make that replace UIDs file by file."""
+    return len(frames) > 2 and len(references) == len({frame.file.path for frame in frames}) == len(frames)
 
 
 def _stack_verdict(frames: Sequence[Frame]) -> Verdict:
@@ -230,6 +236,18 @@ def of_variable_spacing(verdict: Verdict, steps: str) -> Verdict:
         f"{steps} (variable spacing), expected one step; --allow variable_spacing reads each part as a volume of its "
         f"own: choose it with --series{also}",
         verdict.needs | {"variable_spacing"},
+    )
+
+
+def of_incomplete_phase(verdict: Verdict, phase: Phase) -> Verdict:
+    """The verdict on a phase that lacks slices which other phases of its series have."""
+    if not verdict.usable and not verdict.needs:
+        return verdict
+    also = f"; {verdict.sentence}" if verdict.needs else "; --allow gap reads the slices that it has"
+    return Verdict(
+        VerdictKind.GAP,
+        f"{phase.text}: lacks {phase.lacks}, which other phases have; fetch the series again{also}",
+        verdict.needs | {"gap"},
     )
 
 

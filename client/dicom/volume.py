@@ -19,7 +19,7 @@ from swinunet.client.dicom.series import Series
 from swinunet.client.dicom.series_selector import refusal
 from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.dicom.workers import WorkerError, map_in_processes
-from swinunet.foundation.errors import InputError
+from swinunet.foundation.errors import GeometryError, InputError
 from swinunet.imaging import Volume
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)  # smallest first
@@ -85,6 +85,24 @@ def read_volume(series: Series, allow: Collection[str] = ()) -> DicomVolume:
         slices[k][padding] = min(lowest, default=0)
     volume = Volume(slices.transpose(2, 1, 0), affine_of(series.frames))
     return DicomVolume(volume, series, _source_images(series, headers))
+
+
+def read_phases(phases: Sequence[Series], allow: Collection[str] = ()) -> Iterator[DicomVolume]:
+    """Each phase of a series in time, in order; one is in memory at a time.
+
+    Raises what `read_volume` raises, and GeometryError, naming the phase, for one on another grid than the first.
+    """
+    first: Volume | None = None
+    for series in phases:
+        found = read_volume(series, allow)
+        first = first or found.volume.with_voxels(np.broadcast_to(found.volume.voxels[:1, :1, :1], found.volume.shape))
+        if not found.volume.same_grid(first):
+            assert series.phase
+            raise GeometryError(
+                f"series {series.selector}: {series.phase.text}: its grid is {found.volume.shape}, that of the first "
+                f"phase {first.shape}, or they lie apart; choose one phase with --series UID#NUMBER"
+            )
+        yield found
 
 
 def _source_images(series: Series, headers: Mapping[str, Dataset]) -> SourceImages:

@@ -91,6 +91,30 @@ def make_series(
     return slices
 
 
+def make_cine(
+    phases: int = 5, slices: int = 4, *, shape: tuple[int, int] = (4, 3), jitter: float = 0.06, **attributes: Any
+) -> list[Dataset]:
+    """One series of phases of one stack; values are 100 * phase + slice, both from 0. Beats differ by `jitter`.
+
+    As the scanner of the Sunnybrook data: slice by slice, Trigger Times in the middle of each phase, of a step that
+    differs from slice to slice.
+    """
+    made = []
+    for k in range(slices):
+        step_ms = 40 * (1 + jitter * np.sin(1.0 + k))
+        values = np.add.outer(100 * np.arange(phases, dtype=np.int16) + k, np.zeros(shape, np.int16)).astype(np.int16)
+        for phase, ds in enumerate(make_series(values, step_mm=(0, 0, 0), origin_mm=(-10, 5, 30 + 8.0 * k))):
+            ds.TriggerTime = DSfloat(round((phase + 0.5) * step_ms, 4))
+            ds.InstanceNumber = k * phases + phase + 1
+            for keyword, value in attributes.items():
+                setattr(ds, keyword, value)
+            made.append(ds)
+    for ds in made:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            setattr(ds, keyword, made[0][keyword].value)
+    return made
+
+
 def save(folder: Path, slices: Sequence[Dataset], names: Sequence[str] | None = None) -> Path:
     """Write the data sets as Part 10 files and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
