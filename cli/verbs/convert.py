@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from swinunet.client.dicom import Series
 
 
+_SHOWN_FROM = 2000  # frames; fewer are read in seconds
+
+
 @dataclass(frozen=True)
 class ConvertOptions:
     """Which series, and the file it becomes."""
@@ -72,9 +75,10 @@ def _convert_phases(phases: tuple[Series, ...], options: ConvertOptions) -> None
     from swinunet.imaging.nifti import write_nifti_phases
 
     assert phases[0].shape
-    dtype = voxel_dtype([frame for series in phases for frame in series.frames])
+    frames = [frame for series in phases for frame in series.frames]
+    dtype = voxel_dtype(frames)
     stack = PhaseStack(len(phases), phases[0].shape, dtype)
-    with work_progress() as progress:
+    with work_progress(shown=len(frames) > _SHOWN_FROM) as progress:
         task = progress.add_task("reading phases", total=len(phases))
         for number, found in enumerate(read_phases(phases, options.allow or ())):
             stack.phase(number)[:] = found.volume.voxels
