@@ -115,6 +115,9 @@ def test_inspect_shows_and_reports(
     assert series[bad[0].SeriesInstanceUID]["verdict"] == "tilted"
     assert series[good[0].SeriesInstanceUID] | {"sentence": ""} == {
         "series_instance_uid": good[0].SeriesInstanceUID,
+        "phase": None,
+        "phases": None,
+        "time_ms": None,
         "modality": "MR",
         "body_part": "HEAD",
         "description": "[red]t1[/red]",
