@@ -164,7 +164,17 @@ def _explain(options: GatewayOptions) -> None:
 
 
 def _fetch(options: GatewayOptions) -> None:
-    raise InputError("fetch: not there yet")
+    import os
+
+    from swinunet.foundation.terminal import print_line
+    from swinunet.gateway.logs import configure_logs
+    from swinunet.gateway.process.fetching import fetch_study
+
+    if options.source is None or options.study is None:
+        raise InputError("`swinunet gateway fetch` wants --from PEER and --study UID")
+    os.umask(0o077)
+    configure_logs()
+    print_line(fetch_study(_read(options), options.source, options.study))
 
 
 def _status(options: GatewayOptions) -> None:

@@ -10,6 +10,6 @@ def exposure_warning(what: str, host: str, port: int, *, encrypted: bool) -> str
     if encrypted or is_loopback(host):
         return None
     return (
-        f"WARNING: {what} listens at {host}:{port} for other machines WITHOUT TLS: patient data can be read on the way"
+        f"{what} listens at {host}:{port} for other machines WITHOUT TLS: patient data can be read on the way"
         " and anyone there can send; set tls, or host to 127.0.0.1"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swinunet.foundation.errors import PeerError
-from swinunet.gateway.config.peers import DimsePeer, Peer
+from starlette.routing import BaseRoute
+
+from swinunet.foundation.errors import InputError, PeerError, SwinUNetError
+from swinunet.foundation.loopback import is_loopback
+from swinunet.gateway.config.peers import DimsePeer, FolderPeer, Peer
+from swinunet.gateway.config.secrets import read_secret
 from swinunet.gateway.config.settings import GatewayConfig
 from swinunet.gateway.contract import (
     CommitmentReport,
@@ -17,6 +22,18 @@ from swinunet.gateway.contract import (
     SendOutcome,
     SeriesCount,
 )
+from swinunet.gateway.network import outcomes
+from swinunet.gateway.network.dimse.listener import DicomListener
+from swinunet.gateway.network.exposure import exposure_warning
+from swinunet.gateway.network.peers import Peers
+from swinunet.gateway.network.tls import client_context, server_context
+from swinunet.gateway.network.web.http_client import HttpTimeouts, WebAddress
+from swinunet.gateway.network.web.server import WebServer, behind_token
+from swinunet.gateway.network.web.stow import StowServer
+from swinunet.gateway.network.web.webhook import post_webhook
+
+_log = logging.getLogger(__name__)
+_DEFAULT_AE = "SWINUNET"  # what we call ourselves where nothing listens
 
 
 class Network:
@@ -24,30 +41,89 @@ class Network:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
+        self._peers = Peers(config.listener.ae_title if config.listener else _DEFAULT_AE, read_secret)
 
     def check(self) -> None:
         """Raise InputError for certificates, keys and tokens that cannot be used, before anything starts."""
+        for server in (self._config.listener, self._config.web):
+            if server is not None and server.tls is not None:
+                server_context(server.tls)
+        for peer in self._config.peers:
+            if not isinstance(peer, FolderPeer):
+                self._peers.check(peer)
+        web, webhook = self._config.web, self._config.webhook
+        if web is not None and web.token_file is None and not is_loopback(web.host):
+            raise InputError(f"web.host is {web.host}: other machines reach it; set web.token_file, or host 127.0.0.1")
+        self.web_token()
+        if webhook is not None:
+            read_secret(webhook.secret_file)
+            client_context()
 
-    def servers(self, intake: Intake, commitments: Commitments, incoming: Path) -> Iterator[Part]:
-        """What listens, not yet started. incoming: where what is being received is written."""
-        yield from ()
+    def web_token(self) -> str | None:
+        """The bearer token of our web server, None for none. Raises InputError."""
+        web = self._config.web
+        return read_secret(web.token_file) if web is not None and web.token_file is not None else None
+
+    def servers(
+        self, intake: Intake, commitments: Commitments, incoming: Path, routes: Sequence[BaseRoute] = ()
+    ) -> Iterator[Part]:
+        """What listens, not yet started. incoming: where what is being received is written.
+
+        routes: of the web server beside STOW-RS; they are served as they are, behind no token.
+        """
+        listener, web = self._config.listener, self._config.web
+        if listener is not None:
+            self._warn("the DICOM listener", listener.host, listener.port, listener.tls is not None)
+            yield DicomListener(listener, intake, commitments, incoming=incoming)
+        if web is not None:
+            self._warn("the web server", web.host, web.port, web.tls is not None)
+            stow = behind_token(StowServer(intake, incoming).routes(), self.web_token())
+            yield WebServer(web, [*stow, *routes])
 
     def send(self, peer: Peer, files: Sequence[Path]) -> Sequence[SendOutcome]:
         """Send DICOM files; an outcome for each."""
-        return [SendOutcome(False, True, False, None, "sending is not there yet") for _ in files]
+        if isinstance(peer, FolderPeer):
+            return [outcomes.refused("a folder takes no files from the network") for _ in files]
+        try:
+            return self._peers.send(peer, files)
+        except SwinUNetError as error:
+            return [outcomes.unanswered(str(error)) for _ in files]
 
     def ask(self, peer: Peer, transaction_uid: str, references: Sequence[Reference]) -> SendOutcome:
         """Ask a peer to commit to instances."""
-        return SendOutcome(False, True, False, None, "asking is not there yet")
+        if not isinstance(peer, DimsePeer):
+            return outcomes.refused("storage commitment is asked of DIMSE peers only")
+        try:
+            return self._peers.request_commitment(peer, transaction_uid, references)
+        except SwinUNetError as error:
+            return outcomes.unanswered(str(error))
 
     def report(self, peer: DimsePeer, report: CommitmentReport) -> SendOutcome:
         """Tell a peer what of its request we hold."""
-        return SendOutcome(False, True, False, None, "reporting is not there yet")
+        try:
+            return self._peers.report_commitment(peer, report)
+        except SwinUNetError as error:
+            return outcomes.unanswered(str(error))
 
     def send_webhook(self, payload: str) -> SendOutcome:
         """Tell the webhook."""
-        return SendOutcome(False, True, False, None, "webhooks are not there yet")
+        webhook = self._config.webhook
+        if webhook is None:
+            return outcomes.refused("no webhook is configured any more")
+        try:
+            secret = read_secret(webhook.secret_file)
+        except InputError as error:
+            return outcomes.unanswered(str(error))
+        timeouts = HttpTimeouts(connect=webhook.timeout_s, read=webhook.timeout_s)
+        return post_webhook(WebAddress(webhook.url), timeouts, secret, payload)
 
     def count(self, peer: str, study_uid: str) -> Sequence[SeriesCount]:
-        """Ask a peer for the series of a study. Raises PeerError."""
-        raise PeerError("counting is not there yet")
+        """Ask a peer for the series of a study. Raises PeerError, InputError."""
+        found = self._config.peer(peer)
+        if isinstance(found, FolderPeer):
+            raise PeerError(f"{peer}: a folder cannot be asked")
+        return self._peers.count(found, study_uid)
+
+    def _warn(self, what: str, host: str, port: int, encrypted: bool) -> None:
+        if words := exposure_warning(what, host, port, encrypted=encrypted):
+            _log.warning(words)

@@ -101,13 +101,18 @@ class DicomListener:
             association.join(timeout=grace_s)
 
     def _requested(self, event: evt.Event) -> None:
-        """Reject who is not let in; else offer what we have of what is proposed."""
+        """Reject who is not let in; else offer what we have of what is proposed.
+
+        Our own AE title is let in from this machine itself: `swinunet gateway fetch` calls so.
+        """
         association = cast(GuardedAssociation, event.assoc)
         request, caller = association.requestor.primitive, association.requestor.address_info
         assert request is not None
         assert caller is not None
+        assert association.acceptor.address_info is not None
         calling_ae, address = str(request.calling_ae_title).strip(), caller.address
-        if not is_allowed(self._config.allow, calling_ae, address):
+        ours = calling_ae == self._config.ae_title and address == association.acceptor.address_info.address
+        if not (ours or is_allowed(self._config.allow, calling_ae, address)):
             logger.warning("an association was rejected: its AE title and address are not in the list of those allowed")
             association.acse.send_reject(_REJECTED_PERMANENT, _BY_SERVICE_USER, _CALLING_AE_NOT_RECOGNISED)
             association.kill()

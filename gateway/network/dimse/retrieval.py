@@ -28,7 +28,8 @@ from swinunet.gateway.network.dimse.contexts import RECEIVED_TRANSFER_SYNTAXES, 
 from swinunet.gateway.network.dimse.receiving import receive
 from swinunet.gateway.network.fetched import FetchedStudy
 
-MOVE_DESTINATION_UNKNOWN = 0xA801
+_MOVE_DESTINATION_UNKNOWN = 0xA801
+_UNABLE_TO_PROCESS = range(0xC000, 0xD000)  # what Orthanc says of a destination that it does not know
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS, _SOME_FAILED = 0x0000, 0xB000
 FETCHED_CLASSES: tuple[UID, ...] = tuple(uid for uid in STORAGE_CLASSES if "Image Storage" in uid.name)[:120]
@@ -36,7 +37,7 @@ FETCHED_CLASSES: tuple[UID, ...] = tuple(uid for uid in STORAGE_CLASSES if "Imag
 
 
 class MoveDestinationUnknownError(PeerError):
-    """The peer does not know the AE title that a C-MOVE is to send to."""
+    """The peer does not know the AE title that a C-MOVE is to send to, or cannot send there."""
 
 
 def fetch_by_move(
@@ -114,8 +115,8 @@ def _result(
     code = status.get("Status")
     if code is None:
         raise PeerError(f"{address}: no whole answer to a request for a study within {association.dimse_timeout:g} s")
-    if code == MOVE_DESTINATION_UNKNOWN:
-        raise MoveDestinationUnknownError(f"{address}: it does not know our AE title as a destination of C-MOVE")
+    if code == _MOVE_DESTINATION_UNKNOWN or code in _UNABLE_TO_PROCESS:
+        raise MoveDestinationUnknownError(f"{address}: it cannot send the study to our AE title (status 0x{code:04X})")
     if code not in (_SUCCESS, _SOME_FAILED):
         raise PeerError(f"{address}: the request for a study was refused with status 0x{code:04X}")
     taken = (status.get("NumberOfCompletedSuboperations") or 0) + (status.get("NumberOfWarningSuboperations") or 0)

@@ -38,7 +38,8 @@ class _Connection(RequestHandler):
         acceptor.maximum_length, acceptor.ae_title = MAXIMUM_PDU_BYTES, self.server.ae_title
         acceptor.implementation_class_uid = self.ae.implementation_class_uid
         acceptor.implementation_version_name = self.ae.implementation_version_name
-        acceptor.address_info, association.requestor.address_info = self.local, self.remote
+        acceptor.address_info = AddressInformation.from_tuple(self.request.getsockname())
+        association.requestor.address_info = self.remote
         for event, bound in self.server._handlers.items():
             for handler, arguments in [bound] if event.is_intervention else bound:  # type: ignore[misc]
                 association.bind(event, handler, arguments)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from swinunet.foundation.errors import PeerError
@@ -37,9 +38,7 @@ def _search(address: WebAddress, timeouts: HttpTimeouts, path: str, params: dict
         if answer.status_code != 200:
             raise PeerError(f"{address}: a query was refused with HTTP status {answer.status_code}")
         try:
-            if len(answer.raw.read(_MAX_BYTES, decode_content=True, cache_content=True)) == _MAX_BYTES:
-                raise ValueError("too long")
-            found = answer.json()
+            found = json.loads(answer.raw.read(_MAX_BYTES, decode_content=True))  # cut short, it is no JSON
             if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
                 raise ValueError("no list")
         except ValueError:
