@@ -13,7 +13,7 @@ from swinunet.gateway.network.web.http_client import HttpTimeouts, WebAddress, a
 from swinunet.gateway.network.web.multipart import ContentType, MultipartError, PartFiles
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 
 
 def fetch_by_wado(
