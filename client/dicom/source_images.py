@@ -100,11 +100,9 @@ class SourceImages:
         for item in (*own, *header.get(SHARED, [])):
             if item.get(name) and _MACROS[name] in item[name].value[0]:
                 return item[name].value[0]
-        if _MACROS[name] in header:
+        if frame is None or _MACROS[name] in header:
             return header
-        raise OutputError(
-            f"frame {frame or 1} of the source has no {name}: a DICOM SEG cannot say where its frames lie"
-        )
+        raise OutputError(f"frame {frame} of the source has no {name}: a DICOM SEG cannot say where its frames lie")
 
     @cached_property
     def _by_uid(self) -> dict[str, Dataset]:
