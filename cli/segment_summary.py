@@ -16,7 +16,7 @@ from swinunet.foundation.terminal import print_line, show_table
 
 if TYPE_CHECKING:
     from swinunet.client import Outcome
-    from swinunet.client.results.report import Report
+    from swinunet.client.results.report import Location, Report
 
 _INTERRUPTED = 130
 
@@ -61,12 +61,25 @@ def _show_study(report: Report) -> None:
     for structure in report.structures:
         for flag in structure.flags:
             print_line(f"Look at {structure.name}: {flag.detail}")
+    if report.location:
+        print_line(_how_located(report.location))
     if report.input.verdict:
         print_line(f"Look at the series: {report.input.verdict}")
     if report.left_out:
         print_line(f"Left out of SEG and SR, for breaking DICOM's formats in the source: {', '.join(report.left_out)}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
         print_line(f"Not judged: {', '.join(CHECKS[check] for check in unknown)}")
+
+
+def _how_located(location: Location) -> str:
+    """How the boxes were found, and how sure that is."""
+    sides = (
+        f"{each.laterality or each.label} not found ({each.fault}); it may lie outside the image"
+        if each.fault
+        else f"{each.laterality or each.label} (probability {each.probability:.2f})"
+        for each in location.sides
+    )
+    return f"Boxes found by {location.locator} version {location.version}: {', '.join(sides)}"
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:

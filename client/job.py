@@ -92,6 +92,7 @@ def run_job(
     options: OutputOptions | None = None,
     overwrite: bool = True,
     control: JobControl | None = None,
+    expect: Callable[[int], None] = lambda slices: None,
 ) -> JobResult:
     """Segment an input that was read and write its results to `folder`, which appears whole or not at all.
 
@@ -103,7 +104,7 @@ def run_job(
     options = options or OutputOptions()
     options.formats_for(loaded.dicom is not None)  # refuse before the work, not after it
     require_no_input(folder, folders_of([loaded.path]))
-    found = segment_volume(loaded.study, model, rois, tick, options.restore, control)
+    found = segment_volume(loaded.study, model, rois, tick, options.restore, control, expect)
     with _whole_folder(folder, overwrite) as aside:
         if pseudonyms := options.pseudonyms:
             pseudonyms.record(folder.name, loaded.path, loaded.dicom.source.headers[0] if loaded.dicom else None)

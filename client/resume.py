@@ -70,8 +70,10 @@ def _differences(
         yield f"by {model.name} version {model.version}, not {spec.name} version {spec.version}"
     elif model.spec != spec:
         yield f"by another model that is called {model.name} version {model.version} too"
-    if report.boxes != boxes_of(rois):
+    if report.location is None and report.boxes != boxes_of(rois):
         yield "in other boxes (--roi)"
+    if report.location and rois:
+        yield "in boxes that were found, not in those of --roi"
     if made.restore != options.restore:
         yield f"with --restore {made.restore}, not {options.restore}"
     asked = options.formats_for(report.input.kind == "dicom")

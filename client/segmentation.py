@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swinunet.client.locating import Located, locate_boxes, needs_locator
 from swinunet.client.rois import Roi, require_apart
 from swinunet.client.segments import Measurement, Segment, make_segments, mask_values, measure
 from swinunet.client.sides import require_sides
@@ -31,11 +32,13 @@ class Segmentation:
     volume: on whose grid the mask is. spec: of the model. rois: the boxes that it saw; empty if it saw the whole.
     mask: uint8 [I, J, K] on the volume's grid, values as `segments` say. confidence: 255 times the probability of each
         voxel's class, uint8 [I, J, K]; None where the server sent labels alone.
-    seconds: the job's wall time, shared out so that it adds up. preprocess and restore: our own work on slices, most of
+    seconds: the job's wall time, shared out so that it adds up. locate: finding the boxes, where they were found.
+        preprocess and restore: our own work on slices, most of
         it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
         took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server. measure:
         what the mask holds of each segment.
     trace: what the job's requests are called on the server, `<trace>-<n>`.
+    located: how the boxes were found; None if the user drew them, or the model saw the whole.
     """
 
     volume: Volume
@@ -48,6 +51,7 @@ class Segmentation:
     seconds: dict[str, float]
     exchange: Exchange
     trace: str
+    located: Located | None = None
 
 
 def segment_volume(
@@ -57,26 +61,37 @@ def segment_volume(
     tick: Callable[[int], None] = lambda slices: None,
     restore: Output = "labels",
     control: JobControl | None = None,
+    expect: Callable[[int], None] = lambda slices: None,
 ) -> Segmentation:
     """Segment a study, or only the boxes `rois` of it (as a model trained on crops wants it).
 
+    Without boxes, those of a model whose spec says how they are found are found in a study that is larger than a crop.
+
     study: one volume, or one for each of the model's modalities, all on one grid; results are on the first one's.
-    tick: called with the number of slices done. restore: how answers come back to the native grid, see
+    tick: called with the number of slices done. expect: with the number of slices that will be asked for, once for the
+    boxes to find and once for what is in them. restore: how answers come back to the native grid, see
     `imaging.StudySlices`. control: to cancel the job from another thread, and to name it.
     Intensities are normalised within each box.
     Raises GeometryError for boxes that overlap, reach outside or are named after the other side, or slices larger than
-    the model's field of view; ServerError if the server fails or is too slow, JobCancelledError if the job was
-    cancelled.
+    the model's field of view; InputError where no box can be found; ServerError if the server fails or is too slow,
+    JobCancelledError if the job was cancelled.
     """
     require_apart(rois)
     control = control or model.new_job()
     volumes = (study,) if isinstance(study, Volume) else tuple(study)
     volume = volumes[0]
+    located = None
+    if not rois and needs_locator(model.spec, volume):
+        located = locate_boxes(volume, model, tick, expect, control)
+        rois = located.rois
     require_sides(rois, volume, model.spec.body_part)
     segments = make_segments(model.spec.labels, [roi.side for roi in rois] or [None])
     seconds = {"preprocess": 0.0, "turn": 0.0, "inference": 0.0, "restore": 0.0, "measure": 0.0}
+    if located:
+        seconds = {"locate": located.seconds, **seconds}
+    expect(count_slices(volume, model, rois))
     # Every box is looked at before the first request: a box outside the volume costs no inference.
-    ranges = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in rois]
+    ranges = [roi.ranges(volume) for roi in rois]
     parts = [([each.crop(box) for each in volumes], box, roi.side) for box, roi in zip(ranges, rois, strict=True)]
     if not parts:
         mask, confidence = _segment_part(volumes, mask_values(segments), model, seconds, tick, restore, control)
@@ -92,8 +107,9 @@ def segment_volume(
     measurements = measure(mask, segments, volume.voxel_ml, volume.voxels, confidence)
     seconds["measure"] = time.perf_counter() - began
     return Segmentation(
-        volume, model.spec, rois, mask, segments, measurements, confidence, seconds, control.exchange, control.trace
-    )
+        volume, model.spec, rois, mask, segments, measurements, confidence, seconds, control.exchange, control.trace,
+        located,
+    )  # fmt: skip
 
 
 async def segment_volume_async(
@@ -120,7 +136,7 @@ async def segment_volume_async(
 
 def count_slices(volume: Volume, model: TritonModel, rois: tuple[Roi, ...]) -> int:
     """How many slices of this grid `segment_volume` will ask for, for a progress bar."""
-    parts = [volume.crop(volume.box_slices(roi.low_mm, roi.high_mm)) for roi in rois] or [volume]
+    parts = [volume.crop(roi.ranges(volume)) for roi in rois] or [volume]
     planes = [plane for plane, _ in model.spec.readings]
     return sum(len(plane_view(part.voxels, part.affine, plane)) for part in parts for plane in planes)
 

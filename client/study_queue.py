@@ -16,7 +16,6 @@ from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.report import Report, read_report
 from swinunet.client.resume import is_unfinished, require_same_result
 from swinunet.client.rois import Roi
-from swinunet.client.segmentation import count_slices
 from swinunet.client.study_list import Study
 from swinunet.client.triton import JobControl, TritonModel
 from swinunet.foundation.errors import InputError, JobCancelledError, OutputError, ServerError, SwinUNetError
@@ -166,8 +165,12 @@ class _Run:
             loaded = load_input(
                 study.path, self._model.spec, study.series_uid, study.scan, self._allow, assume_ras=self._assume_ras
             )
-            total, done = count_slices(loaded.volume, self._model, rois), 0
-            self._progress(study, 0, total)
+            total, done = 0, 0
+
+            def expect(slices: int) -> None:
+                nonlocal total
+                total += slices
+                self._progress(study, done, total)
 
             def tick(slices: int) -> None:
                 nonlocal done
@@ -175,7 +178,7 @@ class _Run:
                 self._progress(study, done, total)
 
             overwrite = self._overwrite or (self._resume and folder.exists() and is_unfinished(folder))
-            return run_job(loaded, folder, self._model, rois, tick, self._options, overwrite, control)
+            return run_job(loaded, folder, self._model, rois, tick, self._options, overwrite, control, expect)
         except OSError as error:  # of the temporary folder, for one: what is written aside raises errors of our own
             raise unwritable(folder, error) from None
         finally:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from swinunet.export.engines.artefacts import make_artefacts
 from swinunet.export.engines.registry import DEFAULT_SERVED, judged_engines
 from swinunet.export.file_names import CHECKPOINT_FILE, GRAPH_FILE
+from swinunet.export.gate.boxes import judge_boxes, require_pairs
 from swinunet.export.gate.evidence import Evidence, gather_evidence
 from swinunet.export.gate.judge import judge
 from swinunet.export.gate.options import GateOptions
@@ -61,6 +65,7 @@ def export_checkpoint(
 
     with locked(repository):
         version_folder(repository, spec)  # refuse before the work, not after it
+        require_pairs(repository, spec, configs)
         evidence = gather_evidence(spec, data, checkpoint.with_name(SPLIT_FILE), assume_ras=options.assume_ras)
         return promote(repository, network, spec, configs, evidence, options, fill)
 
@@ -80,7 +85,9 @@ def promote(
     """
     with staged_version(repository, spec, configs) as folder:
         fill(folder, evidence)
-        report = judge(folder, network, spec, evidence, configs, options)
+        report = _with_boxes(
+            judge(folder, network, spec, evidence, configs, options), folder, repository, configs, spec, options
+        )
         report.require("nothing was promoted")
         _drop_unproven(folder, report)
         report.write(folder)
@@ -99,8 +106,18 @@ def check_version(path: Path, repository: Path, data: Path | None, options: Gate
     configs = read_configs(folder.parent, spec.version) or make_configs(spec, recorded_choice(folder))
     evidence = gather_evidence(spec, data, folder / SPLIT_FILE, assume_ras=options.assume_ras)
     report = judge(folder, network, spec, evidence, configs, options)
+    report = _with_boxes(report, folder, folder.parent.parent, configs, spec, options)
     report.require("take it out with --rollback, or export it again")
     return report
+
+
+def _with_boxes(
+    report: Report, folder: Path, repository: Path, configs: Configs, spec: ModelSpec, options: GateOptions
+) -> Report:
+    """The report with the third part: the boxes of every pair of model and locator that the version is part of."""
+    threads = torch.get_num_threads()
+    boxes = judge_boxes(repository, folder, spec, configs, options.heads, options.say, threads)
+    return dataclasses.replace(report, boxes=boxes)
 
 
 def _drop_unproven(folder: Path, report: Report) -> None:

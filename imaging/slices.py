@@ -116,7 +116,7 @@ class PlaneSlices:
         _require_modalities(volumes, spec)
         if like is None:
             for each in volumes:
-                _require_finite(each.voxels)
+                require_finite(each.voxels)
         self.spec, self.plane = spec, plane or spec.plane
         # Left is right through a sagittal slice, and along the rows of the other planes.
         self._neighbours_reversed = mirrored and self.plane == "sagittal"
@@ -239,7 +239,7 @@ def _require_modalities(volumes: tuple[Volume, ...], spec: ModelSpec) -> None:
             )
 
 
-def _require_finite(voxels: np.ndarray) -> None:
+def require_finite(voxels: np.ndarray) -> None:
     """Raise InputError for NaN and infinity. Here, since it holds for every engine: some answer NaN with background."""
     if voxels.dtype.kind != "f":
         return

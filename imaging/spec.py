@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from swinunet.foundation.errors import SpecError
+from swinunet.imaging.box_spec import Boxes, Locating
 
 SCHEMA_VERSION = 1
 SPEC_KEY = "swinunet_spec"  # the key under which the JSON travels, in every carrier
@@ -131,6 +132,9 @@ class ModelSpec:
     descriptions: words of which a series' description should hold one, such as "t1", where a study has several series.
     min_slices: how many slices a series should have at least, where a study has several.
     components: "largest" keeps only the largest connected piece of all labels together, in each box or volume.
+    boxes: how the boxes of a model that was trained on crops are found; None for one that takes whole studies, or
+        boxes drawn by hand.
+    locating: how the answer of a model that finds such boxes is judged; None for any other.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
@@ -153,6 +157,8 @@ class ModelSpec:
     pixel_mm: Annotated[float, Field(gt=0)] | None = None
     descriptions: tuple[str, ...] = ()
     min_slices: Annotated[int, Field(ge=0)] = 0
+    boxes: Boxes | None = None
+    locating: Locating | None = None
     provenance: Provenance = Provenance()
     schema_version: int = SCHEMA_VERSION
 
@@ -178,6 +184,10 @@ class ModelSpec:
             raise ValueError("mirrored is for anatomical planes: slices as acquired do not say where left is")
         if self.mirrored and self.names_sides:
             raise ValueError("mirrored is not for labels that name sides: a mirror image contradicts them")
+        if self.boxes and self.locating:
+            raise ValueError("boxes are of a model that needs a locator and locating of the locator; give one of them")
+        if self.locating and (self.spacing_mm is None or self.spacing_mm[0] != self.spacing_mm[1] or self.modalities):
+            raise ValueError("a locator needs one spacing_mm along both axes, and one image a study")
         return self
 
     @property
@@ -195,6 +205,15 @@ class ModelSpec:
         """Whether a label's name says left or right, so that a mirror image contradicts it."""
         words = {word for label in self.labels for word in re.split(r"[^a-z]+", label.name.lower())}
         return bool(words & {"left", "right"})
+
+    @property
+    def side_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Indices (left, right) of labels whose names differ in nothing but the side."""
+        index_of = {label.name.lower(): label.index for label in self.labels}
+        pairs = (
+            (index, index_of.get(name.replace("left", "right"))) for name, index in index_of.items() if "left" in name
+        )
+        return tuple((left, right) for left, right in pairs if right is not None)
 
     @property
     def num_modalities(self) -> int:
@@ -218,7 +237,10 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The spec as one line of JSON; newer fields only where they say something, so older readers read the rest."""
-        newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm")
+        newer = (
+            "modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm",
+            "boxes", "locating",
+        )  # fmt: skip
         left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
         left_out |= {"larger_slices": True} if self.larger_slices == "refused" else {}
         left_out |= {"intensity": {"per"}} if _of_the_volume(self.intensity) else {}

@@ -45,6 +45,10 @@ class ExportOptions:
     """Labelled folder, or images, to judge the engines on."""
     assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
     """NIfTI in --data without qform and sform: take its axes to run to the patient's right, front and head."""
+    heads: Annotated[Path | None, typer.Option(show_default="the MNI152 brain, without labels")] = None
+    """Labelled folder of whole images: the locator must find the boxes of a model trained on crops in them."""
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the checkpoint's")] = None
+    """Spec (JSON) to export with, for the same weights: other boxes, rules or names."""
     engine: Annotated[
         list[str] | None, typer.Option(help=_engine_help(), show_default="all that are installed are judged")
     ] = None
@@ -74,6 +78,8 @@ class ExportOptions:
             raise InputError("--version is of a new version; leave it out with --check, --rollback and --configs")
         if (self.check or self.rollback) and self.serve_with is not None:
             raise InputError("--serve-with is of a config; leave it out with --check and --rollback")
+        if (self.check or self.rollback or self.configs) and self.spec is not None:
+            raise InputError("--spec is of a new version; leave it out with --check, --rollback and --configs")
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +89,8 @@ def register(app: typer.Typer) -> None:
 
 def export(options: ExportOptions) -> None:
     """Export a checkpoint to ONNX, prove that every engine computes the same, and put it where Triton serves it.
+
+    A model that was trained on crops is judged with the locator that finds its boxes (--heads).
 
     Each engine, and the version in a real Triton, is compared with PyTorch float32: outputs at several batch sizes,
     then whole masks. A version that fails is not promoted, and the one before it keeps serving. The proof is kept
@@ -147,12 +155,16 @@ def _prove(checkpoint: Path, repository: Path, options: ExportOptions) -> None:
 def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[Exported | None, Report]:
     from swinunet.export.engines.registry import DEFAULT_SERVED
     from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
+    from swinunet.export.repository.other_spec import with_spec
 
-    gate = GateOptions(tuple(options.engine or ()), options.serve, options.bisect, say, options.assume_ras)
+    gate = GateOptions(
+        tuple(options.engine or ()), options.serve, options.bisect, say, options.assume_ras, options.heads
+    )
     if options.check:
         return None, check_version(checkpoint, repository, options.data, gate)
     serve_with = options.serve_with or DEFAULT_SERVED
-    done = export_checkpoint(checkpoint, repository, options.version, options.data, gate, serve_with)
+    with with_spec(checkpoint, options.spec) as specified:
+        done = export_checkpoint(specified, repository, options.version, options.data, gate, serve_with)
     return done, done.report
 
 

@@ -28,7 +28,7 @@ class InspectOptions:
     """Print JSON instead of text."""
     series: Annotated[str | None, typer.Option(metavar="UID")] = None
     """SeriesInstanceUID of the series that is meant; UID#NUMBER for one of its volumes."""
-    spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the shipped model's")] = None
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the shipped models'")] = None
     """Spec of a model (JSON) by whose rules to choose."""
     allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
     """Accept a series in spite of its verdict: tilted, gap or variable_spacing; repeatable."""
@@ -52,30 +52,37 @@ def inspect(options: InspectOptions) -> None:
     with scan_progress() as tick:
         scan = scan_folder(options.folder, tick)
     require_images(scan)
-    model = _read_spec(options.spec) if options.spec else _shipped_spec()
+    models = (_read_spec(options.spec),) if options.spec else _shipped_specs()
+    model = _model_for(scan, models, options)
     choice = choose(scan, options.series, spec=model, allow=options.allow or ())
+    takers = [_takers(one, scan, models) for one in scan.series]
     if options.as_json:
         print(
             json.dumps(
-                {"model": _model_report(model)} | _report(scan, choice) | {"too_large": _too_large(choice, model)},
+                {"model": _model_report(model), "models": [spec.name for spec in models]}
+                | _report(scan, choice, takers)
+                | {"too_large": _too_large(choice, model)},
                 indent=2,
             )
         )
     else:
-        _show_all(scan, choice, model)
+        _show_all(scan, choice, model, takers if len(models) > 1 else None)
 
 
-def _show_all(scan: Scan, choice: Choice, model: ModelSpec | None) -> None:
+def _show_all(scan: Scan, choice: Choice, model: ModelSpec | None, takers: list[list[str]] | None) -> None:
+    """Every series and what becomes of it. takers: the models that would take each if it came alone, or None."""
     from rich.console import Console
 
     from swinunet.client.dicom import siblings
     from swinunet.foundation.terminal import print_line
 
     console = Console()
-    for one, reason in zip(scan.series, choice.reasons, strict=True):
+    for at, (one, reason) in enumerate(zip(scan.series, choice.reasons, strict=True)):
         phases = siblings(scan, one)
         if one is phases[0]:
             _show(console, phases, reason, one is choice.taken or one in choice.phases)
+            if takers:
+                print_line(f"  models that would take it alone: {', '.join(takers[at]) or 'none'}")
     summary = [
         f"{len({one.uid for one in scan.series})} series with {len(scan.series)} volumes; "
         f"ignored: {scan.not_images} DICOM objects that are no images, {scan.not_dicom} files that are no DICOM"
@@ -101,20 +108,39 @@ def _read_spec(path: Path) -> ModelSpec:
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); give the JSON file of a spec") from None
 
 
-def _shipped_spec() -> ModelSpec | None:
-    """What the model beside the source checkout takes; None unless there is just one."""
-    from swinunet.cli.repository_spec import spec_in_repository
+def _shipped_specs() -> tuple[ModelSpec, ...]:
+    """What the models beside the source checkout take, but for those that only find boxes for others."""
+    from swinunet.client.model_choice import answering
+    from swinunet.client.triton.repository_specs import specs_in_repository
     from swinunet.foundation.paths import default_repository
 
-    return spec_in_repository(default_repository())
+    return answering(specs_in_repository(default_repository()))
+
+
+def _model_for(scan: Scan, models: tuple[ModelSpec, ...], options: InspectOptions) -> ModelSpec | None:
+    """The model that `segment` would choose; None where several would do, or none."""
+    from swinunet.client.model_choice import fitting_models
+
+    if len(models) == 1:
+        return models[0]
+    best = fitting_models(scan, models, options.series, options.allow or ())
+    return best[0] if len(best) == 1 else None
+
+
+def _takers(series: Series, scan: Scan, models: tuple[ModelSpec, ...]) -> list[str]:
+    from swinunet.client.model_choice import models_for_series
+
+    return [spec.name for spec in models_for_series(series, scan, models)]
 
 
 def _too_large(choice: Choice, model: ModelSpec | None) -> str:
     """Why `segment` would refuse the volume that is taken for its size; empty if it would not."""
     from swinunet.client.early_refusal import series_fault
 
+    if model is None or model.boxes is not None:
+        return ""
     taken = (choice.taken, *choice.phases)
-    return next((series_fault(one, model) for one in taken if one), "") if model else ""
+    return next((series_fault(one, model) for one in taken if one), "")
 
 
 def _model_report(model: ModelSpec | None) -> dict[str, Any] | None:
@@ -160,11 +186,12 @@ def _name(phases: tuple[Series, ...]) -> str:
     return f"{first.group}, {name}" if first.group else name
 
 
-def _report(scan: Scan, choice: Choice) -> dict[str, Any]:
+def _report(scan: Scan, choice: Choice, takers: list[list[str]]) -> dict[str, Any]:
     return {
         "series": [
-            _series_report(series) | {"taken": series is choice.taken or series in choice.phases, "reason": reason}
-            for series, reason in zip(scan.series, choice.reasons, strict=True)
+            _series_report(series)
+            | {"taken": series is choice.taken or series in choice.phases, "reason": reason, "models": models}
+            for series, reason, models in zip(scan.series, choice.reasons, takers, strict=True)
         ],
         "not_dicom": scan.not_dicom,
         "not_images": scan.not_images,

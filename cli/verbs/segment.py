@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from swinunet.client import Outcome, ServerOptions, Study
+    from swinunet.client.model_choice import Assigned
 
 
 def register(app: typer.Typer) -> None:
@@ -40,14 +41,17 @@ def segment(
 
     Example: `swinunet segment study/ case.nii.gz -o results --url triton.hospital:8001`
 
+    With several models served, each study is for the one whose rules it meets (`swinunet inspect` says which).
+
     Only in a box: `swinunet segment study/ -o results --roi left=7,43,-2,47,-31,8`
 
     Many studies, continuing where an earlier run stopped: `swinunet segment --tree archive/ -o results --resume`
     """
     from swinunet.cli.segment_summary import finish
-    from swinunet.client import TritonModel, folders_called, parse_roi, segment_studies
+    from swinunet.client import folders_called, parse_roi, segment_studies
     from swinunet.client.roi_table import studies_with_boxes
     from swinunet.client.run_summary import write_summary
+    from swinunet.client.segment_assigned import segment_assigned
 
     if results.overwrite and results.resume:
         raise InputError("--overwrite replaces results that exist and --resume keeps them; give one of the two")
@@ -64,15 +68,15 @@ def segment(
     if not server.url and not rois and len(studies) == 1 and studies[0].rois is None:
         studies = [_refuse_too_large(studies[0], chosen, study)]
     job = functools.partial(
-        segment_studies, studies, folders, rois=rois, options=outputs, allow=study.allow or (),
+        segment_studies, rois=rois, options=outputs, allow=study.allow or (),
         assume_ras=study.assume_ras, overwrite=results.overwrite, resume=results.resume,
     )  # fmt: skip
-    with (
-        interrupted_by_sigterm(),
-        _server(server.url, chosen.repository, options) as (address, options),
-        TritonModel(address, chosen.model, options) as model,
-    ):
-        outcomes, interrupted = _run(studies, functools.partial(job, model=model))
+    with interrupted_by_sigterm(), _server(server.url, chosen.repository, options) as (address, options):
+        assigned = _assigned(studies, chosen.model, address, options, study.allow or ())
+        studies = [each.study for each in assigned]
+        outcomes, interrupted = _run(
+            studies, functools.partial(segment_assigned, assigned, folders, address, options, job)
+        )
     try:
         if len(studies) > 1:
             write_summary(results.output, outcomes, deidentified=outputs.pseudonyms is not None)
@@ -82,16 +86,32 @@ def segment(
 
 def _refuse_too_large(study: Study, chosen: ModelOptions, options: StudyOptions) -> Study:
     """The study, unless the model cannot take it as a whole: refused before a server is started for it."""
-    from swinunet.cli.repository_spec import spec_in_repository
     from swinunet.client.early_refusal import refuse_too_large
+    from swinunet.client.model_choice import answering, choose_model
+    from swinunet.client.triton.repository_specs import specs_in_repository
     from swinunet.foundation.errors import SwinUNetError
     from swinunet.foundation.paths import default_repository
 
     try:
-        spec = spec_in_repository(chosen.repository or default_repository(), chosen.model)
+        specs = specs_in_repository(chosen.repository or default_repository(), chosen.model)
     except SwinUNetError:  # whoever starts the server says what is wrong with the repository
         return study
-    return refuse_too_large(study, spec, options.allow or (), assume_ras=options.assume_ras) if spec else study
+    if not answering(specs):
+        return study
+    spec, study = choose_model(study, specs, options.allow or ())
+    return study if spec.boxes else refuse_too_large(study, spec, options.allow or (), assume_ras=options.assume_ras)
+
+
+def _assigned(
+    studies: Sequence[Study], model: str | None, url: str, options: ServerOptions, allow: Sequence[str]
+) -> Sequence[Assigned]:
+    """Each study with the model that it is for: the one asked for, or by the rules of those that are served."""
+    from swinunet.client.model_choice import Assigned, assign_models
+    from swinunet.client.triton.served_models import specs_on_server
+
+    if model is not None:
+        return [Assigned(study, model) for study in studies]
+    return assign_models(studies, specs_on_server(url, options), allow)
 
 
 @contextmanager
@@ -112,7 +132,7 @@ def _run(
 ) -> tuple[list[Outcome], bool]:
     """What became of the studies that ended, and whether the user stopped before all had.
 
-    segment: `segment_studies`, but for its `progress`.
+    segment: `segment_assigned`, but for its `progress`.
     """
     from swinunet.foundation.progress import work_progress
     from swinunet.foundation.terminal import printable

@@ -210,6 +210,11 @@ def _names_one(series: Series, uid: str | None) -> bool:
     return uid in (series.selector, f"{series.uid}#{series.name}")
 
 
+def rules_met(series: Series, spec: ModelSpec) -> tuple[bool, ...]:
+    """Which of the spec's preferences a series meets, the most important one first."""
+    return tuple(rule.met(series) for rule in _preferences(spec))
+
+
 def refusal(series: Series) -> InputError:
     """The error for a series that is refused, by name and with the numbers."""
     kind, sentence = series.verdict.kind, series.verdict.sentence

@@ -18,12 +18,15 @@ from swinunet.client.segments import Segment
 from swinunet.imaging import Volume, plane_view
 from swinunet.imaging.spec import Plane
 
-TEXT, FAINT = "#f2f2f2", "#9aa4ad"
+TEXT, FAINT, BOX = "#f2f2f2", "#9aa4ad", "#ffd75f"
 _ON_IMAGE: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.5, foreground="black")]}
 
 
 def draw_panel(axes: Axes, scene: Scene, focus: Focus, plane: Plane, boxes: Sequence[Focus]) -> None:
-    """One plane of a focus: image, outlines of the structures, letters, scale bar, and `boxes` where others look."""
+    """One plane of a focus: image, outlines of the structures, letters, scale bar, and `boxes` where others look.
+
+    Boxes that the model saw are drawn whole, in another colour.
+    """
     stack, row, column, letters = PLANES[plane]
     index = focus.centre[stack]
     image = plane_view(scene.volume.voxels, scene.volume.affine, plane)[index]
@@ -49,6 +52,14 @@ def draw_panel(axes: Axes, scene: Scene, focus: Focus, plane: Plane, boxes: Sequ
         size = box.high_mm - box.low_mm
         corner = (box.low_mm[column], box.low_mm[row])
         axes.add_patch(Rectangle(corner, size[column], size[row], fill=False, ec=FAINT, lw=0.8, ls=(0, (4, 3))))
+    for outline in scene.boxes:
+        if outline.low[stack] <= index < outline.high[stack]:
+            start, end = (
+                [edge[axis] * scene.spacing_mm[axis] for axis in (column, row)] for edge in (outline.low, outline.high)
+            )
+            axes.add_patch(
+                Rectangle((start[0], start[1]), end[0] - start[0], end[1] - start[1], fill=False, ec=BOX, lw=1.0)
+            )
     _draw_letters(axes, letters)
     _draw_scale(axes, float(focus.high_mm[column] - focus.low_mm[column]))
     where = f"{plane.capitalize()}  {_position(scene.volume, focus.centre, stack)}"
@@ -96,7 +107,7 @@ def _draw_letters(axes: Axes, letters: str) -> None:
         (0.5, 0.98, "center", "top"),
         (0.5, 0.02, "center", "bottom"),
     )
-    style: dict[str, Any] = {"color": "#ffd75f", "size": 11, "weight": "bold", **_ON_IMAGE}
+    style: dict[str, Any] = {"color": BOX, "size": 11, "weight": "bold", **_ON_IMAGE}
     for letter, (x, y, ha, va) in zip(letters, places, strict=True):
         axes.text(x, y, letter, transform=axes.transAxes, ha=ha, va=va, **style)
 

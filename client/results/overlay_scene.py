@@ -24,6 +24,25 @@ PLANES: dict[Plane, tuple[int, int, int, str]] = {
 
 
 @dataclass(frozen=True)
+class BoxOutline:
+    """A box on screen. low, high: its first voxel, and the one behind its last, along L, P, S of `Scene.shape`."""
+
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+
+    @staticmethod
+    def of_ranges(volume: Volume, ranges: tuple[slice, slice, slice]) -> BoxOutline:
+        """The outline of index ranges of a volume."""
+        order, flipped = closest_lps(volume.affine)
+        low, high = [], []
+        for axis, flip in zip(order, flipped, strict=True):
+            first, behind, count = ranges[axis].start, ranges[axis].stop, volume.shape[axis]
+            low.append(count - behind if flip else first)
+            high.append(count - first if flip else behind)
+        return BoxOutline((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+
+@dataclass(frozen=True)
 class Scene:
     """What every panel draws from. Positions on screen are LPS voxel indices times spacing, in mm."""
 
@@ -33,6 +52,7 @@ class Scene:
     window: tuple[float, float]
     spacing_mm: tuple[float, float, float]  # along L, P, S
     shape: tuple[int, int, int]  # along L, P, S
+    boxes: tuple[BoxOutline, ...] = ()  # that the model saw
 
 
 @dataclass(frozen=True)

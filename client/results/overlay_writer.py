@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
-from swinunet.client.results.overlay_scene import PLANES, Scene, automatic_window, find_foci, overview_of
+from swinunet.client.results.overlay_scene import PLANES, BoxOutline, Scene, automatic_window, find_foci, overview_of
 from swinunet.client.results.result import Result
 from swinunet.client.segments import Measurement
 from swinunet.foundation.files import written_aside
@@ -34,7 +34,9 @@ def write(result: Result, path: Path) -> None:
     flags = [f"{m.segment.text}: {flag.detail}" for m, q in result.judged() for flag in q.flags]
     write_overlay(
         path, found.volume, found.mask, found.measurements, title=f"{spec.name}, version {spec.version}",
-        caption="\n".join(flags), window=(rule.low, rule.high) if isinstance(rule, Window) else None,
+        caption="\n".join([*_how_located(result), *flags]),
+        window=(rule.low, rule.high) if isinstance(rule, Window) else None,
+        boxes=[roi.ranges(found.volume) for roi in found.rois],
     )  # fmt: skip
 
 
@@ -47,18 +49,21 @@ def write_overlay(
     title: str,
     caption: str = "",
     window: tuple[float, float] | None = None,
+    boxes: Sequence[tuple[slice, slice, slice]] = (),
 ) -> None:
     """Write a PNG: the whole volume in three planes, then each side's structures close up, with volumes in ml.
 
     mask: uint8 [I, J, K] on the volume's grid, with what `measurements` say in it. window: lowest and highest intensity
     shown; by default the 1st and 99.5th percentile of what is not background; the caption begins with it, as window
-    width and level. Oblique volumes are shown along their own axes, and the caption says so.
+    width and level. boxes: index ranges that the model saw, which are outlined. Oblique volumes are shown along their
+    own axes, and the caption says so.
     Raises OutputError if the file cannot be written.
     """
     lps = volume.lps_view()
     scene = Scene(
-        volume, mask, tuple(measurements), window or automatic_window(volume.voxels), lps.spacing_mm, lps.shape
-    )
+        volume, mask, tuple(measurements), window or automatic_window(volume.voxels), lps.spacing_mm, lps.shape,
+        tuple(BoxOutline.of_ranges(volume, box) for box in boxes),
+    )  # fmt: skip
     foci = find_foci(scene)
     overview = overview_of(scene, foci)
     rows = [*([overview] if overview else []), *foci]
@@ -74,6 +79,18 @@ def write_overlay(
         draw_legend(figure.add_subplot(grid[row, 3]), focus)
     with written_aside(path) as aside:
         figure.savefig(aside, format="png", dpi=_DPI, facecolor=_BACKGROUND, metadata={"Software": "swinunet"})
+
+
+def _how_located(result: Result) -> list[str]:
+    """Who found the boxes, and how sure that is; empty if the user drew them."""
+    located = result.found.located
+    if located is None:
+        return []
+    sides = [
+        f"{part.side or part.label} {'not found' if part.fault else f'with probability {part.probability:.2f}'}"
+        for part in located.parts
+    ]
+    return [f"Boxes (yellow) found by {located.locator.name}, version {located.locator.version}: {', '.join(sides)}"]
 
 
 def _caption(scene: Scene, caption: str) -> str:

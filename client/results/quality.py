@@ -11,7 +11,7 @@ import numpy as np
 from swinunet.client.segments import Measurement
 from swinunet.imaging.components import Pieces
 
-FlagKind = Literal["volume_low", "volume_high", "low_confidence", "many_components", "cut"]
+FlagKind = Literal["volume_low", "volume_high", "side_volume", "low_confidence", "many_components", "cut"]
 Check = Literal["volume", "confidence"]
 Ranges = tuple[slice, slice, slice]
 
@@ -35,16 +35,22 @@ class Quality:
     not_judged: tuple[Check, ...]
 
 
-def judge_quality(mask: np.ndarray, measurements: Sequence[Measurement], boxes: Sequence[Ranges]) -> list[Quality]:
+def judge_quality(
+    mask: np.ndarray,
+    measurements: Sequence[Measurement],
+    boxes: Sequence[Ranges],
+    side_ml: tuple[float, float] | None = None,
+) -> list[Quality]:
     """The quality of each measured segment, in their order.
 
     mask: uint8 [I, J, K] of mask values. boxes: index ranges the model saw; empty if it saw the whole volume.
+    side_ml: lowest and highest plausible volume of all structures of one box together; None where not known.
     """
     pieces, touched = Pieces(mask), _touched_faces(mask, boxes)
     qualities = []
     for measurement in measurements:
         value = measurement.segment.mask_value
-        flags = [_volume(measurement), _confidence(measurement)]
+        flags = [_volume(measurement), _side_volume(measurement, measurements, side_ml), _confidence(measurement)]
         flags += [_components(pieces.sizes[pieces.values == value]), _cut(int(touched[value]), bool(boxes))]
         unknown: list[Check] = []
         if measurement.segment.label.volume_ml is None:
@@ -63,6 +69,20 @@ def _volume(measurement: Measurement) -> Flag | None:
     if measurement.volume_ml < low:
         return Flag("volume_low", detail)
     return Flag("volume_high", detail) if measurement.volume_ml > high else None
+
+
+def _side_volume(
+    measurement: Measurement, measurements: Sequence[Measurement], side_ml: tuple[float, float] | None
+) -> Flag | None:
+    """Whether all structures of the measurement's side together are smaller or larger than is plausible."""
+    if side_ml is None:
+        return None
+    side = measurement.segment.laterality
+    found = sum(each.volume_ml for each in measurements if each.segment.laterality == side)
+    low, high = side_ml
+    if low <= found <= high:
+        return None
+    return Flag("side_volume", f"{f'{side} side ' if side else ''}{found:.2f} ml; plausible are {low:g} to {high:g} ml")
 
 
 def _confidence(measurement: Measurement) -> Flag | None:

@@ -22,7 +22,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import written_aside
 from swinunet.imaging import Code, ModelSpec
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
@@ -52,6 +52,33 @@ class Box:
     low_mm: tuple[float, float, float]
     high_mm: tuple[float, float, float]
     laterality: Side | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LocatedSide:
+    """What the locator says of one box. label: as the locator calls it. volume_ml: of what it found there.
+
+    probability: mean over that; where nothing was found, the highest anywhere. fault: why there is no box.
+    """
+
+    label: str
+    laterality: Side | None
+    probability: float
+    volume_ml: float
+    fault: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Location:
+    """How the boxes were found. whole, whole_ml: what the locator looks in, and how much of it the image shows."""
+
+    locator: str
+    version: int
+    checkpoint_sha256: str
+    margin_mm: float
+    whole: str
+    whole_ml: float
+    sides: tuple[LocatedSide, ...]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -119,7 +146,7 @@ class Model:
 
 @dataclass(frozen=True, config=_STRICT)
 class Report:
-    """One job. boxes: empty if the model saw the whole volume.
+    """One job. boxes: empty if the model saw the whole volume. location: how they were found, if nobody drew them.
 
     outputs: kind of result to file name. failed: kind of result that could not be written, and why.
     left_out: attributes of the source's patient and study that SEG and SR do not repeat, since their values break the
@@ -137,6 +164,7 @@ class Report:
     created: str  # UTC, ISO 8601
     software: str
     left_out: tuple[str, ...] = ()
+    location: Location | None = None
     trace: str = ""  # the job's requests are called <trace>-<n> in the server's traces and log
     schema_version: int = Field(default=SCHEMA_VERSION)
 
@@ -159,6 +187,7 @@ def make_report(
     outputs: dict[str, str],
     failed: dict[str, str] | None = None,
     left_out: Sequence[str] = (),
+    location: Location | None = None,
     trace: str = "",
 ) -> Report:
     """The report of a job that ends now, with this software."""
@@ -174,6 +203,7 @@ def make_report(
         left_out=tuple(left_out),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
+        location=location,
         trace=trace,
     )
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swinunet.client.dicom.source_images import SourceImages
-from swinunet.client.results.report import Box, Input, Report, Settings, make_report, write_report
+from swinunet.client.locating import Located
+from swinunet.client.results.report import (
+    Box,
+    Input,
+    LocatedSide,
+    Location,
+    Report,
+    Settings,
+    make_report,
+    write_report,
+)
 from swinunet.client.results.result import Result
 from swinunet.client.rois import Roi
 
@@ -43,6 +53,7 @@ def describe(result: Result) -> Report:
         outputs=result.outputs,
         failed=result.failed,
         left_out=result.left_out,
+        location=location_of(found.located) if found.located else None,
         trace=found.trace,
     )
 
@@ -51,6 +62,24 @@ def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:
     """Boxes as a report names them."""
     corners = [(roi.bounds_mm[0::2], roi.bounds_mm[1::2], roi.side) for roi in rois]
     return tuple(Box((x0, y0, z0), (x1, y1, z1), side) for (x0, y0, z0), (x1, y1, z1), side in corners)
+
+
+def location_of(located: Located) -> Location:
+    """How boxes were found, as a report says it."""
+    spec = located.locator
+    assert spec.locating is not None
+    return Location(
+        locator=spec.name,
+        version=spec.version,
+        checkpoint_sha256=spec.provenance.checkpoint_sha256,
+        margin_mm=located.margin_mm,
+        whole=spec.locating.whole,
+        whole_ml=round(located.whole_ml, 1),
+        sides=tuple(
+            LocatedSide(each.label, each.side, round(each.probability, 4), round(each.ml, 3), each.fault or None)
+            for each in located.parts
+        ),
+    )
 
 
 def _instances(source: SourceImages) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from swinunet.client.results.identity import Identity
 from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.quality import Quality, judge_quality
 from swinunet.client.results.source_header import usable_part
-from swinunet.client.rois import Roi
 from swinunet.client.segmentation import Segmentation
 from swinunet.client.segments import Measurement
 from swinunet.foundation.errors import OutputError
@@ -38,8 +37,10 @@ class Result:
         self.objects: dict[str, object] = {}
         began = time.perf_counter()
         volume, dicom, pseudonyms = found.volume, loaded.dicom, options.pseudonyms
-        boxes = [volume.box_slices(roi.low_mm, roi.high_mm) for roi in found.rois]
-        self.qualities = judge_quality(found.mask, found.measurements, boxes)
+        boxes = [roi.ranges(volume) for roi in found.rois]
+        self.qualities = judge_quality(
+            found.mask, found.measurements, boxes, found.spec.boxes.volume_ml if found.spec.boxes and boxes else None
+        )
         self.source = dicom.source if dicom else None
         self.input_name, self.input_digest = readable_name(loaded.path.resolve()), loaded.digest
         if pseudonyms:
@@ -51,7 +52,7 @@ class Result:
             self.left_out = usable_part(self.source.headers[0]).left_out
         references = self.source.references if self.source else ()
         sources = tuple(f"{uid}#{frame}" for uid, frame in references)
-        self.identity = Identity(sources, found.spec, _settings(found.rois, options))
+        self.identity = Identity(sources, found.spec, _settings(found, options))
         self.timings["judge"] = time.perf_counter() - began
 
     def require_showable(self) -> None:
@@ -73,7 +74,10 @@ class Result:
         return zip(self.found.measurements, self.qualities, strict=True)
 
 
-def _settings(rois: tuple[Roi, ...], options: OutputOptions) -> tuple[tuple[str, str], ...]:
+def _settings(found: Segmentation, options: OutputOptions) -> tuple[tuple[str, str], ...]:
     """What the user chose and the mask depends on, as SEG and SR say it."""
+    rois, located = found.rois, found.located
     boxes = "; ".join(f"{f'{roi.side}=' if roi.side else ''}{','.join(map(str, roi.bounds_mm))}" for roi in rois)
-    return ("restore", options.restore), *((("roi", boxes),) if rois else ())
+    locator = f"{located.locator.name} {located.locator.version}" if located else ""
+    settings = (("restore", options.restore), ("roi", boxes), ("locator", locator))
+    return tuple((name, value) for name, value in settings if value)

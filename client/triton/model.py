@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
 from swinunet.client.triton.tensors import largest_batch, require_tensors
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import SPEC_KEY, ModelSpec
+from swinunet.imaging.location import require_locator
 from swinunet.imaging.study_slices import Output
 
 
@@ -44,6 +46,8 @@ class TritonModel:
     def __init__(self, url: str, name: str | None = None, options: ServerOptions | None = None) -> None:
         self.options = options or ServerOptions()
         self._connection = Connection(url, self.options)
+        self._locator: TritonModel | None = None
+        self._locator_lock = threading.Lock()
         self.url = url
         self._shares_memory = self.options.shared_memory == "on" or (
             self.options.shared_memory == "auto" and self._connection.is_loopback
@@ -56,6 +60,30 @@ class TritonModel:
             raise
         self.version = str(self.spec.version)
 
+    def locator(self) -> TritonModel:
+        """The model on the same server that finds the boxes of this one; it is closed with this one.
+
+        Raises ServerError if it is not served, SpecError if it cannot find what this one's spec wants.
+        """
+        with self._locator_lock:
+            if self._locator is None:
+                boxes = self.spec.boxes
+                assert boxes is not None
+                try:
+                    locator = TritonModel(self.url, boxes.locator, self.options)
+                except ServerError as error:
+                    raise ServerError(
+                        f"{self.name} has its boxes found by {boxes.locator}: {error}; serve that, too, or give boxes "
+                        "(--roi)"
+                    ) from None
+                try:
+                    require_locator(self.spec, locator.spec)
+                except BaseException:
+                    locator.close()
+                    raise
+                self._locator = locator
+            return self._locator
+
     def __enter__(self) -> Self:
         return self
 
@@ -64,6 +92,8 @@ class TritonModel:
 
     def close(self) -> None:
         """Close the connection."""
+        if self._locator is not None:
+            self._locator.close()
         self._connection.close()
 
     def is_reachable(self) -> bool:
@@ -182,14 +212,17 @@ class TritonModel:
             raise ServerError(f"Triton at {self.url} has no model {name} that is ready; it serves: {listed}")
         found = {each: self._connection.model_config(each) for each in ([name] if name else ready)}
         ours = {each: config for each, config in found.items() if SPEC_KEY in config.parameters}
-        if len(ours) != 1:
-            what = "several models of ours" if ours else "no model with a spec of ours"
+        specs = {each: self._spec_of(each, config) for each, config in ours.items()}
+        if name is None and len(specs) > 1:  # a model that finds boxes for another one answers nobody else
+            specs = {each: spec for each, spec in specs.items() if spec.locating is None}
+        if len(specs) != 1:
+            what = "several models of ours" if specs else "no model with a spec of ours"
             raise ServerError(
                 f"Triton at {self.url} has {what} ({listed}); "
-                + ("choose one with --model" if ours else "serve one made by `swinunet export`")
+                + ("choose one with --model" if specs else "serve one made by `swinunet export`")
             )
-        ((chosen, config),) = ours.items()
-        spec = self._spec_of(chosen, config)
+        ((chosen, spec),) = specs.items()
+        config = ours[chosen]
         served = _ready_versions(models, chosen)
         if str(spec.version) not in served:
             raise ServerError(

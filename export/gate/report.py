@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from swinunet.export.file_names import GATE_JSON_FILE, GATE_MARKDOWN_FILE
+from swinunet.export.gate.boxes import BoxFigures
 from swinunet.export.gate.masks import MaskFigures
 from swinunet.export.gate.tensors import BatchFigures
 from swinunet.export.tolerances import MAX_DICE_DROP, MAX_LOGIT_ERROR, MAX_VOLUME_CHANGE, TOLERANCES
@@ -46,7 +47,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole proof. served: the engine that the CPU config runs. cases: what the masks were judged on, in words."""
+    """The whole proof. served: the engine that the CPU config runs. cases: what the masks were judged on, in words.
+
+    boxes: whether the boxes of a model trained on crops are found, for every pair that the version is part of.
+    """
 
     model: str
     version: int
@@ -58,6 +62,7 @@ class Report:
     seconds: float
     created: str
     software: str
+    boxes: tuple[BoxFigures, ...] = ()
     limits: dict[str, Any] = field(
         default_factory=lambda: {
             "tensors": {name: asdict(limit) for name, limit in TOLERANCES.items()},
@@ -74,8 +79,15 @@ class Report:
 
     @property
     def passes(self) -> bool:
-        """Whether the version may be served: no needed engine failed."""
-        return not any(verdict.needed for verdict in self.failed)
+        """Whether the version may be served: no needed engine failed, and every box is found."""
+        return not any(verdict.needed for verdict in self.failed) and not self.box_faults
+
+    @property
+    def box_faults(self) -> tuple[str, ...]:
+        """What is wrong with boxes."""
+        return tuple(
+            f"boxes of {each.model} by {each.locator}: {reason}" for each in self.boxes for reason in each.reasons
+        )
 
     @property
     def unproven(self) -> tuple[Verdict, ...]:
@@ -84,6 +96,9 @@ class Report:
 
     def require(self, consequence: str) -> None:
         """Raises GateError, naming each needed engine's first failing figure, if the version must not be served."""
+        if self.box_faults and not any(verdict.needed for verdict in self.failed):
+            told = _first_few(self.box_faults)
+            raise GateError(f"{self.model} version {self.version} would not get its boxes: {told}; {consequence}", self)
         if not self.passes:
             told = "; ".join(f"{each.engine}: {each.reasons[0]}" for each in self.failed if each.needed)
             drifts = [each.drift for each in self.failed if each.needed and each.drift]
@@ -121,6 +136,7 @@ class Report:
         """A line for every engine that is not proven."""
         lines = [f"{each.engine} FAILED: {_first_few(each.reasons)}" for each in self.failed]
         lines += [each.drift for each in self.failed if each.drift]
+        lines += [f"FAILED: {_first_few(self.box_faults)}"] if self.box_faults else []
         lines += [f"not proven: {each.engine} ({'; '.join(each.reasons)})" for each in self.unproven]
         if not self.labelled:
             lines.append("not judged: Dice against labels (give a labelled folder with --data)")
@@ -134,11 +150,16 @@ class Report:
         if absent:
             lines.append(f"not judged: {', '.join(sorted(absent))}, which the checkpoint finds in none of the cases")
         judged = ", ".join(verdict.engine for verdict in self.verdicts)
-        return lines if self.failed or self.unproven else [f"All that were judged passed: {judged}.", *lines]
+        return (
+            lines
+            if self.failed or self.unproven or self.box_faults
+            else [f"All that were judged passed: {judged}.", *lines]
+        )
 
     def tables(self) -> tuple[Table, ...]:
-        """The two halves: tensors, and masks with a row for each engine and structure."""
-        return _tensor_table(self.verdicts), _mask_table(self.verdicts, self.cases, self.labelled)
+        """Tensors; masks with a row for each engine and structure; and boxes, where a locator finds them."""
+        halves = _tensor_table(self.verdicts), _mask_table(self.verdicts, self.cases, self.labelled)
+        return (*halves, _box_table(self.boxes)) if self.boxes else halves
 
     def overview(self) -> Table:
         """A row for each engine with its worst figures, for a terminal that is too narrow for the two halves."""
@@ -248,6 +269,25 @@ def _mask_rows(engine: str, masks: MaskFigures) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _box_table(boxes: Sequence[BoxFigures]) -> Table:
+    heads = ("model", "locator", "images", "margin, mm", "boxes", "found", "hold 99 %", "swapped", "worst margin, mm")
+    rows = [
+        (
+            each.model,
+            each.locator,
+            each.images,
+            f"{each.margin_mm:g}",
+            str(each.boxes),
+            str(each.found),
+            "-" if each.held is None else str(each.held),
+            str(each.swapped),
+            _figure(each.worst_mm, ".1f"),
+        )
+        for each in boxes
+    ]
+    return Table("Boxes: found by the locator, and what they hold", heads, rows)
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -31,6 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--rollback --serve-with openvino-f32", "--serve-with is of a config; leave it out with --check and"),
         ("--configs --repository PLACE/models", "models has no model with a config.pbtxt; export one first"),
         ("--configs large --repository PLACE/models", "models has no model 'large' with a config.pbtxt"),
+        ("CHECKPOINT --check --spec spec.json", "--spec is of a new version; leave it out with --check"),
         ("CHECKPOINT --check --repository PLACE/models", "was exported from this checkpoint; export it first"),
         ("PLACE/models/small --check", "models/small: no model version; expected a folder with model.onnx"),
         ("--rollback --repository PLACE/file", "file: no model repository"),

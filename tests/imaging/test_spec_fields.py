@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from swinunet.foundation.errors import SpecError
 from swinunet.imaging import Code, Label, ModelSpec, Window, ZScore
+from swinunet.imaging.box_spec import Boxes, LocatedBox, Locating
 from swinunet.imaging.spec import SCHEMA_VERSION, SPEC_KEY, Provenance
 
 PLAIN: dict[str, object] = {
@@ -39,6 +40,22 @@ codes = st.builds(Code, texts, texts, texts)
 ranges = st.lists(numbers, min_size=2, max_size=2).map(sorted).map(tuple)
 windows = st.lists(numbers, min_size=2, max_size=2, unique=True).map(sorted)
 percentiles = st.lists(st.floats(0, 100), min_size=2, max_size=2, unique=True).map(sorted)
+
+
+spans = st.lists(st.floats(0, 5000), min_size=2, max_size=2).map(sorted).map(tuple)
+around = st.lists(st.tuples(texts, st.sampled_from(["left", "right", None])), min_size=1, max_size=3)
+boxes = st.builds(
+    Boxes,
+    st.from_regex(r"[A-Za-z0-9_\-]+", fullmatch=True),
+    around.map(lambda all_: tuple(LocatedBox(f"{at} {name}", side) for at, (name, side) in enumerate(_apart(all_)))),
+    st.floats(0, 100),
+    st.none() | spans,
+)
+
+
+def _apart(boxes: list[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
+    """Those whose side no earlier one has."""
+    return [each for at, each in enumerate(boxes) if each[1] not in [side for _, side in boxes[:at]]]
 
 
 @st.composite
@@ -81,6 +98,7 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         pixel_mm=draw(st.none() | numbers),
         descriptions=tuple(draw(st.lists(texts, max_size=3))),
         min_slices=draw(st.integers(0, 300)),
+        boxes=draw(st.none() | boxes),
         provenance=draw(
             st.builds(Provenance, *[texts] * 4, st.integers(0, 99), st.dictionaries(texts, numbers), texts, texts)
         ),
@@ -103,7 +121,8 @@ def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
     """Compared with dataclasses.asdict; newer fields are there just where they say something."""
     written = json.loads(spec.to_json())
     expected = json.loads(json.dumps(dataclasses.asdict(spec)))
-    for name in ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm"):
+    newer = ("modalities", "intensities", "further_planes", "mirrored", "descriptions", "min_slices", "pixel_mm")
+    for name in (*newer, "boxes", "locating"):
         assert (name in written) == bool(expected[name])
         if not expected[name]:
             del expected[name]
@@ -125,6 +144,7 @@ def test_what_a_spec_of_the_first_software_leaves_unsaid() -> None:
     assert (spec.modalities, spec.further_planes, spec.descriptions) == ((), (), ())
     assert (spec.mirrored, spec.components, spec.min_slices, spec.schema_version) == (False, "all", 0, 1)
     assert (spec.larger_slices, spec.pixel_mm) == ("refused", None)
+    assert (spec.boxes, spec.locating) == (None, None)
     assert spec.intensity == ZScore("zscore", 0.5, 99.5)
     assert spec.provenance == Provenance("", "", "", "", 0, {}, "", "")
     label = read(labels=[LABEL]).labels[0]
@@ -243,3 +263,43 @@ def test_an_error_says_where_and_what() -> None:
         read(context_slices=4)
     with pytest.raises(SpecError, match=r"has schema version 2, this software reads up to 1; update"):
         read(schema_version=2, surprise=True)
+
+
+BOXES = {"locator": "finder", "around": [{"label": "Left thing", "side": "left"}, {"label": "Right thing"}]}
+LOCATING = {"whole": "brain", "whole_ml": [1, 2], "part_ml": [1, 2], "least_probability": 0.6, "apart_mm": [1, 2]}
+
+
+def test_what_a_spec_says_of_boxes() -> None:
+    found = read(boxes=BOXES | {"margin_mm": 8, "volume_ml": [1.5, 6]}).boxes
+    assert found == Boxes("finder", (LocatedBox("Left thing", "left"), LocatedBox("Right thing")), 8.0, (1.5, 6.0))
+    found = read(locating=LOCATING, spacing_mm=[2, 2]).locating
+    assert found == Locating("brain", (1.0, 2.0), (1.0, 2.0), 0.6, (1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": BOXES | {"margin_mm": -1}}, "greater than or equal to 0"),
+        ({"boxes": BOXES | {"margin_mm": 1, "locator": "a b"}}, "match pattern"),
+        ({"boxes": BOXES | {"margin_mm": 1, "around": []}}, "a label of the locator for each box"),
+        (
+            {"boxes": BOXES | {"margin_mm": 1, "around": [{"label": "a"}, {"label": "a"}]}},
+            "and each side once",
+        ),
+        (
+            {"boxes": BOXES | {"margin_mm": 1, "around": [{"label": "a"}, {"label": "b"}]}},
+            "and each side once",
+        ),
+        ({"boxes": BOXES | {"margin_mm": 1, "volume_ml": [2, 1]}}, "volume_ml must be the lowest and the highest"),
+        ({"locating": LOCATING | {"whole_ml": [2, 1]}}, "whole_ml must be the lowest and the highest"),
+        ({"locating": LOCATING | {"part_ml": [2, 1]}}, "part_ml must be"),
+        ({"locating": LOCATING | {"apart_mm": [-2, 1]}}, "apart_mm must be"),
+        ({"locating": LOCATING | {"least_probability": 0.4}}, "greater than or equal to 0.5"),
+        ({"locating": LOCATING, "spacing_mm": None}, "a locator needs one spacing_mm along both axes"),
+        ({"locating": LOCATING, "spacing_mm": [1, 2]}, "a locator needs one spacing_mm along both axes"),
+        ({"locating": LOCATING, "boxes": BOXES | {"margin_mm": 1}}, "give one of them"),
+    ],
+)
+def test_what_boxes_and_locating_may_not_say(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        read(**{"spacing_mm": [2, 2]} | change)

@@ -15,7 +15,7 @@ from swinunet.training.data.cases import Case
 from swinunet.training.loop import head_augmentation as change
 from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.settings import TrainSettings
-from swinunet.training.loop.volume_augmentation import side_pairs, volume_augmentation
+from swinunet.training.loop.volume_augmentation import volume_augmentation
 from swinunet.training.loop.volume_batch_loader import POOL, SLICES, VolumeBatchLoader, _chosen
 from swinunet.training.metrics.case_scores import IGNORED
 
@@ -142,7 +142,7 @@ def test_an_augmentation_that_is_not_there_is_refused() -> None:
 
 
 def test_pairs_of_sides_follow_from_the_names() -> None:
-    assert side_pairs(SPEC) == SIDES
+    assert SPEC.side_pairs == SIDES
 
 
 @pytest.fixture(scope="module")

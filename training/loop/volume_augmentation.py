@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, Volume
+from swinunet.imaging import Volume
 from swinunet.training.loop.head_augmentation import Sides, as_sent
 
 VolumeAugmentation = Callable[[Volume, Volume, np.random.Generator, Sides], tuple[Volume, Volume]]
@@ -27,10 +27,3 @@ def volume_augmentation(name: str) -> VolumeAugmentation:
             f"no augmentation of volumes is named {name!r}; choose one of {', '.join(VOLUME_AUGMENTATIONS)}"
         )
     return VOLUME_AUGMENTATIONS[name]
-
-
-def side_pairs(spec: ModelSpec) -> Sides:
-    """Pairs (left, right) of labels whose names differ in nothing but the side."""
-    names = {label.name.lower(): label.index for label in spec.labels}
-    pairs = ((index, names.get(name.replace("left", "right"))) for name, index in names.items() if "left" in name)
-    return tuple((left, right) for left, right in pairs if right is not None)

@@ -21,7 +21,7 @@ from swinunet.training.loop.augmentation import augment
 from swinunet.training.loop.batch_loader import Batch, seed_of
 from swinunet.training.loop.distributed import ProcessGroup
 from swinunet.training.loop.settings import TrainSettings
-from swinunet.training.loop.volume_augmentation import side_pairs, volume_augmentation
+from swinunet.training.loop.volume_augmentation import volume_augmentation
 from swinunet.training.metrics.case_scores import IGNORED
 
 POOL = 8  # cases whose slices are shuffled together
@@ -48,7 +48,7 @@ class VolumeBatchLoader:
         if spec.num_modalities > 1:
             raise InputError(f"augmentation of volumes takes one image a case, found {spec.num_modalities}")
         self._cases, self._settings, self._device, self._spec = cases, settings, device, spec
-        self._change, self._sides = volume_augmentation(settings.augment_volumes), side_pairs(spec)
+        self._change, self._sides = volume_augmentation(settings.augment_volumes), spec.side_pairs
         self._pool_steps = [
             math.ceil(len(cases[start : start + POOL]) * SLICES / settings.batch_size)
             for start in range(0, len(cases), POOL)

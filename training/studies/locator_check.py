@@ -19,189 +19,37 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from torch import nn
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import ModelSpec, PlaneSlices, Volume, plane_view, read_labels, read_study
-from swinunet.imaging.resample import AxisMap
+from swinunet.imaging import ModelSpec, Volume, read_labels, read_study
+from swinunet.imaging.location import Location, LocatorSlices
 from swinunet.training.data.folders import DataFolder
 from swinunet.training.loop import head_augmentation as change
 from swinunet.training.loop.validation import predict_slices
-from swinunet.training.loop.volume_augmentation import side_pairs
+from swinunet.training.metrics.box_scores import BoxScore, score_boxes
 from swinunet.training.network.checkpoint import load_checkpoint
 
-HELD = 0.99  # share of a structure's voxels that a box must hold
 MARGIN_MM = 8.0  # around what was found
-LEAST_ML = 0.3  # of a side that is said to be there
 BATCH = 32
 
 Condition = Callable[[Volume, Volume, np.random.Generator], tuple[Volume, Volume]]
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side, as found. low_mm, high_mm: LPS mm of the outermost voxel edges, without margin; None: not found."""
+class Judged(BoxScore):
+    """One box in one head under one condition."""
 
-    name: str
-    ml: float
-    probability: float
-    low_mm: tuple[float, ...] | None
-    high_mm: tuple[float, ...] | None
+    case: str = ""
+    condition: str = ""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the locator says of a volume. brain_ml: the largest piece of all labels together."""
-
-    brain_ml: float
-    pieces: int
-    sides: tuple[Side, ...]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One side of one head under one condition. needed_mm: the margin that holds `HELD` of it; None: not found."""
-
-    case: str
-    condition: str
-    side: str
-    true_ml: float
-    whole: bool
-    found: bool
-    held: float
-    needed_mm: float | None
-    swapped: bool
-
-
-def on_locator_grid(volume: Volume, spec: ModelSpec) -> Volume:
-    """The volume at the spec's spacing along the axes nearest to L, P and S, and no larger than its field of view.
-
-    float32. The middle is kept of what is too wide, the top of what is too tall: heads have necks.
-    """
-    view = volume.lps_view()
-    assert spec.spacing_mm is not None
-    mm = spec.spacing_mm[0]
-    voxels, affine = view.voxels.astype(np.float32), view.affine.copy()
-    for axis, size_mm in enumerate(view.spacing_mm):
-        count = max(1, round(voxels.shape[axis] * size_mm / mm))
-        line = AxisMap.stretch(voxels.shape[axis], count)
-        voxels = np.moveaxis(np.tensordot(line.linear(), voxels, axes=(1, axis)), 0, axis)
-        affine[:3, 3] += affine[:3, axis] * (line.step / 2 - 0.5)
-        affine[:3, axis] *= line.step
-    whole, ranges = Volume(voxels, affine), []
-    for axis, limit in ((0, spec.input_size[1]), (1, voxels.shape[1]), (2, spec.input_size[0])):
-        spare = max(0, voxels.shape[axis] - limit)
-        first = spare if axis == 2 else spare // 2
-        ranges.append(slice(first, first + min(limit, voxels.shape[axis])))
-    return whole.crop((ranges[0], ranges[1], ranges[2]))
-
-
-def locate(model: nn.Module, spec: ModelSpec, volume: Volume) -> Found:
-    """Ask the locator. volume: any orientation and spacing. Raises InputError for a constant image.
-
-    The head is read as it is and in a mirror, where left is right: a side's probability is the higher one of both
-    readings, so that a network that is surer of one side finds both alike.
-    """
-    small = on_locator_grid(volume, spec)
-    sides = side_pairs(spec)
-    swap = np.arange(spec.num_classes)
-    for left, right in sides:
-        swap[left], swap[right] = right, left
-    direct = probabilities(model, PlaneSlices(small, spec), small)
-    mirrored = probabilities(model, PlaneSlices(small, spec, mirrored=True), small)[swap]
-    inside = direct[0] + mirrored[0] < 1
-    pieces, count = ndimage.label(inside)
-    sizes = np.bincount(pieces.ravel())[1:]
-    brain = pieces == (int(sizes.argmax()) + 1 if count else -1)
-    names = {label.index: label.name for label in spec.labels}
-    surer = np.maximum(direct, mirrored) * brain
-    found = tuple(_side(small, surer[index], names[index]) for pair in sides for index in pair)
-    return Found(float(brain.sum() * small.voxel_ml), int((sizes * small.voxel_ml > 1).sum()), found)
-
-
-def probabilities(model: nn.Module, sampler: PlaneSlices, volume: Volume) -> np.ndarray:
-    """What the network says of one reading: float32 [K, I, J, K'] on the volume's grid."""
-    found = np.empty((sampler.spec.num_classes, *volume.shape), np.float32)
-    views = [plane_view(each, volume.affine, sampler.plane) for each in found]
-    for start in range(0, len(sampler), BATCH):
-        stop = min(start + BATCH, len(sampler))
-        said = predict_slices(model, sampler.batch(start, stop), "probabilities")
-        for index, slices in enumerate(said, start):
-            for view, restored in zip(views, sampler.restore_probabilities(slices), strict=True):
-                view[index] = restored
-    return found
-
-
-def _side(volume: Volume, probability: np.ndarray, name: str) -> Side:
-    """The largest piece of one side. probability: float32 [I, J, K]."""
-    pieces, count = ndimage.label(probability > 0.5)
-    if not count:
-        return Side(name, 0.0, float(probability.max()), None, None)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    piece = pieces == sizes.argmax()
-    ml = float(piece.sum() * volume.voxel_ml)
-    sure = float(probability[piece].mean())
-    if ml < LEAST_ML:
-        return Side(name, ml, sure, None, None)
-    (box,) = ndimage.find_objects(piece.astype(np.uint8))
-    corners = np.array([[each.start - 0.5 for each in box], [each.stop - 0.5 for each in box]])
-    places = corners @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    low, high = places.min(axis=0), places.max(axis=0)
-    return Side(name, ml, sure, tuple(map(float, low)), tuple(map(float, high)))
-
-
-def judge(case: str, condition: str, labels: Volume, spec: ModelSpec, found: Found, margin_mm: float) -> list[Judged]:
-    """Each side that is there, against `labels` (uint8, any grid); also one that is not there, if it was found."""
-    names = {label.name: label.index for label in spec.labels}
-    centres = {
-        name: _places(labels, index).mean(axis=0) for name, index in names.items() if (labels.voxels == index).any()
-    }
-    judged = []
-    for side in found.sides:
-        places = _places(labels, names[side.name])
-        true_ml = len(places) * labels.voxel_ml
-        if side.low_mm is None or side.high_mm is None:
-            judged.append(
-                Judged(
-                    case, condition, side.name, true_ml, _is_whole(labels, names[side.name]), False, 0.0, None, False
-                )
-            )
-            continue
-        low, high = np.array(side.low_mm), np.array(side.high_mm)
-        beyond = np.maximum(low - places, places - high).max(axis=1) if len(places) else np.empty(0)
-        needed = float(np.quantile(beyond, HELD, method="inverted_cdf")) if len(places) else None
-        held = float((beyond <= margin_mm).mean()) if len(places) else 0.0
-        others = [other.name for other in found.sides if other.name != side.name]
-        swapped = any(_nearer((low + high) / 2, centres, other, side.name) for other in others)
-        judged.append(
-            Judged(
-                case, condition, side.name, true_ml, _is_whole(labels, names[side.name]), True, held, needed, swapped
-            )
-        )
-    return judged
-
-
-def _places(labels: Volume, index: int) -> np.ndarray:
-    """LPS mm of the voxels of a label: [N, 3]."""
-    return np.argwhere(labels.voxels == index) @ labels.affine[:3, :3].T + labels.affine[:3, 3]
-
-
-def _is_whole(labels: Volume, index: int) -> bool:
-    """Whether the label is there and touches no face of the image."""
-    (box,) = ndimage.find_objects((labels.voxels == index).astype(np.uint8)) or (None,)
-    return box is not None and all(
-        each.start > 0 and each.stop < size for each, size in zip(box, labels.shape, strict=True)
-    )
-
-
-def _nearer(place: np.ndarray, centres: dict[str, np.ndarray], other: str, own: str) -> bool:
-    """Whether `place` is nearer to the other side's true place than to its own; also where its own is not there."""
-    if other not in centres:
-        return False
-    to_other = np.linalg.norm(place - centres[other])
-    return bool(to_other < np.linalg.norm(place - centres[own])) if own in centres else bool(to_other < 15)
+def locate(model: nn.Module, spec: ModelSpec, volume: Volume) -> Location:
+    """What the locator says of a volume of any orientation and spacing. Raises InputError for a constant image."""
+    slices = LocatorSlices(volume, spec)
+    for start, images in slices.batches(BATCH):
+        slices.add(start, predict_slices(model, images, "probabilities"))
+    return slices.location()
 
 
 def _tilted(axis: int, degrees: float) -> Condition:
@@ -274,7 +122,8 @@ def check_heads(
         for condition in conditions:
             draw = np.random.default_rng(zlib.crc32(f"{name} {condition}".encode()))
             shown, truth = CONDITIONS[condition](image, labels, draw)
-            judged += judge(name, condition, truth, spec, locate(model, spec, shown), margin_mm)
+            scores = score_boxes(truth, spec, locate(model, spec, shown), margin_mm)
+            judged += [Judged(**asdict(score), case=name, condition=condition) for score in scores]
     return judged
 
 
@@ -294,7 +143,7 @@ def summary(judged: list[Judged]) -> list[dict[str, object]]:
                 "condition": condition,
                 "whole": len(whole),
                 "found": sum(each.found for each in whole),
-                "held": sum(each.found and each.held >= HELD for each in whole),
+                "held": sum(each.holds for each in whole),
                 "needed_mm_median": round(needed[len(needed) // 2], 1) if needed else None,
                 "needed_mm_worst": round(needed[-1], 1) if needed else None,
                 "swapped": sum(each.swapped for each in own),
@@ -303,6 +152,15 @@ def summary(judged: list[Judged]) -> list[dict[str, object]]:
             }
         )
     return lines
+
+
+def _told(location: Location) -> dict[str, object]:
+    parts = [
+        {"label": part.label, "ml": part.ml, "probability": part.probability, "fault": part.fault}
+        | ({"centre_mm": [round(float(mm), 1) for mm in part.centre_mm]} if len(part.places_mm) else {})
+        for part in location.parts
+    ]
+    return {"whole_ml": location.whole_ml, "fault": location.fault, "parts": parts}
 
 
 def _main() -> None:
@@ -320,7 +178,7 @@ def _main() -> None:
     if spec is None:
         raise InputError(f"{asked.checkpoint}: no model spec in it; expected a checkpoint of `swinunet train`")
     for path in asked.volume:
-        print(path.name, json.dumps(asdict(locate(model, spec, read_study([path])[0]))))
+        print(path.name, json.dumps(_told(locate(model, spec, read_study([path])[0]))))
     if asked.data is None:
         return
     every = [case.name for case in DataFolder.open(asked.data).cases]

@@ -73,7 +73,7 @@ def test_a_report_names_model_software_and_time_and_leaves_out_what_was_not_give
     assert report.outputs == {"json": "a"}
     assert (report.failed, report.boxes, report.structures, report.trace) == ({}, (), (), "")
     assert report.software == f"swinunet {version('swinunet')}"
-    assert report.schema_version == 4
+    assert report.schema_version == 5
     assert report.created.endswith("+00:00")
     assert len(report.created) == len("2026-11-25T20:00:00+00:00")
     assert abs(datetime.fromisoformat(report.created) - datetime.now(UTC)) < timedelta(minutes=10)
@@ -90,10 +90,10 @@ def test_what_is_no_report_is_refused_with_the_field(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_report(path)
     assert str(caught.value) == (
-        f"{path}: not a report of schema version 4 (input.kind: Input should be 'dicom' or 'nifti')"
+        f"{path}: not a report of schema version 5 (input.kind: Input should be 'dicom' or 'nifti')"
     )
     path.write_text("no JSON")
-    with pytest.raises(InputError, match=r"report\.json: not a report of schema version 4 \(: Invalid JSON"):
+    with pytest.raises(InputError, match=r"report\.json: not a report of schema version 5 \(: Invalid JSON"):
         read_report(path)
 
 

@@ -142,7 +142,7 @@ def test_report_round_trip(tmp_path: Path) -> None:
     assert read_report(path) == report
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     written = json.loads(path.read_text())
-    assert written["schema_version"] == 4
+    assert written["schema_version"] == 5
     assert written["model"]["spec"]["labels"][0]["type"]["value"] == "5366008"
     assert written["structures"][3]["laterality"] == "right"
     assert written["structures"][3]["voxels"] == np.count_nonzero(mask == 4)
