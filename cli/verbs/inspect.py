@@ -111,8 +111,8 @@ def _read_spec(path: Path) -> ModelSpec:
 def _shipped_specs() -> tuple[ModelSpec, ...]:
     """What the models beside the source checkout take, but for those that only find boxes for others."""
     from swinunet.client.model_choice import answering
-    from swinunet.client.triton.repository_specs import specs_in_repository
     from swinunet.foundation.paths import default_repository
+    from swinunet.imaging.repository_specs import specs_in_repository
 
     return answering(specs_in_repository(default_repository()))
 

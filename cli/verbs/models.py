@@ -54,7 +54,7 @@ def models(options: ModelsOptions, server: Annotated[ConnectionOptions, OptionGr
             raise InputError("--url lists what a server has and --repository what a folder has; give one of the two")
         specs, where = specs_on_server(server.url, chosen), f"Triton at {server.url}"
     else:
-        from swinunet.client.triton.repository_specs import specs_in_repository
+        from swinunet.imaging.repository_specs import specs_in_repository
 
         repository = options.repository or default_repository()
         specs, where = specs_in_repository(repository), str(repository)

@@ -88,9 +88,9 @@ def _refuse_too_large(study: Study, chosen: ModelOptions, options: StudyOptions)
     """The study, unless the model cannot take it as a whole: refused before a server is started for it."""
     from swinunet.client.early_refusal import refuse_too_large
     from swinunet.client.model_choice import answering, choose_model
-    from swinunet.client.triton.repository_specs import specs_in_repository
     from swinunet.foundation.errors import SwinUNetError
     from swinunet.foundation.paths import default_repository
+    from swinunet.imaging.repository_specs import specs_in_repository
 
     try:
         specs = specs_in_repository(chosen.repository or default_repository(), chosen.model)

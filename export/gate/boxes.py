@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from swinunet.client.triton.repository_specs import specs_in_repository
 from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE
 from swinunet.export.engines.registry import load_engine
 from swinunet.export.gate.evidence import unseen_cases
@@ -22,6 +21,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.foundation.progress import Say
 from swinunet.imaging import ModelSpec, Volume, read_labels, read_study
 from swinunet.imaging.location import Location, LocatorSlices, require_locator
+from swinunet.imaging.repository_specs import specs_in_repository
 from swinunet.samples.mni152 import read_mni152
 from swinunet.training.data.folders import DataFolder
 from swinunet.training.data.split_file import SPLIT_FILE

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swinunet.client.triton.repository_specs import spec_of_config
 from swinunet.export.engines.registry import Engine
 from swinunet.export.file_names import GATE_JSON_FILE
 from swinunet.export.repository.served_configs import DEFAULT_CONFIG, make_configs, recorded_choice
 from swinunet.export.repository.versions import locked
 from swinunet.foundation.errors import InputError
+from swinunet.imaging.repository_specs import spec_of_config
 
 
 @dataclass(frozen=True)

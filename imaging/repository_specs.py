@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from swinunet.foundation.errors import InputError
-from swinunet.imaging import SPEC_KEY, ModelSpec
+from swinunet.imaging.spec import SPEC_KEY, ModelSpec
 
 CONFIG_FILE = "config.pbtxt"
 
