@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from swinunet.client.results.formats import parse_outputs
 from swinunet.client.rois import parse_roi
 from swinunet.foundation.errors import SwinUNetError
+from swinunet.gateway.config.audit import AuditConfig
 from swinunet.gateway.config.peers import STRICT, AETitle, ListenerConfig, Peer, Seconds, WebConfig, Webhook
 
 _Hours = Annotated[float, Field(gt=0)]
@@ -180,6 +181,7 @@ class GatewayConfig:
     delivering: DeliveringConfig = DeliveringConfig()
     retention: RetentionConfig = RetentionConfig()
     webhook: Webhook | None = None
+    audit: AuditConfig = AuditConfig()
     stop_s: Seconds = 30.0
 
     @model_validator(mode="after")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from swinunet.foundation.errors import InputError
 from swinunet.gateway.ledger.audit import record
@@ -81,13 +82,15 @@ def status(ledger: Ledger, most: int = 100) -> list[JobStatus]:
         )
         for row in receiving
     ]  # fmt: skip
-    for row in rows:
-        found.append(JobStatus(
-            row.id, shown_uid(row.study_uid), row.revision, row.route, row.model, row.state, row.reason, row.images,
-            row.expected, row.attempts, row.created, row.started, row.ended, row.due, row.folder,
-            tuple(sent.get(row.id, ())),
-        ))  # fmt: skip
+    found += [_job_status(row, sent) for row in rows]
     return found[:most]
+
+
+def status_of_job(ledger: Ledger, job_id: int) -> JobStatus | None:
+    """One job, as `status` has it; None if there is none of this number."""
+    with ledger.read() as connection:
+        row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        return None if row is None else _job_status(row, _deliveries(connection, [job_id]))
 
 
 def counts(ledger: Ledger) -> dict[str, int]:
@@ -178,6 +181,14 @@ def under_way(found: dict[str, int]) -> int:
     """How many studies and jobs are not at an end, of `counts`."""
     states: Sequence[str] = (StudyState.RECEIVING, JobState.WAITING, JobState.RUNNING, JobState.DELIVERING)
     return sum(found[state] for state in states)
+
+
+def _job_status(row: Row[Any], sent: Mapping[int, Sequence[DeliveryStatus]]) -> JobStatus:
+    return JobStatus(
+        row.id, shown_uid(row.study_uid), row.revision, row.route, row.model, row.state, row.reason, row.images,
+        row.expected, row.attempts, row.created, row.started, row.ended, row.due, row.folder,
+        tuple(sent.get(row.id, ())),
+    )  # fmt: skip
 
 
 def _deliveries(connection: Connection, job_ids: Sequence[int]) -> dict[int, list[DeliveryStatus]]:
