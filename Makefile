@@ -12,7 +12,7 @@ CHECKPOINT ?= model_repository/swin_unet_hippocampus/3/checkpoint.safetensors
 REPOSITORY ?= model_repository
 include containers/versions.env
 
-.PHONY: help demo test fuzz kills mutation lint debian benchmark engine triton-image gpu clean
+.PHONY: help demo test fuzz kills conformance mutation lint debian benchmark engine triton-image gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE
 
 kills: $(VENV)/dev.stamp ## kill a run of many studies at COUNT=100 random moments; the next run must heal everything
 	SWINUNET_KILLS=$(or $(COUNT),100) $(BIN)/python -m pytest -q tests/client/test_interrupted_writing.py -k random_moments
+
+conformance: $(VENV)/dev.stamp ## write docs/dicom-conformance.md from the code
+	PYTHONPATH=tests/support $(BIN)/python -P tests/support/conformance_statement.py
 
 mutation: $(VENV)/dev.stamp ## break lines on purpose, 40 a file, and count those no test notices; ONLY=imaging, PER_FILE=40, SECONDS=3000
 	$(BIN)/python tests/mutation/mutation.py $(if $(ONLY),--only $(ONLY)) --per-file $(or $(PER_FILE),40) $(if $(SECONDS),--seconds $(SECONDS))

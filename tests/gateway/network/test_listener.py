@@ -36,6 +36,16 @@ def test_echoscu_is_answered(start_listener: StartListener, intake: KeepingIntak
     assert done.returncode == 0, done.stderr
 
 
+def test_ipv6_is_spoken_where_there_is_one(start_listener: StartListener, intake: KeepingIntake) -> None:
+    try:
+        listener = start_listener(intake, host="::1")
+    except InputError as error:
+        pytest.skip(str(error))
+    assert echo(DimseAddress("GATEWAY", "::1", listener.port), "SENDER", TIMEOUTS).accepted
+    wait_until(lambda: intake.ended, "the end of the association")
+    assert intake.ended[0].address == "::1"
+
+
 @pytest.mark.parametrize("program", ["storescu", "dcmsend"])
 def test_every_instance_is_a_whole_file_with_its_own_uids(
     start_listener: StartListener, intake: KeepingIntake, instances: list[Path], program: str
