@@ -47,6 +47,9 @@ _EXTRA_OF = {
     "starlette": "gateway",
     "uvicorn": "gateway",
     "psycopg": "postgres",
+    "pyarrow": "batch",
+    "fsspec": "batch",
+    "ray": "batch",
 }
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ResultOptions:
-    """What is written of each study."""
+class ResultFormatOptions:
+    """Which results are written of each study, in which form, and where."""
 
     output: Annotated[Path, typer.Option("--output", "-o")]
     """Folder for the results; each input gets a folder in it."""
@@ -30,6 +30,12 @@ class ResultOptions:
     """How the DICOM SEG stores its segments."""
     restore: Literal["labels", "probabilities"] = "labels"
     """How the mask returns to the native grid: by nearest label (fast), or by interpolated probability (smooth)."""
+
+
+@dataclass(frozen=True)
+class ResultOptions(ResultFormatOptions):
+    """The same, with what becomes of results that exist, and of names."""
+
     deidentify: Path | None = None
     """De-identify the results for research. Names and UIDs follow from this key file, which is created if absent."""
     identified: Annotated[bool, typer.Option("--identified")] = False

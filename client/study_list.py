@@ -84,6 +84,21 @@ def studies_below(root: Path) -> list[Study]:
     return sorted(found, key=lambda study: (study.path, study.name))
 
 
+def studies_in(path: Path) -> list[Study]:
+    """Every study in a folder, as `studies_below`, in a ZIP archive, or the one that a NIfTI file is.
+
+    Raises InputError if there is nothing.
+    """
+    if path.is_dir():
+        return studies_below(path)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        return list(_archived(path.parent, path))
+    if has_nifti_name(path) and path.is_file():
+        return studies_at([path])
+    kind = "neither a folder, a ZIP archive nor a NIfTI file" if path.exists() else "no such file or folder"
+    raise InputError(f"{path}: {kind}")
+
+
 def _is_result(path: Path) -> bool:
     """Whether a NIfTI file is a mask that this software wrote: its report lies beside it."""
     if path.name != FILE_NAMES["nifti"]:

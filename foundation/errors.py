@@ -10,6 +10,7 @@
     +-- ServerError           Triton did not start, is not there, or answered wrongly
     |   +-- JobCancelledError ... because we told it to stop
     |   +-- ServingError      ... although it is one that was started here, or was to be
+    +-- SourceError           an archive that does not give a study now, and may later
     +-- OutputError           a result that could not be written, or read back as it was meant
     |   +-- DiskFullError     ... because there is no room left for it
     +-- LedgerError           the gateway's ledger cannot be used: of another version, locked, out of reach
@@ -58,6 +59,10 @@ class JobCancelledError(ServerError):
 
 class ServingError(ServerError):
     """A Triton of this machine that is not installed, did not start, or does not answer as it must."""
+
+
+class SourceError(SwinUNetError):
+    """An archive that does not give a study now, and may later."""
 
 
 class OutputError(SwinUNetError):

@@ -17,6 +17,7 @@ SILENCED_BY_VARIABLE = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 SILENCED_BY_ABSENCE = ("openvino_telemetry",)
 

@@ -20,6 +20,9 @@ HEAVY = {
     "onnxruntime",
     "openvino",
     "nibabel",
+    "pyarrow",
+    "ray",
+    "fsspec",
 }
 PROGRAM = """
 import sys
@@ -59,7 +62,7 @@ def test_help_lists_every_verb_and_imports_no_library(flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["train", "export", "segment", "serve", "inspect", "convert", "evaluate", "import", "benchmark"]
+    "verb", ["train", "export", "segment", "serve", "inspect", "convert", "evaluate", "import", "benchmark", "batch"]
 )
 def test_help_of_a_verb_imports_no_library_and_no_other_verb(verb: str) -> None:
     status, out, imported, verbs = run(verb, "-h")

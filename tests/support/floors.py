@@ -15,13 +15,14 @@ FLOORS["samples"] = {"foundation", "imaging"}
 FLOORS["training"] = {"foundation", "imaging"}
 FLOORS["client"] = {"foundation", "imaging"}
 FLOORS["gateway"] = {"foundation", "imaging", "serving", "client"}
+FLOORS["batch"] = {"foundation", "imaging", "client", "serving"}
 FLOORS["export"] = {"foundation", "imaging", "training", "serving", "samples"}
 FLOORS["evaluation"] = {"foundation", "imaging", "training", "client", "export"}
-FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples"}
+FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples", "batch"}
 FLOORS["cli"] = FLOORS.keys() - {"cli"}
 FLOORS["demo"] = {"samples", "cli"}
 FLOORS[""] = {"cli", "foundation"}  # swinunet/ itself: `python -m swinunet`
-WITHOUT_TORCH = {"foundation", "imaging", "samples", "client", "serving", "gateway", "cli"}
+WITHOUT_TORCH = {"foundation", "imaging", "samples", "client", "serving", "gateway", "batch", "cli"}
 
 
 def sources() -> dict[str, Path]:

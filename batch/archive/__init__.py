@@ -1,0 +1,1 @@
+"""Where studies come from: a folder, an object store, a DICOMweb service."""
