@@ -56,12 +56,14 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/mypy
 
 # Debian starts what it installs: an Orthanc that listens on every interface, which no test needs.
-debian: ## Debian packages for tests that skip without them (root): dciodvfy, Orthanc with DICOMweb, dcmtk, Chromium
+debian: ## Debian packages for tests that skip without them (root): dciodvfy, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus
 	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 	command -v Orthanc >/dev/null && command -v dcmsend >/dev/null || { apt-get update -qq \
 		&& apt-get install -y -qq --no-install-recommends orthanc orthanc-dicomweb dcmtk; \
 		systemctl disable --now orthanc 2>/dev/null || true; }
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; \
+		systemctl disable --now prometheus 2>/dev/null || true; }
 
 benchmark: $(VENV)/dev.stamp ## every engine, Triton, the whole chain on the paper's network, and DICOM reading; 12 minutes or so
 	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --output benchmark_output

@@ -7,12 +7,13 @@ import hashlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import tenacity
 from command_line import run_here
 from dicom_series import make_series, save
 from dicomweb_service import dicomweb_service, study_files
@@ -30,36 +31,42 @@ from swinunet.serving import TritonServer
 
 pytest.importorskip("ray", reason="Ray (extra: batch) is not installed")
 import ray
+from ray._private import services
 from ray.cluster_utils import Cluster
 
 from swinunet.batch import ray_cluster
 from swinunet.batch.ray_engine import RayPool, RayWorker
 
-NODES = 3
-STUDIES = 40
+NODES = 2
+STUDIES = 30
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head and two more nodes, on loopback."""
-    made = Cluster()
-    for _ in range(NODES):
-        add_node(made)
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    """A head and another node, on loopback."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_raylet_start_wait_time_s", "600")
+        patch.setattr(services, "get_node", patiently(services.get_node))
+        made = Cluster()
+        for _ in range(NODES):
+            made.add_node(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
+        yield made
+        ray.shutdown()
+        made.shutdown()
 
 
-def add_node(cluster: Cluster) -> None:
-    """Ray gives a node 30 s to start, which is little on a busy machine."""
-    for attempt in range(5):
-        try:
-            cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
-        except Exception:
-            if attempt == 4:
-                raise
-        else:
-            return
+def patiently(get_node: Callable[..., object]) -> Callable[..., object]:
+    """Ray gives a node 30 s to register, which is little on a busy machine."""
+
+    def get(*arguments: object) -> object:
+        for attempt in tenacity.Retrying(
+            stop=tenacity.stop_after_delay(600), wait=tenacity.wait_fixed(0.5), reraise=True
+        ):
+            with attempt:
+                return get_node(*arguments)
+        raise AssertionError("unreachable")
+
+    return get
 
 
 def make_archive(root: Path, studies: int) -> Path:
