@@ -14,6 +14,7 @@ from swinunet.foundation.errors import InputError, MissingExtraError, ServerErro
 
 _CONNECT_SECONDS = 10.0
 _AUTO = "auto"
+_LOOPBACK = "127.0.0.2"  # in place of 127.0.0.1 Ray takes the address of the machine, and listens there
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def connected(options: RayOptions) -> Iterator[None]:
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
-                _node_ip_address="127.0.0.1" if address is None else None,  # else Ray listens on all interfaces
+                _node_ip_address=_LOOPBACK if address is None else None,
             )
         except Exception as error:  # whatever a library raises: this is where it says that there is no cluster
             reason = " ".join(str(error).split())[:200] or type(error).__name__

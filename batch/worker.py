@@ -117,7 +117,8 @@ class StudyWorker:
             studies, folders, self._model, options=settings.results, allow=settings.allow,
             assume_ras=settings.assume_ras, resume=True, progress=self._cancel_if_stopped,
         )  # fmt: skip
-        outcomes, lost = [], []
+        outcomes: list[Outcome] = []
+        lost: list[Outcome] = []
         for outcome in found:
             if isinstance(outcome.error, ServerError | DiskFullError):
                 found.close()

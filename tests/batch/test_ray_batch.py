@@ -48,8 +48,8 @@ def cluster() -> Iterator[Cluster]:
         patch.setenv("RAY_raylet_start_wait_time_s", "600")
         patch.setattr(services, "get_node", patiently(services.get_node))
         made = Cluster()
-        for _ in range(NODES):
-            made.add_node(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
+        for number in range(NODES):  # Ray takes 127.0.0.1 for the machine's own address
+            made.add_node(num_cpus=1, node_ip_address=f"127.0.0.{number + 2}", include_dashboard=False)
         yield made
         ray.shutdown()
         made.shutdown()

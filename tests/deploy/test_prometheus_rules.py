@@ -25,6 +25,7 @@ from swinunet.serving.ports import LOOPBACK, choose_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (make debian)")
 needs_prometheus = pytest.mark.skipif(
     not shutil.which("prometheus"), reason="prometheus is not installed (make debian)"
