@@ -122,13 +122,14 @@ def _settings(
         raise InputError("a batch goes by the JSON report of each result; add json to --outputs")
     options = server.server_options()
     repository = (chosen.repository or default_repository()).resolve()
+    spec = _spec(server.url, repository, chosen.model, options)
     return BatchSettings(
         archive=str(Path(archive.tree).resolve()) if is_local(archive.tree) else archive.tree,
         output=results.output.resolve(),
-        spec=_spec(server.url, repository, chosen.model, options),
+        spec=spec,
         url=server.url,
         repository=repository,
-        model=chosen.model,
+        model=spec.name,
         server=options,
         results=OutputOptions(formats, results.seg_type, results.restore),
         allow=tuple(archive.allow or ()),
@@ -141,15 +142,14 @@ def _settings(
 
 def _spec(url: str | None, repository: Path, model: str | None, options: ServerOptions) -> ModelSpec:
     """What the model says of itself: at its server, or in the repository that workers serve."""
-    from swinunet.cli.repository_spec import spec_in_repository
+    from swinunet.client.model_choice import answering
+    from swinunet.client.triton.served_models import specs_on_server
     from swinunet.foundation.errors import InputError
+    from swinunet.imaging.repository_specs import specs_in_repository
 
-    if url is not None:
-        from swinunet.client import TritonModel
-
-        with TritonModel(url, model, options) as served:
-            return served.spec
-    spec = spec_in_repository(repository, model)
-    if spec is None:
-        raise InputError(f"{repository}: no model {model or 'there'}, or several; choose one with --model")
-    return spec
+    specs = specs_on_server(url, options) if url is not None else specs_in_repository(repository)
+    found = [spec for spec in answering(specs) if model in (None, spec.name)]
+    if len(found) != 1:
+        there = ", ".join(spec.name for spec in specs) or "no model of ours"
+        raise InputError(f"{url or repository}: has {there}; a batch is of one model, so choose one with --model")
+    return found[0]
