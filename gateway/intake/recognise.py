@@ -22,6 +22,7 @@ _TAGS = [
 _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UID = re.compile(r"[0-9.]{1,64}")
 _SEGMENTATIONS = ("SegmentationStorage", "RTStructureSetStorage")  # ends of the SOP classes' keywords
+_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"  # Label Map Segmentation Storage, which pydicom's dictionary lacks
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,6 @@ def kind_of(sop_class_uid: str, dataset: Dataset) -> InstanceKind:
     if makers == (MANUFACTURER, MODEL_NAME):
         return InstanceKind.OWN_RESULT
     keyword = UID(sop_class_uid).keyword
-    if keyword.endswith(_SEGMENTATIONS):
+    if sop_class_uid == _LABEL_MAP or keyword.endswith(_SEGMENTATIONS):
         return InstanceKind.SEGMENTATION
     return InstanceKind.IMAGE if not keyword or "Image" in keyword else InstanceKind.OTHER
