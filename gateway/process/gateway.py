@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack, suppress
-from pathlib import Path
+
+from starlette.routing import BaseRoute
 
 from swinunet.gateway.completing.completer import Completer
 from swinunet.gateway.config.secrets import ledger_url
 from swinunet.gateway.config.settings import GatewayConfig
-from swinunet.gateway.contract import Commitments, Intake, Part
+from swinunet.gateway.contract import Part
 from swinunet.gateway.delivering.deliverer import Deliverer
 from swinunet.gateway.delivering.messages import Messenger, SendMessage
 from swinunet.gateway.delivering.retention import Retention
@@ -76,23 +77,31 @@ class Gateway:
         set_draining(ledger, False)
         self._note("gateway_started")
         self._stack.callback(self._note, "gateway_stopped")
-        models = ModelServer(config.models)
-        self._run(models)
-        workers = WorkerProcesses(config, ledger, url, models.address)
-        workers.start()
-        self._stack.callback(workers.stop, config.stop_s)
         commitments = LedgerCommitments(ledger, config.peers, self.network.report, self._clock)
         self._run_deliveries(owner, commitments)
         self._run(Retention(config.retention, spool, ledger, self._clock))
         self._run(Completer(ledger, config.routes, self.network.count, self._clock))
         self.intake = DurableIntake(spool, ledger, config.disk, owner, self._clock)
         self._run(self.intake)
-        self._run_servers(self.intake, commitments, spool.make_incoming(owner))
+        for server in self.network.servers(self.intake, commitments, spool.make_incoming(owner), self.web_routes()):
+            self._run(server)
+        models = ModelServer(config.models)
+        self._run(models)
+        workers = WorkerProcesses(config, ledger, url, models.address)
+        workers.start()
+        self._stack.callback(workers.stop, config.stop_s)
 
     def stop(self) -> None:
         """Receive nothing more, finish what is under way within `stop_s`, and end; the rest waits in the ledger."""
         self._stopping.set()
+        intake = getattr(self, "intake", None)
+        if intake is not None:
+            intake.drain()
         self._stack.close()
+
+    def web_routes(self) -> list[BaseRoute]:
+        """What the web server answers beside STOW-RS."""
+        return []
 
     def wait(self) -> None:
         """Return when the gateway was told to drain, and has."""
@@ -122,10 +131,6 @@ class Gateway:
         if webhook:
             senders["webhook"] = self.network.send_webhook
         self._run(Messenger(config.delivering, self.ledger, owner, senders, self._clock))
-
-    def _run_servers(self, intake: Intake, commitments: Commitments, incoming: Path) -> None:
-        for server in self.network.servers(intake, commitments, incoming):
-            self._run(server)
 
     def _run(self, part: Part) -> None:
         part.start()
