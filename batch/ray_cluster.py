@@ -14,6 +14,7 @@ from swinunet.foundation.errors import InputError, MissingExtraError, ServerErro
 
 _CONNECT_SECONDS = 10.0
 _AUTO = "auto"
+_STARTS = 3  # a node dies whose helpers need more than 15 s to start, as on a busy machine (ray #65983)
 _LOOPBACK = "127.0.0.2"  # in place of 127.0.0.1 Ray takes the address of the machine, and listens there
 
 
@@ -47,17 +48,14 @@ def connected(options: RayOptions) -> Iterator[None]:
     address = options.address or os.environ.get("RAY_ADDRESS") or None
     if address not in (None, _AUTO):
         _require_listening(str(address))
-    # Ray puts the working folder on the module path of its workers; a study's folder may hold a `pydicom.py`.
-    with contextlib.chdir(os.sep):
+    for left in reversed(range(_STARTS if address is None else 1)):
         try:
-            ray.init(
-                address=address,
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _node_ip_address=_LOOPBACK if address is None else None,
-            )
+            _connect(address)
+            break
         except Exception as error:  # whatever a library raises: this is where it says that there is no cluster
+            ray.shutdown()
+            if left:
+                continue
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             where = "here" if address is None else f"at {address}"
             raise ServerError(f"no Ray cluster {where} ({reason}); see `ray status` on this machine") from None
@@ -65,6 +63,20 @@ def connected(options: RayOptions) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    # Ray puts the working folder on the module path of its workers; a study's folder may hold a `pydicom.py`.
+    with contextlib.chdir(os.sep):
+        ray.init(
+            address=address,
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _node_ip_address=_LOOPBACK if address is None else None,
+        )
 
 
 def _require_listening(address: str) -> None:

@@ -129,6 +129,11 @@ def test_a_live_prometheus_computes_what_is_recorded_of_a_live_triton(
         assert float(found["value"][1]) >= 0  # type: ignore[index]
     assert eventually(lambda: bool(query(prometheus, 'swinunet_canary_ok{model="small"} == 1')), 300)
     assert query(prometheus, 'ALERTS{alertstate="firing"}') == []
+    for panel in json.loads((DEPLOY / "grafana" / "dashboards" / "swinunet.json").read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            query(prometheus, target["expr"])  # of a gateway that is not there: no result, and no error
+            if "triton" in target["expr"] and "gpu" not in target["expr"] and "failed" not in target["expr"]:
+                assert query(prometheus, target["expr"]), f"{panel['title']} shows nothing"
 
 
 def test_the_canary_of_a_server_that_is_gone_or_wrong(small_triton: TritonServer, tmp_path: Path) -> None:
