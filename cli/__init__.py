@@ -39,6 +39,7 @@ _EXTRA_OF = {
     "tritonclient": "client",
     "matplotlib": "client",
     "nilearn": "demo",
+    "jinja2": "gateway",
     "sqlalchemy": "gateway",
     "pynetdicom": "gateway",
     "dicomweb_client": "gateway",

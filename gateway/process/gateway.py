@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from starlette.routing import BaseRoute
@@ -21,11 +22,14 @@ from swinunet.gateway.ledger.audit import Event, record
 from swinunet.gateway.ledger.clock import Clock
 from swinunet.gateway.ledger.database import Ledger, new_owner, sole_gateway
 from swinunet.gateway.ledger.owners import Watch, living_owners
+from swinunet.gateway.network.web.server import behind_token
 from swinunet.gateway.process.commitments import LedgerCommitments
 from swinunet.gateway.process.model_server import ModelServer
 from swinunet.gateway.process.network import Network
 from swinunet.gateway.process.workers import WorkerProcesses
 from swinunet.gateway.spool import Spool
+from swinunet.gateway.watching.health import Check
+from swinunet.gateway.watching.watch import audit_trail, metrics_route, open_routes, status_routes
 from swinunet.gateway.working.job_files import remove_unknown
 
 _log = logging.getLogger(__name__)
@@ -75,6 +79,7 @@ class Gateway:
         self._stack.callback(watch.stop)
         self._clean(owner)
         set_draining(ledger, False)
+        self._run(audit_trail(config, ledger, spool.root))  # the last to stop: it writes that we stopped
         self._note("gateway_started")
         self._stack.callback(self._note, "gateway_stopped")
         commitments = LedgerCommitments(ledger, config.peers, self.network.report, self._clock)
@@ -83,9 +88,11 @@ class Gateway:
         self._run(Completer(ledger, config.routes, self.network.count, self._clock))
         self.intake = DurableIntake(spool, ledger, config.disk, owner, self._clock)
         self._run(self.intake)
-        for server in self.network.servers(self.intake, commitments, spool.make_incoming(owner), self.web_routes()):
-            self._run(server)
         models = ModelServer(config.models)
+        for server in self.network.servers(
+            self.intake, commitments, spool.make_incoming(owner), self._web_routes(models)
+        ):
+            self._run(server)
         self._run(models)
         workers = WorkerProcesses(config, ledger, url, models.address)
         workers.start()
@@ -98,10 +105,6 @@ class Gateway:
         if intake is not None:
             intake.drain()
         self._stack.close()
-
-    def web_routes(self) -> list[BaseRoute]:
-        """What the web server answers beside STOW-RS."""
-        return []
 
     def wait(self) -> None:
         """Return when the gateway was told to drain, and has."""
@@ -131,6 +134,22 @@ class Gateway:
         if webhook:
             senders["webhook"] = self.network.send_webhook
         self._run(Messenger(config.delivering, self.ledger, owner, senders, self._clock))
+
+    def _web_routes(self, models: ModelServer) -> Sequence[BaseRoute]:
+        """Health for anybody, metrics behind the token, and the status page, which asks for it."""
+        checks: dict[str, Check] = {
+            "ledger": lambda: None if counts(self.ledger) else "it says nothing",
+            "intake": lambda: (refusal := self.intake.refusal()) and f"nothing is taken now ({refusal.name})",
+            "models": models.problem,
+        }
+        token, spool = self.network.web_token(), self.spool.root
+        metrics = metrics_route(self.ledger, spool, self._clock, self.network.association_count)
+        secure = bool(self.config.web and self.config.web.tls)
+        return [
+            *open_routes(checks),
+            *behind_token([metrics], token),
+            *status_routes(self.ledger, spool, token, secure, self._clock),
+        ]
 
     def _run(self, part: Part) -> None:
         part.start()

@@ -26,6 +26,7 @@ class ModelServer:
         self._config = config
         self._server: TritonServer | None = None
         self._stopped = threading.Event()
+        self._is_up = False  # it has answered its canary and has not ended
         self._thread = threading.Thread(target=self._keep, name="triton", daemon=True)
         self._port = 0
         if config.url is None:
@@ -56,6 +57,12 @@ class ModelServer:
             return ModelServerAddress(str(self._config.url), {})
         return ModelServerAddress(f"127.0.0.1:{self._port}", self._server.restricted_headers)
 
+    def problem(self) -> str | None:
+        """What keeps it from answering, in words; None if nothing does, as far as is known here."""
+        if self._server is None or self._is_up:
+            return None
+        return "Triton has not answered its canary yet"
+
     def _keep(self) -> None:
         assert self._server is not None
         rest_s = _FIRST_REST_S
@@ -65,6 +72,7 @@ class ModelServer:
                 models = ", ".join(f"{model.name} version {model.version}" for model in self._server.models)
                 _log.info("Triton serves %s", models or "its models")
                 rest_s = _FIRST_REST_S
+                self._is_up = True
                 self._watch(self._server)
                 if not self._stopped.is_set():
                     _log.warning("Triton ended, or answers wrongly; it is started again")
@@ -74,6 +82,7 @@ class ModelServer:
                 self._stopped.wait(rest_s)
                 rest_s = min(_LONGEST_REST_S, 2 * rest_s)
             finally:
+                self._is_up = False
                 with suppress(ServingError):
                     self._server.close()
 

@@ -42,6 +42,11 @@ class Network:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self._peers = Peers(config.listener.ae_title if config.listener else _DEFAULT_AE, read_secret)
+        self._listener: DicomListener | None = None
+
+    def association_count(self) -> int:
+        """How many associations are open with us now."""
+        return self._listener.association_count if self._listener else 0
 
     def check(self) -> None:
         """Raise InputError for certificates, keys and tokens that cannot be used, before anything starts."""
@@ -74,7 +79,8 @@ class Network:
         listener, web = self._config.listener, self._config.web
         if listener is not None:
             self._warn("the DICOM listener", listener.host, listener.port, listener.tls is not None)
-            yield DicomListener(listener, intake, commitments, incoming=incoming)
+            self._listener = DicomListener(listener, intake, commitments, incoming=incoming)
+            yield self._listener
         if web is not None:
             self._warn("the web server", web.host, web.port, web.tls is not None)
             stow = behind_token(StowServer(intake, incoming).routes(), self.web_token())

@@ -17,6 +17,8 @@ FOLDERS = sorted(filter(None, FLOORS))
 DATA = {
     "client/results/report.schema.json",
     *(f"client/results/page/{name}" for name in ("niivue.js", "niivue.LICENSE", "page.js", "page.css")),
+    *(f"gateway/watching/templates/{name}.html" for name in ("base", "job", "login", "message", "queue")),
+    "gateway/watching/templates/style.css",
     *(f"training/specs/{name}.json" for name in ("cardiac", "head_locator", "hippocampus")),
 }
 
