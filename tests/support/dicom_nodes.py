@@ -49,6 +49,10 @@ class Orthanc:
         self._session = requests.Session()
         self._session.trust_env = False
 
+    def second_http(self) -> Relay:
+        """Another way to its HTTP port, which can be down while this test still asks."""
+        return self._server.reached(_HTTP_PORT)
+
     def rest(self, method: str, path: str, body: Any = None) -> Any:
         """Call its REST interface; the JSON of the answer."""
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
