@@ -1,4 +1,4 @@
-"""An evaluation's files: evaluation.json (everything), evaluation.md (ready to paste) and evaluation.png."""
+"""An evaluation's files: evaluation.json (everything), evaluation.md (ready to paste), its picture, evaluation.html."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from swinunet.evaluation.plot import plot
 from swinunet.evaluation.result import DEFINITIONS, METRICS, Evaluation, Metric
 from swinunet.evaluation.summary import score_array
 from swinunet.foundation.files import written_aside
+from swinunet.foundation.report_page import write_report_page
 from swinunet.foundation.tables import Table
 from swinunet.training.metrics.statistics import Estimate
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "evaluation.json", "evaluation.md", "evaluation.png"
-REPORT_NAMES = (JSON_NAME, MARKDOWN_NAME, PLOT_NAME)
+HTML_NAME = "evaluation.html"
+REPORT_NAMES = (JSON_NAME, MARKDOWN_NAME, PLOT_NAME, HTML_NAME)
 _WORST = 5
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write the three files, each whole or not at all, in place of an earlier report. Raises OutputError."""
+    """Write the files, each whole or not at all, in place of an earlier report. Raises OutputError."""
     paths = [folder / name for name in REPORT_NAMES]
     with written_aside(paths[0]) as aside:
         aside.write_text(evaluation.to_json())
@@ -27,6 +29,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> list[Path]:
         aside.write_text(markdown(evaluation))
     with written_aside(paths[2]) as aside:
         plot(evaluation, aside)
+    write_report_page(folder, HTML_NAME.removesuffix(".html"))
     return paths
 
 

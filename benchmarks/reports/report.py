@@ -1,4 +1,4 @@
-"""The report of a benchmark: NAME.md (ready to paste), NAME.json (the figures of every round) and pictures."""
+"""The report of a benchmark: NAME.md (ready to paste), NAME.json (the figures of every round), pictures, NAME.html."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from swinunet.benchmarks.measure.machine import Machine
 from swinunet.benchmarks.measure.rounds import Run
 from swinunet.foundation.files import unwritable
+from swinunet.foundation.report_page import write_report_page
 from swinunet.foundation.tables import Table
 
 _BUSY = 0.05  # share of the cores' time that others may take before figures suffer
@@ -43,7 +44,7 @@ class Report:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all that `write` writes."""
-        return (f"{self.name}.md", f"{self.name}.json", *self.pictures)
+        return (f"{self.name}.md", f"{self.name}.json", *self.pictures, f"{self.name}.html")
 
     @property
     def notes(self) -> list[str]:
@@ -79,11 +80,12 @@ class Report:
         """
         try:
             with tempfile.TemporaryDirectory(dir=folder, prefix=".report.") as aside:
-                page, figures, *pictures = (Path(aside) / name for name in self.files)
+                page, figures, *pictures, _ = (Path(aside) / name for name in self.files)
                 page.write_text(self.markdown())
                 figures.write_text(json.dumps(self.json(), indent=1) + "\n")
                 for draw, path in zip(self.pictures.values(), pictures, strict=True):
                     draw(path)
+                write_report_page(Path(aside), self.name)
                 return [(Path(aside) / name).replace(folder / name) for name in self.files]
         except OSError as error:
             raise unwritable(folder, error) from None

@@ -78,7 +78,7 @@ def test_checkpoint_onnx_and_triton_agree(triton: TritonServer, repository: Path
     for name, source in zip(KINDS, sources, strict=True):
         status, said, errors = run(source, brains, "-o", out / name)
         assert status == 0, errors
-        assert "evaluation.json, evaluation.md, evaluation.png" in said
+        assert "evaluation.json, evaluation.md, evaluation.png, evaluation.html" in said
         assert ("No split was given" in said) == (name != "predictions")
     results = {kind: read_evaluation(out / kind / "evaluation.json") for kind in KINDS}
     reference = dice_of(results["checkpoint"])

@@ -125,7 +125,8 @@ def test_a_report_is_written_over_only_when_asked(msd: Path, tmp_path: Path, run
     assert run(masks, msd, "-o", out)[0] == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     refused(
-        run(masks, msd, "-o", out, "--cases", "c00"), "evaluation.json, evaluation.md, evaluation.png there already"
+        run(masks, msd, "-o", out, "--cases", "c00"),
+        "evaluation.json, evaluation.md, evaluation.png, evaluation.html there already",
     )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert run(masks, msd, "-o", out, "--cases", "c00", "--overwrite")[0] == 0

@@ -19,6 +19,9 @@ DATA = {
     *(f"client/results/page/{name}" for name in ("niivue.js", "niivue.LICENSE", "page.js", "page.css")),
     *(f"gateway/watching/templates/{name}.html" for name in ("base", "job", "login", "message", "queue")),
     "gateway/watching/templates/style.css",
+    *(f"client/viewer/tree.{kind}" for kind in ("js", "css")),
+    "foundation/report.css",
+    "foundation/report.js",
     *(f"training/specs/{name}.json" for name in ("cardiac", "head_locator", "hippocampus")),
 }
 

@@ -28,6 +28,7 @@ def made_up_result(
     passed_over: tuple[str, ...] = (),
     names: tuple[str, str] | None = None,
     identified: bool = False,
+    formats: tuple[str, ...] | None = None,
 ) -> Result:
     """A result of the hippocampus model's labels, or of two labels of these names."""
     volume = volume or Volume(np.random.default_rng(0).integers(0, 99, (24, 20, 16)).astype(np.int16), np.eye(4))
@@ -39,4 +40,4 @@ def made_up_result(
     seconds = {"preprocess": 0.2, "inference": 1.5}
     found = Segmentation(volume, SPEC, rois, mask, segments, measurements, None, seconds, Exchange(), "")
     loaded = LoadedInput(Path("exam"), (volume,), dicom, 0.1, passed_over=passed_over)
-    return Result(loaded, found, OutputOptions(identified=identified), "exam")
+    return Result(loaded, found, OutputOptions(formats, identified=identified), "exam")

@@ -8,7 +8,7 @@ state.safetensors        where the run stands; what `--resume` goes on from
 checkpoint.safetensors   the best average of the weights so far, by validation Dice, with the spec inside
 last.safetensors         the average of the weights at the last validation
 log.jsonl                a line per epoch; events/ has the same for TensorBoard
-curves.png, overlays.png at the end
+curves.png, overlays.png at the end, and run.md and run.html, which show them with the figures
 """
 
 from __future__ import annotations

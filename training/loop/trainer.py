@@ -49,6 +49,7 @@ from swinunet.training.loop.run_folder import (
     read_log,
     read_run_folder,
 )
+from swinunet.training.loop.run_report import write_run_report
 from swinunet.training.loop.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.validation import predict_labels, validate
@@ -285,6 +286,7 @@ class Trainer:
         scores = validate(best, self.validation, self.spec.num_classes, precision)
         draw_curves(self.run / "curves.png", read_log(self.run), self.spec)
         draw_overlays(self.run / "overlays.png", best, self.validation, scores, self.spec, precision)
+        write_run_report(self.run, self.spec, self.settings)
 
 
 def network_config(settings: TrainSettings) -> SwinUNetConfig:

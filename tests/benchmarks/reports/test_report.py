@@ -32,8 +32,8 @@ REPORT = Report(
 
 def test_all_files_are_written_in_place_of_an_earlier_report(tmp_path: Path) -> None:
     (tmp_path / "some.md").write_text("an earlier one")
-    assert [path.name for path in REPORT.write(tmp_path)] == ["some.md", "some.json", "some.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["some.json", "some.md", "some.png"]
+    assert [path.name for path in REPORT.write(tmp_path)] == ["some.md", "some.json", "some.png", "some.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["some.html", "some.json", "some.md", "some.png"]
     text, figures = (tmp_path / "some.md").read_text(), json.loads((tmp_path / "some.json").read_text())
     assert text.startswith(
         "# Benchmark: some of it\n\ntoday, 12 s, by `swinunet benchmark some`.\n\nMachine: a processor"
