@@ -146,19 +146,20 @@ def _run(options: GatewayOptions) -> None:
 
 
 def _explain(options: GatewayOptions) -> None:
+    from swinunet.client.model_choice import answering
+    from swinunet.client.triton.served_models import specs_on_server
     from swinunet.foundation.paths import default_repository
     from swinunet.foundation.terminal import print_line
     from swinunet.gateway.explaining import explain, lines_of
-    from swinunet.gateway.routing.specs import specs_in_repository
+    from swinunet.imaging.repository_specs import specs_in_repository
 
     config = _read(options)
     if config.models.url is not None:
-        from swinunet.client.triton import served_specs
-
-        specs = served_specs(config.models.url)
+        specs = specs_on_server(config.models.url)
     else:
         specs = specs_in_repository(config.models.repository or default_repository())
-    found = explain(Path(str(options.subject)), config.routes, specs, options.calling_ae)
+    by_name = {spec.name: spec for spec in answering(specs)}
+    found = explain(Path(str(options.subject)), config.routes, by_name, options.calling_ae)
     for line in lines_of(found):
         print_line(line)
 

@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC writes its own log to standard error; errors carry the reason
 
 from swinunet.client.triton.control import Exchange, JobControl
-from swinunet.client.triton.model import ServedBatch, TritonModel, served_specs
+from swinunet.client.triton.model import ServedBatch, TritonModel
 from swinunet.client.triton.options import ServerOptions, SharedMemory, Timeouts, Tls, parse_headers, parse_timeouts
 
 __all__ = [
@@ -21,5 +21,4 @@ __all__ = [
     "TritonModel",
     "parse_headers",
     "parse_timeouts",
-    "served_specs",
 ]

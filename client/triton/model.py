@@ -240,22 +240,3 @@ class TritonModel:
 
 def _ready_versions(models: Iterable[Any], name: str) -> list[str]:
     return sorted({model.version for model in models if model.name == name and model.state == "READY"})
-
-
-def served_specs(url: str, options: ServerOptions | None = None) -> dict[str, ModelSpec]:
-    """The spec of each model of ours that a server has ready, by the model's name; empty if it has none.
-
-    Raises ServerError if nobody answers, SpecError for a spec that cannot be read.
-    """
-    connection = Connection(url, options or ServerOptions())
-    try:
-        with connection.translated():
-            ready = sorted({model.name for model in connection.repository_index() if model.state == "READY"})
-            configs = {name: connection.model_config(name) for name in ready}
-    finally:
-        connection.close()
-    return {
-        name: ModelSpec.from_json(config.parameters[SPEC_KEY].string_value, f"model {name} at {url}")
-        for name, config in configs.items()
-        if SPEC_KEY in config.parameters
-    }

@@ -35,7 +35,10 @@ def refusal_of(verdicts: list[ModelVerdict]) -> str:
     """Why no model reads a study, in one line; empty if one does."""
     if any(verdict.taken for verdict in verdicts):
         return ""
-    return "; ".join(f"{verdict.model}: {verdict.refusal}" for verdict in verdicts) or "no model is served"
+    return (
+        "; ".join(f"{verdict.model}: {verdict.refusal}" for verdict in verdicts)
+        or "none of the route's models is served"
+    )
 
 
 def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelVerdict:
@@ -44,6 +47,12 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
         for series in scan.series
         if not series_matches(route, SeriesFacts(series.modality, series.description))
     }
+    if not route.models:  # a model that nobody named must not read what says that it is of another part
+        left_out |= {
+            one.selector: f"not taken: its body part is {one.body_part}, the model reads {spec.body_part}"
+            for one in scan.series
+            if one.body_part and one.body_part != spec.body_part
+        }
     narrowed = replace(scan, series=tuple(each for each in scan.series if each.selector not in left_out))
     if spec.modalities:
         return _refused(scan, name, left_out, f"it takes {spec.num_modalities} images at once, DICOM has one a series")
@@ -67,6 +76,8 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
 
 def _main_reason(scan: Scan, spec: ModelSpec, why: Mapping[str, str]) -> str:
     """The reason of the series that comes nearest: of the model's modality and body part, and the largest."""
+    if not scan.series and why:
+        return next(iter(why.values())).removeprefix("not taken: ")
     if not scan.series:
         broken = f", {len(scan.unreadable)} unreadable files" if scan.unreadable else ""
         return f"no series of images{broken}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from swinunet.client.triton import ServerOptions, TritonModel, served_specs
+from swinunet.client.model_choice import answering
+from swinunet.client.triton import ServerOptions, TritonModel
+from swinunet.client.triton.served_models import specs_on_server
 from swinunet.imaging import ModelSpec
 
 
@@ -15,8 +17,11 @@ class ServedModels:
         self._models: dict[str, TritonModel] = {}
 
     def specs(self) -> dict[str, ModelSpec]:
-        """The specs that are served now, by name. Raises ServerError if nobody answers."""
-        found = served_specs(self.url, self._options)
+        """The specs that are served now, by name, without those of models that only find boxes for others.
+
+        Raises ServerError if nobody answers.
+        """
+        found = {spec.name: spec for spec in answering(specs_on_server(self.url, self._options))}
         if found != self._specs:
             self.drop()
         self._specs = found

@@ -16,7 +16,7 @@ from gateway_runs import make_config, make_study, part10_files, wait_for, wait_f
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import EnhancedSRStorage  # type: ignore[attr-defined]
+from pynetdicom.sop_class import ComprehensiveSRStorage  # type: ignore[attr-defined]
 
 from swinunet.gateway.process.gateway import Gateway
 from swinunet.serving import TritonServer
@@ -59,7 +59,7 @@ class Pacs:
 
 @contextmanager
 def pacs(*sop_classes: str) -> Iterator[Pacs]:
-    made = Pacs(sop_classes or (SegmentationStorage, EnhancedSRStorage))
+    made = Pacs(sop_classes or (SegmentationStorage, ComprehensiveSRStorage))
     made.start()
     try:
         yield made
@@ -96,7 +96,7 @@ def test_a_study_by_c_store_comes_back_by_c_store(small_triton: TritonServer, tm
             (job,) = wait_for_jobs(gateway.ledger, ["done"])
             assert {each.state for each in job.deliveries} == {"delivered"}
     seg, sr = remote.received
-    assert (seg.SOPClassUID, sr.SOPClassUID) == (SegmentationStorage, EnhancedSRStorage)
+    assert (seg.SOPClassUID, sr.SOPClassUID) == (SegmentationStorage, ComprehensiveSRStorage)
     assert {seg.StudyInstanceUID, sr.StudyInstanceUID} == {study[0].StudyInstanceUID}
 
 

@@ -42,7 +42,7 @@ def make_config(folder: Path, **sections: Any) -> GatewayConfig:
         "peers": [{"name": "out", "kind": "folder", "folder": "out"}, *sections.pop("peers", [])],
         "routes": sections.pop("routes", [route]),
         "disk": {"least_free_gb": 0.0, "most_used_percent": 100.0},
-        "working": {"retry_s": 0.2, "lease_s": 2.0},
+        "working": {"retry_s": 0.2, "lease_s": 60.0},
         "delivering": {"retry_s": 0.2, "longest_retry_s": 0.5},
     }
     return with_absolute_paths(parse_config(content | sections, "test"), folder)
