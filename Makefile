@@ -12,7 +12,7 @@ CHECKPOINT ?= model_repository/swin_unet_hippocampus/3/checkpoint.safetensors
 REPOSITORY ?= model_repository
 include containers/versions.env
 
-.PHONY: help demo test fuzz kills conformance mutation lint debian benchmark engine triton-image gpu clean
+.PHONY: help demo test fuzz kills batch-kills conformance mutation lint debian benchmark engine triton-image gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ kills: $(VENV)/dev.stamp ## kill a run of many studies at COUNT=100 random momen
 
 conformance: $(VENV)/dev.stamp ## write docs/dicom-conformance.md from the code
 	PYTHONPATH=tests/support $(BIN)/python -P tests/support/conformance_statement.py
+
+batch-kills: $(VENV)/dev.stamp ## COUNT=2000 studies on a Ray cluster of 4 nodes here; workers and a node are killed meanwhile
+	SWINUNET_BATCH_STUDIES=$(or $(COUNT),2000) $(BIN)/python -m pytest -q tests/batch/test_ray_batch.py -k workers_and_a_node
 
 mutation: $(VENV)/dev.stamp ## break lines on purpose, 40 a file, and count those no test notices; ONLY=imaging, PER_FILE=40, SECONDS=3000
 	$(BIN)/python tests/mutation/mutation.py $(if $(ONLY),--only $(ONLY)) --per-file $(or $(PER_FILE),40) $(if $(SECONDS),--seconds $(SECONDS))

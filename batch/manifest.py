@@ -115,8 +115,10 @@ class ManifestWriter:
         self._written_at = time.monotonic()
         if len(self._rows) == self._flushed:
             return
-        with written_aside(self._folder / f"{self._shard}-part-{self._number:05}.parquet") as aside:
+        written = self._folder / f".{self._shard}.written"  # a pattern of *.parquet may match hidden files, too
+        with written_aside(written) as aside:
             pq.write_table(pa.Table.from_pylist(self._rows, SCHEMA), aside, compression="zstd")
+        written.replace(self._folder / f"{self._shard}-part-{self._number:05}.parquet")
         self._flushed = len(self._rows)
         if len(self._rows) >= self._part_rows:
             self._number, self._rows, self._flushed = self._number + 1, [], 0

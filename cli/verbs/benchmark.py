@@ -23,12 +23,14 @@ _SUBJECTS = {
     "training": "steps of each recipe against a plain PyTorch loop",
     "reading": "DICOM folders against a plain pydicom loop",
     "graph": "what each change that export makes to the graph saves",
+    "batch": "what `swinunet batch` adds to segmenting an archive",
 }
 _OPTIONS_OF = {  # beside --output and --quick, which all understand
     "serving": ("repository", "model", "recipe", "data", "engines", "batches", "seconds", "perf_analyzer"),
     "training": ("recipes", "seconds"),
     "reading": (),
     "graph": ("repository", "model", "recipe", "seconds"),
+    "batch": (),
 }
 
 
@@ -37,7 +39,7 @@ class BenchmarkOptions:
     """What is measured, how long, and where the report goes."""
 
     what: Annotated[str, typer.Argument(metavar="WHAT")] = "serving"
-    """serving, training, reading or graph."""
+    """serving, training, reading, graph or batch."""
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/ of the checkout")] = None
     """Model repository."""
     model: str | None = None
@@ -113,11 +115,14 @@ def benchmark(options: BenchmarkOptions) -> None:
     `swinunet benchmark graph` counts nodes and measures a slice before and after each change that export makes to the
     graph, and writes graph.md and graph.json.
 
+    `swinunet benchmark batch` measures what the driver of a batch costs an entry, what a batch adds to segmenting, and
+    how Ray's workers scale, and writes batch.md and batch.json.
+
     Examples: `swinunet benchmark --recipe swin-unet`, `swinunet benchmark --quick --engines openvino-f32`,
     `swinunet benchmark training --recipes small,tiny`
     """
     options.require_consistent()
-    measure = {"serving": _serving, "training": _training, "reading": _reading, "graph": _graph}
+    measure = {"serving": _serving, "training": _training, "reading": _reading, "graph": _graph, "batch": _batch}
     measure[options.what](options)
 
 
@@ -172,6 +177,17 @@ def _reading(options: BenchmarkOptions) -> None:
     with interrupted_by_sigterm(), _progress() as progress:
         result = run_reading_benchmark(ReadingSettings.short() if options.quick else ReadingSettings(), progress)
     _publish(reading_report(result), options.output)
+
+
+def _batch(options: BenchmarkOptions) -> None:
+    from swinunet.benchmarks.batch import BatchBenchmarkSettings, batch_report, run_batch_benchmark
+    from swinunet.foundation.files import prepare_folder
+
+    prepare_folder(options.output)
+    settings = BatchBenchmarkSettings.short() if options.quick else BatchBenchmarkSettings()
+    with interrupted_by_sigterm(), _progress() as progress:
+        result = run_batch_benchmark(settings, progress)
+    _publish(batch_report(result), options.output)
 
 
 def _graph(options: BenchmarkOptions) -> None:

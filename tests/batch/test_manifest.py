@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ from swinunet.batch.manifest import (
     read_manifest,
 )
 from swinunet.client.run_summary import StructureRow
-from swinunet.foundation.errors import InputError
+from swinunet.foundation.errors import DiskFullError, InputError
 
 SHARD = "001-of-001"
 
@@ -37,6 +38,27 @@ def test_a_reader_sees_every_row_once_after_every_flush(tmp_path: Path) -> None:
         seen = pyarrow.dataset.dataset(sorted(tmp_path.glob("*.parquet"))).to_table(["entry"]).column(0).to_pylist()
         assert seen == [f"e{each}" for each in range(number + 1)]
     assert [pq.read_metadata(part).num_rows for part in parts_of(tmp_path, SHARD)] == [4, 4, 3]
+
+
+def test_no_half_written_part_matches_what_a_query_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's *.parquet matches hidden files, too."""
+    seen: list[list[str]] = []
+
+    def write(table: pa.Table, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        seen.append([each.name for each in tmp_path.iterdir() if each.name.endswith(".parquet")])
+        raise OSError(28, "No space left on device")
+
+    writer = ManifestWriter(tmp_path, SHARD)
+    writer.add(rows_of(0))
+    monkeypatch.setattr(pq, "write_table", write)
+    with pytest.raises(DiskFullError, match="free some space"):
+        writer.flush()
+    assert seen == [[]]
+    monkeypatch.undo()
+    writer.flush()
+    assert list(ended_entries(tmp_path, SHARD)) == ["e0"]
+    assert [each.name for each in tmp_path.iterdir()] == [f"{SHARD}-part-00000.parquet"]
 
 
 def test_a_later_run_goes_on_in_the_last_part(tmp_path: Path) -> None:
