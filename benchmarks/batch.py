@@ -65,9 +65,12 @@ class BatchBenchmarkSettings:
 
 @dataclass(frozen=True)
 class DriverSample:
-    """seconds: of a whole run. listing_s: of them, before the first entry was given out. bytes_: of the manifest."""
+    """cpu_s: of a whole run, listing_s of them before the first entry was given out. bytes_: of the manifest.
 
-    seconds: float
+    CPU time, not wall time, since nothing but the driver works: so others on the machine change little.
+    """
+
+    cpu_s: float
     listing_s: float
     bytes_: int
 
@@ -79,9 +82,20 @@ class MeasuredDriver(Measurements[DriverSample]):
     entries: int
 
 
+@dataclass(frozen=True)
+class StudiesSample:
+    """seconds: to segment all studies, from the first that was given out. cpu_s: of this process meanwhile.
+
+    This process is the client; with Ray it is the driver, and clients are elsewhere.
+    """
+
+    seconds: float
+    cpu_s: float
+
+
 @dataclass
-class MeasuredStudies(Measurements[float]):
-    """Seconds that segmenting all studies took one way, from the first that was given out."""
+class MeasuredStudies(Measurements[StudiesSample]):
+    """All studies, one way."""
 
     way: str
 
@@ -182,42 +196,51 @@ class _Bench:
             for number in range(entries):
                 (archive / f"study{number:08}.nii.gz").touch()
         settings = self._batch(archive)
-        began = time.perf_counter()
+        began = time.process_time()
         run = run_batch(settings, InstantPool)
         next(run)
-        listing = time.perf_counter() - began
+        listing = time.process_time() - began
         for _ in run:
             pass
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         size = sum(path.stat().st_size for path in parts_of(settings.manifest, settings.shard.name))
         return DriverSample(seconds, listing, size)
 
-    def studies(self, way: str) -> float:
-        """Seconds for all studies."""
+    def studies(self, way: str) -> StudiesSample:
+        """All studies, segmented anew."""
         settings = self._batch(self._archive)
         if way == "client":
             return self._by_client(settings)
-        first = time.perf_counter()
+        first = _now()
         for progress, _ in run_batch(settings, _pool(way)):
             if not progress.workers:  # they are being started
-                first = time.perf_counter()
-        return time.perf_counter() - first
+                first = _now()
+        return _since(first)
 
-    def _by_client(self, settings: BatchSettings) -> float:
+    def _by_client(self, settings: BatchSettings) -> StudiesSample:
         studies = studies_at(sorted(self._archive.iterdir()))
         folders = folders_called([study.name for study in studies], settings.output, False)
         with TritonModel(self._url, self._spec.name) as model:
-            began = time.perf_counter()
+            began = _now()
             for outcome in segment_studies(studies, folders, model, options=settings.results):
                 if outcome.error:
                     raise outcome.error
-            return time.perf_counter() - began
+            return _since(began)
 
     def _batch(self, archive: Path) -> BatchSettings:
         return BatchSettings(
             str(archive), self._folder / f"out{next(self._numbers)}", self._spec, self._url, model=self._spec.name,
             results=OutputOptions(_FORMATS),
         )  # fmt: skip
+
+
+def _now() -> StudiesSample:
+    return StudiesSample(time.perf_counter(), time.process_time())
+
+
+def _since(began: StudiesSample) -> StudiesSample:
+    now = _now()
+    return StudiesSample(now.seconds - began.seconds, now.cpu_s - began.cpu_s)
 
 
 def _pool(way: str) -> Callable[[BatchSettings], Pool]:
@@ -246,14 +269,18 @@ def batch_report(result: BatchResult) -> Report:
             "drivers": [
                 {"entries": row.entries, "samples": [asdict(each) for each in row.samples]} for row in result.drivers
             ],
-            "ways": [{"way": row.way, "seconds": list(row.samples), "error": row.error} for row in result.ways],
+            "ways": [
+                {"way": row.way, "samples": [asdict(each) for each in row.samples], "error": row.error}
+                for row in result.ways
+            ],
         },
         footnotes=[
             f"Driver: workers that answer at once, a row of {_STRUCTURES} structures an entry; bytes are of the "
             "Parquet manifest.",
             f"Studies: {settings.studies} NIfTI files of {settings.pixels} x {settings.pixels} x {settings.slices} "
             f"voxels, the untrained network of recipe {_RECIPE} in a Triton that all share, results "
-            f"{', '.join(_FORMATS)}; a batch may add {_GOAL:.0%}. Starting workers is left out.",
+            f"{', '.join(_FORMATS)}; a batch may add {_GOAL:.0%}. Starting workers is left out. Own CPU: of the "
+            "client, or of Ray's driver alone.",
             *(f"{row.way}: {row.error}" for row in result.ways if row.error),
         ],
     )
@@ -264,7 +291,7 @@ def _driver_table(result: BatchResult) -> Table:
     for row in result.drivers:
         listing = row.spread(lambda each: each.listing_s)
         size = row.spread(lambda each: float(each.bytes_))
-        each = row.spread(lambda each, entries=row.entries: 1000 * each.seconds / entries)  # type: ignore[misc]
+        each = row.spread(lambda each, entries=row.entries: 1000 * each.cpu_s / entries)  # type: ignore[misc]
         rows.append(
             (
                 f"{row.entries:,}",
@@ -273,15 +300,16 @@ def _driver_table(result: BatchResult) -> Table:
                 number(size and size.median / row.entries),
             )
         )
-    return Table("The driver alone", ("entries", "ms an entry", "listing, ms", "manifest, bytes a study"), rows)
+    return Table("The driver alone", ("entries", "CPU ms an entry", "listing, CPU ms", "manifest, bytes a study"), rows)
 
 
 def _ways_table(result: BatchResult) -> Table:
     client, studies = result.ways[0], result.settings.studies
     rows = []
     for row in result.ways:
-        seconds = row.spread(lambda each: each / studies)
-        ratio = row.ratio(client, lambda each: each)
+        seconds = row.spread(lambda each: each.seconds / studies)
+        cpu = row.spread(lambda each: 1000 * each.cpu_s / studies)
+        ratio = row.ratio(client, lambda each: each.seconds)
         against = "" if row is client else spread_text(ratio)
-        rows.append((row.way, spread_text(seconds), against))
-    return Table("Studies", ("by", "s a study", "time, of the client's"), rows)
+        rows.append((row.way, spread_text(seconds), spread_text(cpu), against))
+    return Table("Studies", ("by", "s a study", "own CPU ms a study", "time, of the client's"), rows)
