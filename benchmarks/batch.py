@@ -296,8 +296,8 @@ def _driver_table(result: BatchResult) -> Table:
             (
                 f"{row.entries:,}",
                 spread_text(each),
-                number(listing and 1000 * listing.median),
-                number(size and size.median / row.entries),
+                number(1000 * listing.median if listing else None),
+                number(size.median / row.entries if size else None),
             )
         )
     return Table("The driver alone", ("entries", "CPU ms an entry", "listing, CPU ms", "manifest, bytes a study"), rows)

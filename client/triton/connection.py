@@ -94,7 +94,7 @@ def stands_for_several(url: str) -> bool:
     scheme, _, rest = url.partition(":")
     if scheme == "dns":
         matched = re.fullmatch(r"//(?P<server>[\w.\-]+:\d+)?/(?P<name>[^/]+)", rest)
-        return bool(matched) and _is_address(matched["name"])
+        return matched is not None and _is_address(matched["name"])
     if scheme == "ipv4":
         return all(re.fullmatch(r"[\d.]+", each.rpartition(":")[0]) and _is_address(each) for each in rest.split(","))
     return False
