@@ -115,6 +115,7 @@ class InstantPool:
 
     def __init__(self, settings: BatchSettings) -> None:
         self._spec, self._held = settings.spec, list[str]()
+        self._random = np.random.default_rng(0)  # figures that differ, as real ones do, and pack as badly
 
     def __enter__(self) -> Self:
         return self
@@ -137,8 +138,8 @@ class InstantPool:
 
     def _row(self, entry: str) -> ManifestRow:
         found = tuple(
-            StructureRow(label.name, "left", 1.234, 1234, 99.9, 0.95, ("touches border",))
-            for label in self._spec.labels[:_STRUCTURES]
+            StructureRow(label.name, "left", round(volume, 4), int(1000 * volume), round(20 * volume, 4), 0.95, ())
+            for label, volume in zip(self._spec.labels, self._random.uniform(1, 9, _STRUCTURES).tolist(), strict=False)
         )
         return ManifestRow(
             entry, entry, "done", "", None, f"results/00/{entry}/{entry}", found, 12.3, self._spec.name, 1, "0" * 64, 0,
@@ -275,7 +276,7 @@ def batch_report(result: BatchResult) -> Report:
             ],
         },
         footnotes=[
-            f"Driver: workers that answer at once, a row of {_STRUCTURES} structures an entry; bytes are of the "
+            f"Driver: workers that answer at once, a row of at most {_STRUCTURES} structures an entry; bytes are of the "
             "Parquet manifest.",
             f"Studies: {settings.studies} NIfTI files of {settings.pixels} x {settings.pixels} x {settings.slices} "
             f"voxels, the untrained network of recipe {_RECIPE} in a Triton that all share, results "
