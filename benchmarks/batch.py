@@ -276,7 +276,7 @@ def batch_report(result: BatchResult) -> Report:
             ],
         },
         footnotes=[
-            f"Driver: workers that answer at once, a row of at most {_STRUCTURES} structures an entry; bytes are of the "
+            f"Driver: workers that answer at once, a row of up to {_STRUCTURES} structures an entry; bytes are of the "
             "Parquet manifest.",
             f"Studies: {settings.studies} NIfTI files of {settings.pixels} x {settings.pixels} x {settings.slices} "
             f"voxels, the untrained network of recipe {_RECIPE} in a Triton that all share, results "
