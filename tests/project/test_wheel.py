@@ -91,7 +91,7 @@ def test_it_holds_what_it_needs_and_nothing_else(wheel: Path) -> None:
     served = {
         path.relative_to(ROOT) for path in repository.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
-    own = {"__init__.py", "__main__.py", "py.typed"}
+    own = {"__init__.py", "__main__.py", "notebook.py", "py.typed"}
     names = zipfile.ZipFile(wheel).namelist()
     held = {name.removeprefix(f"{PACKAGE}/") for name in names if ".dist-info/" not in name}
     assert held == {str(path) for path in modules | served} | DATA | own

@@ -21,7 +21,7 @@ FLOORS["evaluation"] = {"foundation", "imaging", "training", "client", "export"}
 FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples", "batch"}
 FLOORS["cli"] = FLOORS.keys() - {"cli"}
 FLOORS["demo"] = {"samples", "cli"}
-FLOORS[""] = {"cli", "foundation"}  # swinunet/ itself: `python -m swinunet`
+FLOORS[""] = {"cli", "client", "foundation", "imaging", "serving"}  # swinunet/ itself: `python -m`, notebooks
 WITHOUT_TORCH = {"foundation", "imaging", "samples", "client", "serving", "gateway", "batch", "cli"}
 
 
