@@ -51,6 +51,8 @@ class ConnectionOptions:
     """Limit in MiB of the pixels in flight."""
     max_message: Annotated[int, typer.Option(min=1, max=2047)] = 2047
     """Limit in MiB of one message."""
+    traces: Annotated[str | None, typer.Option(metavar="URL")] = None
+    """Send spans of the jobs to this OTLP collector, as http://127.0.0.1:4318; Triton's join them."""
 
     def server_options(self) -> ServerOptions:
         """As the client takes them.
@@ -70,4 +72,5 @@ class ConnectionOptions:
             shared_memory=self.shared_memory,
             budget_bytes=self.budget * _MIB,
             max_message_bytes=self.max_message * _MIB,
+            traces=self.traces,
         )

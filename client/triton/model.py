@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,6 +21,7 @@ from swinunet.client.triton.options import ServerOptions
 from swinunet.client.triton.requests import Call, Sender
 from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
 from swinunet.client.triton.tensors import largest_batch, require_tensors
+from swinunet.client.triton.tracing import RequestSpan, Tracer
 from swinunet.foundation.errors import ServerError
 from swinunet.imaging import SPEC_KEY, ModelSpec
 from swinunet.imaging.location import require_locator
@@ -45,6 +47,7 @@ class TritonModel:
 
     def __init__(self, url: str, name: str | None = None, options: ServerOptions | None = None) -> None:
         self.options = options or ServerOptions()
+        self._tracer = Tracer(self.options.traces) if self.options.traces else None
         self._connection = Connection(url, self.options)
         self._locator: TritonModel | None = None
         self._locator_lock = threading.Lock()
@@ -95,6 +98,8 @@ class TritonModel:
         if self._locator is not None:
             self._locator.close()
         self._connection.close()
+        if self._tracer is not None:
+            self._tracer.close()
 
     def is_reachable(self) -> bool:
         """Whether the server answers at all."""
@@ -127,11 +132,19 @@ class TritonModel:
         size = RequestSize.of(self.spec, output)
         most = size.largest_batch(self.options)
         waiting: deque[Call] = deque()
-        with self._connection.translated(), self._shared_slots(output) as slots:
+        with self._connection.translated(), self._shared_slots(output) as slots, self._job_span(control) as begin_span:
             classes = () if output == "labels" else (self.spec.num_classes,)
             answer = (*classes, *self.spec.input_size)
             sender = Sender(
-                self._connection, self._require_same, self.name, self.version, output, answer, control, slots
+                self._connection,
+                self._require_same,
+                self.name,
+                self.version,
+                output,
+                answer,
+                control,
+                slots,
+                begin_span,
             )
             try:
                 for start, image in batches:
@@ -147,6 +160,15 @@ class TritonModel:
                     self._require_same_spec()
             finally:
                 control.cancel_calls()
+
+    @contextmanager
+    def _job_span(self, control: JobControl) -> Iterator[Callable[[str, int], RequestSpan] | None]:
+        """What begins the spans of a job's requests, while the job lasts; None where nothing is traced."""
+        if self._tracer is None:
+            yield None
+            return
+        with self._tracer.job(control.trace, self.name, self.version) as job:
+            yield functools.partial(self._tracer.request, job)
 
     def _receive(self, sender: Sender, call: Call) -> ServedBatch:
         return ServedBatch(call.start, sender.receive(call))

@@ -63,7 +63,8 @@ class ServerOptions:
     server on a loopback address that allows it. in_flight: requests under way at most, budget_bytes: bytes of their
     images and answers at most; a job has one request under way in any case. max_message_bytes: the largest message
     that everything between here and the server lets pass. why_gone: asked when a call fails; why the server will never
-    answer again, in one line, or None while it may.
+    answer again, in one line, or None while it may. traces: address of an OTLP collector that gets the jobs' spans, as
+    http://127.0.0.1:4318; None sends nothing to anybody.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -74,6 +75,7 @@ class ServerOptions:
     budget_bytes: int = 64 * 2**20
     max_message_bytes: int = MAX_MESSAGE_BYTES
     why_gone: Callable[[], str | None] = field(default=lambda: None, repr=False)
+    traces: str | None = None
 
 
 def parse_timeouts(texts: Sequence[str]) -> Timeouts:

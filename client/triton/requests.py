@@ -16,6 +16,7 @@ from swinunet.client.triton.connection import Connection
 from swinunet.client.triton.control import JobControl
 from swinunet.client.triton.failures import can_heal, retrying
 from swinunet.client.triton.shared_memory import SharedSlots
+from swinunet.client.triton.tracing import HEADER, RequestSpan
 from swinunet.foundation.errors import ServerError
 from swinunet.foundation.triton_channel import IMAGE_INPUT, IMAGE_TYPE
 from swinunet.imaging.study_slices import Output
@@ -39,7 +40,7 @@ class Sender:
     """Sends the batches of one job to one version of a model.
 
     confirm: called before a batch is sent again; raises if the server is no longer what it was.
-    answer_shape: of one slice.
+    answer_shape: of one slice. begin_span: asked for the span of a request, by its identifier and slices.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Sender:
         answer_shape: tuple[int, ...],
         control: JobControl,
         slots: SharedSlots | None,
+        begin_span: Callable[[str, int], RequestSpan] | None = None,
     ) -> None:
         self._connection, self._confirm = connection, confirm
         self._name, self._version, self._output = name, version, output
         self._answer_shape, self._dtype = answer_shape, np.dtype(np.uint8 if output == "labels" else np.float16)
-        self._control, self._slots = control, slots
+        self._control, self._slots, self._begin_span = control, slots, begin_span
         control.exchange.shared_memory |= slots is not None
 
     def send(self, start: int, image: np.ndarray) -> Call:
@@ -69,8 +71,12 @@ class Sender:
         else:
             tensor.set_data_from_numpy(image)
         answer: Answer = Future()
+        request_id = self._control.next_request_id()
+        span = self._begin_span(request_id, len(image)) if self._begin_span else None
 
         def done(result: grpcclient.InferResult | None, error: InferenceServerException | None) -> None:
+            if span:
+                span.end(error)
             if error is not None or result is None:
                 answer.set_exception(error or InferenceServerException("empty answer"))
             else:
@@ -84,8 +90,9 @@ class Sender:
             done,
             self._version,
             outputs=[output],
-            request_id=self._control.next_request_id(),
+            request_id=request_id,
             client_timeout=timeout,
+            headers={HEADER: span.header} if span else None,
         )
         self._control.under_way(context.cancel)
         self._control.exchange.requests += 1

@@ -23,6 +23,7 @@ port = 8042
 
 # [models]
 # url = "triton.hospital:8001"   # without it a Triton is started here, on the shipped models
+# traces = "http://127.0.0.1:4318"   # spans of the requests go to this OTLP collector
 
 [[peers]]
 name = "results"

@@ -53,7 +53,8 @@ class LedgerConfig:
 class ModelServerConfig:
     """Triton. url: HOST:PORT of its gRPC; None starts one here, on `repository` (None: the shipped models).
 
-    config: of the models, as `swinunet serve --config` has it. ca: PEM, for TLS.
+    config: of the models, as `swinunet serve --config` has it. ca: PEM, for TLS. traces: URL of an OTLP collector that
+    gets the spans of the jobs' requests; None sends them nowhere.
     """
 
     url: str | None = None
@@ -61,6 +62,7 @@ class ModelServerConfig:
     config: str = "cpu"
     tls: bool = False
     ca: Path | None = None
+    traces: str | None = None
 
     @model_validator(mode="after")
     def _one_server(self) -> ModelServerConfig:

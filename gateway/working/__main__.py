@@ -26,7 +26,7 @@ def main() -> None:
     setup = WorkerSetup.from_json(sys.stdin.readline())
     config, spool = setup.config, Spool(setup.config.spool)
     tls = Tls(config.models.ca) if config.models.tls or config.models.ca else None
-    models = ServedModels(setup.url, ServerOptions(tls=tls, headers=setup.headers))
+    models = ServedModels(setup.url, ServerOptions(tls=tls, headers=setup.headers, traces=config.models.traces))
     ledger = Ledger(setup.ledger_url)
     watch = Watch(ledger, setup.owner, config.working.lease_s, beat_only=True)
     watch.start(alone=False)

@@ -1,0 +1,120 @@
+"""Spans of client and Triton in one trace, which has the job's identifier; and none where nobody asked for them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from breakable_triton import small_study
+from server_traces import eventually
+from small_model import write_small_repository
+
+from swinunet.client import ServerOptions, TritonModel, segment_volume
+from swinunet.client.triton import tracing
+from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.serving import TritonServer
+
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="OpenTelemetry (extra: tracing) is not installed")
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span; identifiers are hexadecimal. keys: of its attributes."""
+
+    name: str
+    trace: str
+    own_id: str
+    parent: str
+    keys: frozenset[str]
+
+
+def spans_in(body: bytes, content_type: str) -> Iterator[Span]:
+    """Of an OTLP request, as protobuf (OpenTelemetry for Python) or JSON (Triton's, for C++)."""
+    if "json" in content_type:
+        for resource in json.loads(body)["resourceSpans"]:
+            for span in (span for scope in resource["scopeSpans"] for span in scope["spans"]):
+                keys = frozenset(each["key"] for each in span.get("attributes", ()))
+                yield Span(span["name"], span["traceId"], span["spanId"], span.get("parentSpanId", ""), keys)
+        return
+    for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+        for span in (span for scope in resource.scope_spans for span in scope.spans):
+            keys = frozenset(each.key for each in span.attributes)
+            yield Span(span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex(), keys)
+
+
+@contextmanager
+def collector(found: list[Span]) -> Iterator[str]:
+    """An OTLP collector on loopback; each span that comes is put into `found`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            found.extend(spans_in(body, self.headers["Content-Type"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_client_and_triton_are_in_one_trace(tritonserver: object, tmp_path: Path) -> None:
+    repository = write_small_repository(tmp_path / "repository")
+    found: list[Span] = []
+    with collector(found) as endpoint:
+        options = ["mode=opentelemetry", f"opentelemetry,url={endpoint}/v1/traces", "rate=1", "level=TIMESTAMPS"]
+        with TritonServer(repository, options=[f"--trace-config={each}" for each in options]) as server:
+            with TritonModel(server.url, options=ServerOptions(traces=endpoint)) as model:
+                result = segment_volume(small_study(20), model)
+            ours = [span for span in found if span.name in ("infer", "segment") and span.trace == result.trace]
+            assert sorted(span.name for span in ours) == ["infer"] * 3 + ["segment"]
+            (job,) = [span for span in ours if span.name == "segment"]
+            requests = {span.own_id for span in ours if span.name == "infer"}
+            assert {span.parent for span in ours if span.name == "infer"} == {job.own_id}
+
+            def of_triton() -> list[Span]:
+                return [span for span in found if span.parent in requests and span.trace == result.trace]
+
+            assert eventually(lambda: len(of_triton()) == 3, 60), "Triton's spans are no children of the requests"
+    assert {key for span in ours for key in span.keys} == {"model.name", "model.version", "request.id", "slices"}
+
+
+def test_nothing_is_sent_without_being_asked_for(small_triton: TritonServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Span] = []
+    with collector(found) as endpoint:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        with TritonModel(small_triton.url) as model:
+            segment_volume(small_study(4), model)
+    assert found == []
+
+
+def test_a_collector_that_is_gone_harms_no_job(small_triton: TritonServer) -> None:
+    with TritonModel(small_triton.url, options=ServerOptions(traces="http://127.0.0.1:9")) as model:
+        assert segment_volume(small_study(4), model).mask.any()
+
+
+def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="expected the URL of an OTLP collector"):
+        tracing.Tracer("localhost:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'swinunet\[tracing\]'"):
+        tracing.Tracer("http://localhost:4318")
