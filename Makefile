@@ -10,9 +10,9 @@ TRITON := nvidia-pytriton
 DEMO_OUT ?= demo_output
 CHECKPOINT ?= model_repository/swin_unet_hippocampus/3/checkpoint.safetensors
 REPOSITORY ?= model_repository
-include containers/versions.env
+include deploy/versions.env
 
-.PHONY: help demo test fuzz kills batch-kills conformance mutation lint debian benchmark engine triton-image gpu clean
+.PHONY: help demo test fuzz kills batch-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -76,18 +76,28 @@ NO_GPU := no NVIDIA GPU here (nvidia-smi does not run); the CPU engines need non
 NO_DOCKER := no Docker that answers here; with TensorRT on this GPU host (make gpu), swinunet export --engine tensorrt-fp16 \
 	needs none, and the CPU engines need no GPU: make demo, make benchmark
 
-engine: ## on a GPU host: export CHECKPOINT to REPOSITORY with a TensorRT plan, inside NVIDIA's container
+# A version is never overwritten: one that is exported again, with a plan, becomes the next.
+MODEL_FOLDER = $(REPOSITORY)/$(or $(MODEL),swin_unet_hippocampus)
+VERSION ?= $(shell expr $$(ls $(MODEL_FOLDER) 2>/dev/null | grep -E '^[0-9]+$$' | sort -n | tail -1) + 1 2>/dev/null || echo 1)
+
+engine: ## on a GPU host: export CHECKPOINT to REPOSITORY as VERSION with a TensorRT plan, inside NVIDIA's container
 	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }
 	@nvidia-smi >/dev/null 2>&1 || { echo "$(NO_GPU)" >&2; exit 1; }
-	docker build --quiet --file containers/engine.Dockerfile --tag swinunet-engine \
+	docker build --quiet --file deploy/engine.Dockerfile --tag swinunet-engine \
 		--build-arg TENSORRT_IMAGE=$(TENSORRT_IMAGE) --build-arg TENSORRT_VERSION=$(TENSORRT_VERSION) .
 	docker run --rm --gpus all --user "$$(id -u):$$(id -g)" \
 		--volume "$(abspath $(CHECKPOINT)):/work/$(notdir $(CHECKPOINT)):ro" --volume "$(abspath $(REPOSITORY)):/work/repository" \
-		swinunet-engine $(notdir $(CHECKPOINT)) --repository repository --engine tensorrt-fp16
+		swinunet-engine $(notdir $(CHECKPOINT)) --repository repository --engine tensorrt-fp16 --version $(VERSION)
+	@echo "start the plan: docker run --rm --gpus all --network host --volume '$(abspath $(REPOSITORY)):/models:ro' \
+	$(TRITON_IMAGE) tritonserver --model-repository=/models --model-config-name=tensorrt"
+
+cpu-image: ## client, gateway and the bundled Triton on Debian, for machines without a GPU; deploy/compose.yaml runs it
+	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }
+	docker build --quiet --file deploy/cpu.Dockerfile --tag swinunet-cpu .
 
 triton-image: ## NVIDIA's Triton of the same release, with what our models need in it
 	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }
-	docker build --quiet --file containers/triton.Dockerfile --tag swinunet-triton --build-arg TRITON_IMAGE=$(TRITON_IMAGE) .
+	docker build --quiet --file deploy/triton.Dockerfile --tag swinunet-triton --build-arg TRITON_IMAGE=$(TRITON_IMAGE) .
 
 # onnxruntime and onnxruntime-gpu are the same Python package: one has to go.
 gpu: ## on a GPU host: TensorRT and onnxruntime-gpu into the environment, in the container's versions

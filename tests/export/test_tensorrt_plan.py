@@ -220,7 +220,7 @@ def test_triton_is_not_even_started(small_repository: Path) -> None:
 
 
 def pins() -> dict[str, str]:
-    lines = (ROOT / "containers" / "versions.env").read_text().splitlines()
+    lines = (ROOT / "deploy" / "versions.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -234,7 +234,7 @@ def test_both_containers_are_of_one_release_that_is_pinned_once() -> None:
     found = pins()
     assert found["TRITON_IMAGE"].rpartition(":")[2] == found["TENSORRT_IMAGE"].rpartition(":")[2]
     for name in ("triton", "engine"):
-        text = (ROOT / "containers" / f"{name}.Dockerfile").read_text()
+        text = (ROOT / "deploy" / f"{name}.Dockerfile").read_text()
         assert not re.search(r"nvcr\.io|\d\d\.\d\d-py3", text)
         [image] = re.findall(r"^FROM \$\{(\w+)\}$", text, re.MULTILINE)
         assert image in found

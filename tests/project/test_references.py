@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from floors import FLOORS, MODULES, PACKAGE, ROOT
 
-FOLDERS = "|".join(sorted({*filter(None, FLOORS), "tests", "docs", "containers"}))
+FOLDERS = "|".join(sorted({*filter(None, FLOORS), "tests", "docs", "deploy"}))
 DOTTED = re.compile(rf"(?<![\w./-]){PACKAGE}(?:\.[A-Za-z_]\w*)+")
 PATHS = re.compile(rf"(?<![\w./<>*-])(?:{FOLDERS})/[\w./*-]*\w")
 
