@@ -8,7 +8,7 @@ FROM ${BASE_IMAGE} AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv
 WORKDIR /opt/swinunet
 COPY . .
-ARG EXTRAS=client,demo,gateway,postgres,server
+ARG EXTRAS=client,gateway,postgres,server
 RUN python3 -m venv /opt/venv && \
     /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]" && \
     /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps nvidia-pytriton

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from swinunet.foundation.errors import ServingError
 from swinunet.serving.canary import check_model, connect, served_models
-from swinunet.serving.errors import ServingError
 
 _TIMEOUT_S = 20.0
 

@@ -1,4 +1,4 @@
-"""deploy/: the files that start everything are what Compose, Prometheus and the gateway read, and nothing is left open."""
+"""deploy/: what starts everything is what Compose, Prometheus and the gateway read, and nothing is left open."""
 
 from __future__ import annotations
 
