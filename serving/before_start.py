@@ -9,6 +9,7 @@ from swinunet.serving.checksums import check_files, served_version_folders
 from swinunet.serving.leftovers import is_launchable
 from swinunet.serving.plan import check_plans
 from swinunet.serving.processor import check_processors
+from swinunet.serving.tuned import TUNED, check_tuned
 
 
 def check_before_start(repository: Path, config_name: str | None) -> list[Path]:
@@ -18,6 +19,8 @@ def check_before_start(repository: Path, config_name: str | None) -> list[Path]:
     """
     _check_repository(repository, config_name)
     check_plans(repository, config_name)
+    if config_name == TUNED:
+        check_tuned(repository)
     check_processors(repository, config_name)
     return [folder for folder in served_version_folders(repository, config_name) if not check_files(folder)]
 

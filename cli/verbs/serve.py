@@ -23,7 +23,9 @@ class ServeOptions:
 
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/ of the checkout")] = None
     """Model repository."""
-    config: str = "cpu"
+    config: Annotated[
+        str | None, typer.Option(show_default="tuned where it was measured on such a machine, else cpu")
+    ] = None
     """Model config: one of configs/, or `default` for config.pbtxt, of NVIDIA's container."""
     port: Annotated[int | None, typer.Option(show_default="a free one")] = None
     """gRPC port."""
@@ -58,9 +60,10 @@ def serve(options: ServeOptions) -> None:
     from swinunet.foundation.terminal import print_line
     from swinunet.serving import TritonServer
 
+    repository = options.repository or default_repository()
     server = TritonServer(
-        options.repository or default_repository(),
-        config_name=None if options.config == DEFAULT else options.config,
+        repository,
+        config_name=_config_name(repository, options.config),
         grpc_port=options.port,
         http_port=options.http_port,
         metrics_port=options.metrics_port,
@@ -74,6 +77,19 @@ def serve(options: ServeOptions) -> None:
             _watch(server, options.check_every, options.poll)
     except KeyboardInterrupt:
         print_line("stopped", error=True)
+
+
+def _config_name(repository: Path, asked: str | None) -> str | None:
+    """The config as TritonServer takes it; where none is asked for, why the tuned one is not taken is said."""
+    from swinunet.foundation.terminal import print_line
+    from swinunet.serving.tuned import chosen_by_itself
+
+    if asked is not None:
+        return None if asked == DEFAULT else asked
+    chosen, why_not_tuned = chosen_by_itself(repository)
+    if why_not_tuned:
+        print_line(why_not_tuned, error=True)
+    return chosen
 
 
 def _announce(server: TritonServer) -> None:

@@ -14,9 +14,9 @@ from swinunet.export.repository.triton_config import cpu_config, default_config,
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import write_whole
 from swinunet.imaging import ModelSpec
+from swinunet.serving.tuned import TUNED_CONFIG, TUNED_RECORD
 
 DEFAULT_CONFIG, CPU_CONFIG = "config.pbtxt", "configs/cpu.pbtxt"
-TUNED_FILES = ("configs/tuned.pbtxt", "configs/tuned.json")  # measured of one version; the next is tuned anew
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Configs:
         for name, text in self.texts.items():
             (model / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(model / name, text.encode())
-        for name in TUNED_FILES:
+        for name in (TUNED_CONFIG, TUNED_RECORD):  # measured of one version; the next is tuned anew
             (model / name).unlink(missing_ok=True)
 
 

@@ -18,16 +18,19 @@ from tritonclient.utils import InferenceServerException
 from swinunet.benchmarks.measure.machine import server_processes
 from swinunet.serving import TritonServer
 
+WAYS = ["openvino", "onnxruntime", "openvino at once", "openvino at once streams", "onnxruntime at once streams"]
 
-@pytest.fixture(scope="module", params=["openvino", "onnxruntime", "openvino three slices at once"])
+
+@pytest.fixture(scope="module", params=WAYS)
 def client(
     tritonserver: object, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[grpcclient.InferenceServerClient]:
-    engine, *three_at_once = request.param.split(maxsplit=1)
+    engine, *ways = request.param.split()
     repository = tmp_path_factory.mktemp(engine) / "repository"
     # A long wait for company, so that requests sent together surely meet in one batch.
-    write_small_repository(repository, engine, max_queue_delay_us=1_000_000)
-    if three_at_once:  # slices larger than these 32 x 32 are computed a few at a time
+    streams = {"streams": 2, "threads": 2} if "streams" in ways else {}
+    write_small_repository(repository, engine, max_queue_delay_us=1_000_000, **streams)
+    if "once" in ways:  # slices larger than these 32 x 32 are computed a few at a time, here three
         model = repository / "small" / "1" / "model.py"
         text, changed = re.subn(r"(?m)^_PIXELS_AT_ONCE = .*", "_PIXELS_AT_ONCE = 3 * 32 * 32", model.read_text())
         assert changed == 1
