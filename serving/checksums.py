@@ -29,9 +29,13 @@ def served_version_folders(repository: Path, config_name: str | None) -> Iterato
 
 
 def chosen_config(model: Path, config_name: str | None) -> Path:
-    """The config that Triton would read of a model: `configs/<name>.pbtxt`, or config.pbtxt where there is none."""
-    config = model / "configs" / f"{config_name}.pbtxt"
-    return config if config_name and config.is_file() else model / "config.pbtxt"
+    """The config that is read of a model: `configs/<name>.pbtxt`, or config.pbtxt where there is none.
+
+    A model that is not tuned is served as on any CPU beside one that is.
+    """
+    names = [config_name, "cpu"] if config_name == "tuned" else [config_name] if config_name else []
+    found = (model / "configs" / f"{name}.pbtxt" for name in names)
+    return next((config for config in found if config.is_file()), model / "config.pbtxt")
 
 
 def sha256_of_served_files(folder: Path) -> dict[str, str]:

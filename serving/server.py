@@ -21,11 +21,12 @@ from swinunet.serving import keeper
 from swinunet.serving.backends import check_backends
 from swinunet.serving.before_start import check_before_start
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
-from swinunet.serving.checksums import served_version_folders
+from swinunet.serving.checksums import chosen_config, served_version_folders
 from swinunet.serving.leftovers import Belongings, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
 from swinunet.serving.logs import LogPump, LogSink, failure_reason
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
+from swinunet.serving.tuned import TUNED
 
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.2
@@ -264,7 +265,7 @@ class TritonServer:
         }
         self._belongings = owned = Belongings.create()
         folder = owned.folder
-        (folder / _MODELS).symlink_to(self.repository)
+        self._link_models(folder / _MODELS)
         (folder / "tmp").mkdir()
         options = [*self._arguments(owned), *prepare_backends(installation, folder), *self._options]
         self._keeper = start_script(
@@ -284,6 +285,17 @@ class TritonServer:
         as_given = {str(folder / _MODELS): printable(str(self.repository))}
         self._pump = LogPump(self._keeper.stdout, self._log, self._log_file, as_given)
 
+    def _link_models(self, place: Path) -> None:
+        """The repository at `place`; where models differ in what their chosen config is called, each with its own."""
+        if self.config_name != TUNED:
+            place.symlink_to(self.repository)
+            return
+        for model in sorted(entry for entry in self.repository.iterdir() if entry.is_dir()):
+            (place / model.name).mkdir(parents=True)
+            (place / model.name / "config.pbtxt").symlink_to(chosen_config(model, TUNED))
+            for version in (entry for entry in model.iterdir() if entry.name.isdecimal()):
+                (place / model.name / version.name).symlink_to(version)
+
     def _hidden_arguments(self) -> dict[str, str]:
         """The options that hold the secret, as environment variables that stand for them in the command line."""
         restricted = f"{_RESTRICTED_KEY}={self._secret}"
@@ -297,7 +309,7 @@ class TritonServer:
         http = self._ports.get("HTTP")
         return [
             f"--model-repository={owned.folder / _MODELS}",  # a link: Triton's launcher would trip over many a path
-            *([f"--model-config-name={self.config_name}"] if self.config_name else []),
+            *([f"--model-config-name={self.config_name}"] if self.config_name not in (None, TUNED) else []),
             "--model-control-mode=none",  # explicit, with an open port, would let a caller upload a model.py
             # Completion starts each Python model once more only to ask it for a config, and ours are complete.
             "--disable-auto-complete-config",

@@ -43,6 +43,7 @@ def plot_tuning(result: TuningResult, path: Path) -> None:
     """Latency against throughput of every measurement; the front, which nothing beats in both, is drawn as a line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -64,12 +65,14 @@ def plot_tuning(result: TuningResult, path: Path) -> None:
     for marked, word, mark in ((result.default, "default", "s"), (result.winner, "winner", "*")):
         if marked and (sample := result.best_of(marked)):
             axes.plot(sample.slices_per_s, sample.p95_ms, mark, color="#111111", markersize=13, fillstyle="none")
-            axes.annotate(word, (sample.slices_per_s, sample.p95_ms), (8, 8), textcoords="offset points")
+            axes.annotate(word, (sample.slices_per_s, sample.p95_ms), (-10, 10), textcoords="offset points", ha="right")
     if result.goal.latency_ms is not None:
         axes.axhline(result.goal.latency_ms, color="#c0475b", linestyle="--", label="latency allowed")
     axes.set_xlabel("slices per second (to the right is better)")
     axes.set_ylabel("95 of 100 requests within, ms (lower is better)")
     axes.set_yscale("log")
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_title(f"{result.version.title}\n{result.run.machine.cpu}, {result.run.machine.started[:10]}", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8, frameon=False)
@@ -100,9 +103,8 @@ def why_it_won(result: TuningResult) -> str:
         next_best, trial = max(others, key=lambda pair: pair[0].slices_per_s)
         text += f", {sample.slices_per_s / next_best.slices_per_s:.2f} times the next ({trial.candidate.title})"
     if result.gain:
-        text += (
-            f"; in turn with the default, {result.default.candidate.title}, {spread_text(result.gain)} times as many"
-        )
+        default = result.default.candidate.title
+        text += f"; in turn with the default ({default}) {spread_text(result.gain)} times as many"
     return f"{text}."
 
 
@@ -123,7 +125,8 @@ def _notes(result: TuningResult) -> Iterator[str]:
     yield "Each row at the number of callers that was best; all are in tune.json and in the picture."
     peaks = ", ".join(f"{name} {number(peak)}" for name, peak in result.bounds.peaks.items())
     if peaks and result.bounds.gflop:
-        yield f"Matrix peaks, GFLOP/s: {peaks}; a slice is {number(result.bounds.gflop)} GFLOP."
+        void = f"; they bound nothing, as {result.bounds.void}" if result.bounds.void else ""
+        yield f"Matrix peaks, GFLOP/s: {peaks}; a slice is {number(result.bounds.gflop)} GFLOP{void}."
     for each in result.left_out:
         yield f"Not measured: {each.title}: {each.reason}."
 

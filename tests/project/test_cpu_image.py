@@ -33,10 +33,8 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-TRUSTED = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pip.conf",
-)  # for a network whose proxy has a certificate of its own
+# For a network whose proxy has a certificate of its own.
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,15 @@ def podman(tmp_path_factory: pytest.TempPathFactory):
     place = tmp_path_factory.mktemp("podman")
     (place / "containers.conf").write_text(CONTAINERS)
     environment = {**os.environ, "CONTAINERS_CONF": str(place / "containers.conf")}
-    base = ["podman", "--root", str(place / "storage"), "--runroot", str(place / "run"), "--storage-driver", "vfs"]
+    base = [
+        "podman",
+        "--root",
+        str(place / "storage"),
+        "--runroot",
+        str(place / "run"),
+        "--storage-driver",
+        os.environ.get("SWINUNET_STORAGE_DRIVER", "overlay"),
+    ]
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [*base, *map(str, arguments)]
@@ -63,16 +69,17 @@ def image(podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     root = Path(os.environ.get("SWINUNET_DEBIAN_ROOT") or tmp_path_factory.mktemp("debian"))
     if not (root / "etc" / "debian_version").is_file():
         subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root], check=True, capture_output=True)
-    for path in map(Path, TRUSTED):
-        if path.is_file():
-            (root / path.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, root / path.relative_to("/"))
+    trusted = []
+    if Path(CERTIFICATES).is_file():
+        (root / CERTIFICATES[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CERTIFICATES, root / CERTIFICATES[1:])
+        trusted = [f"--env={name}={CERTIFICATES}" for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
     tar = tmp_path_factory.mktemp("tar") / "base.tar"
     subprocess.run(["tar", "--one-file-system", "-C", root, "-cf", tar, "."], check=True)
     podman("import", tar, "docker.io/library/debian:bookworm-slim")
     tar.unlink()
     podman(
-        *("build", "--isolation", "chroot", "--network", "host", "--pull=never"),
+        *("build", "--isolation", "chroot", "--network", "host", "--pull=never", *trusted),
         *("--file", ROOT / "deploy" / "cpu.Dockerfile", "--tag", "swinunet-cpu", ROOT),
     )
     return "swinunet-cpu"
