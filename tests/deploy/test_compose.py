@@ -58,7 +58,7 @@ def test_dicom_is_the_only_port_that_is_open_to_others() -> None:
         "triton": ["${SWINUNET_DICOM_PORT:-11112}:11112"]
     }
     assert {name for name, found in ports.items() if found} == {"triton", "orthanc"}
-    for name in ("gateway", "prometheus", "grafana"):
+    for name in ("gateway", "canary", "prometheus", "grafana"):
         assert services()[name]["network_mode"] == "service:triton"
 
 

@@ -73,13 +73,14 @@ def image(podman, tmp_path_factory: pytest.TempPathFactory) -> str:
     if Path(CERTIFICATES).is_file():
         (root / CERTIFICATES[1:]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CERTIFICATES, root / CERTIFICATES[1:])
-        trusted = [f"--env={name}={CERTIFICATES}" for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")]
+        names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        trusted = [f"--change=ENV {name}={CERTIFICATES}" for name in names]
     tar = tmp_path_factory.mktemp("tar") / "base.tar"
     subprocess.run(["tar", "--one-file-system", "-C", root, "-cf", tar, "."], check=True)
-    podman("import", tar, "docker.io/library/debian:bookworm-slim")
+    podman("import", *trusted, tar, "docker.io/library/debian:bookworm-slim")
     tar.unlink()
     podman(
-        *("build", "--isolation", "chroot", "--network", "host", "--pull=never", *trusted),
+        *("build", "--isolation", "chroot", "--network", "host", "--pull=never"),
         *("--file", ROOT / "deploy" / "cpu.Dockerfile", "--tag", "swinunet-cpu", ROOT),
     )
     return "swinunet-cpu"
