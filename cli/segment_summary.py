@@ -16,7 +16,7 @@ from swinunet.foundation.terminal import print_line, show_table
 
 if TYPE_CHECKING:
     from swinunet.client import Outcome
-    from swinunet.client.results.report import Location, Report
+    from swinunet.client.results.report import Location, Report, Structure
 
 _INTERRUPTED = 130
 
@@ -55,12 +55,19 @@ def _show_study(report: Report) -> None:
     for row, structure in enumerate(report.structures):
         name, seconds = (report.input.name, _seconds(report)) if row == 0 else ("", "")
         look_at = ", ".join(flag.kind.replace("_", " ") for flag in structure.flags)
-        cells = (name, structure.name, f"{structure.volume_ml:.2f}", str(structure.voxels), seconds)
+        cells = (
+            name,
+            f"{structure.name}{_in_phase(structure)}",
+            f"{structure.volume_ml:.2f}",
+            str(structure.voxels),
+            seconds,
+        )
         rows.append((*cells, look_at) if flagged else cells)
     show_table(Table("Segmentation", heads, rows), figures_to_the_right=False)
+    _show_phases(report)
     for structure in report.structures:
         for flag in structure.flags:
-            print_line(f"Look at {structure.name}: {flag.detail}")
+            print_line(f"Look at {structure.name}{_in_phase(structure)}: {flag.detail}")
     if report.location:
         print_line(_how_located(report.location))
     if report.input.verdict:
@@ -80,6 +87,23 @@ def _how_located(location: Location) -> str:
         for each in location.sides
     )
     return f"Boxes found by {location.locator} version {location.version}: {', '.join(sides)}"
+
+
+def _show_phases(report: Report) -> None:
+    """Of a series in time: where else to look, and what a heart's volumes say together."""
+    if not report.phases:
+        return
+    print_line(f"{len(report.phases)} phases; volumes are those of the phase that holds most; all are in the report")
+    for heart in report.cardiac:
+        print_line(
+            f"{heart.structure}: end-diastolic volume {heart.ed_ml:.1f} ml (phase {heart.ed_phase}), end-systolic "
+            f"{heart.es_ml:.1f} ml (phase {heart.es_phase}), stroke volume {heart.stroke_ml:.1f} ml, ejection fraction "
+            f"{heart.ejection_fraction:.1f} %"
+        )
+
+
+def _in_phase(structure: Structure) -> str:
+    return f", phase {structure.phase}" if structure.phase else ""
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:

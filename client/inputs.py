@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.client.dicom import DicomVolume, Scan, Series, choose, read_volume, scan_folder, select_series
+from swinunet.client.dicom import DicomVolume, Scan, Series, choose, read_volume, scan_folder, select_volumes
 from swinunet.client.dicom.series_selector import passed_over
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import sha256_of_file
@@ -26,6 +26,8 @@ class LoadedInput:
 
     digest: 64 hexadecimal digits, the same for the same volume, wherever it lies, and for no other; empty where nobody
     will ask whether a result is of this input. passed_over: a sentence on each series of the folder that was not taken.
+    phases: of a series in time all of them, of which `study` and `dicom` are the first; else empty. allow: verdicts to
+    read them in spite of.
     """
 
     path: Path
@@ -34,6 +36,8 @@ class LoadedInput:
     read_seconds: float
     digest: str = ""
     passed_over: tuple[str, ...] = ()
+    phases: tuple[Series, ...] = ()
+    allow: frozenset[str] = frozenset()
 
     @property
     def volume(self) -> Volume:
@@ -80,6 +84,7 @@ def load_input(
     """Read a NIfTI file, or the one usable series of the spec's modality in a DICOM folder.
 
     scan: of the folder, if it was scanned already. allow: "gap", "tilted": verdicts to read a series in spite of.
+    Of a series in time the first phase is read, and the others are named.
     A model of several modalities takes NIfTI of four axes, the modality as the last. assume_ras: as `read_nifti` has
     it. Raises InputError.
     """
@@ -97,9 +102,13 @@ def load_input(
             )
         return LoadedInput(path, study, None, time.perf_counter() - began, sha256_of_file(path))
     scan, series = _choose_series(path, spec, series_uid, scan, allow)
-    dicom = read_volume(series, allow)
+    dicom = read_volume(series[0], allow)
     others = passed_over(scan, choose(scan, series_uid, spec=spec, allow=allow))
-    return LoadedInput(path, (dicom.volume,), dicom, time.perf_counter() - began, digest_of_series(series), others)
+    phases = series if len(series) > 1 else ()
+    seconds = time.perf_counter() - began
+    return LoadedInput(
+        path, (dicom.volume,), dicom, seconds, digest_of_series(*series), others, phases, frozenset(allow)
+    )
 
 
 def digest_of_input(
@@ -112,18 +121,23 @@ def digest_of_input(
     """The digest of what `load_input` would read, from its headers alone. Raises InputError."""
     if path.is_file() and has_nifti_name(path):
         return sha256_of_file(path)
-    return digest_of_series(_choose_series(path, spec, series_uid, scan, allow)[1])
+    return digest_of_series(*_choose_series(path, spec, series_uid, scan, allow)[1])
 
 
-def digest_of_series(series: Series) -> str:
-    """SHA-256 of the SOP Instance UID and frame number of each slice, in order: UIDs name pixels (PS3.5 9.1)."""
-    lines = [f"{frame.file.sop_instance_uid}#{frame.number or 1}\n" for frame in series.frames]
+def digest_of_series(*phases: Series) -> str:
+    """SHA-256 of the SOP Instance UID and frame number of each slice, in order: UIDs name pixels (PS3.5 9.1).
+
+    phases: one volume, or all of a series in time.
+    """
+    frames = [frame for series in phases for frame in series.frames]
+    lines = [f"{frame.file.sop_instance_uid}#{frame.number or 1}\n" for frame in frames]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _choose_series(
     path: Path, spec: ModelSpec, series_uid: str | None, scan: Scan | None, allow: Collection[str]
-) -> tuple[Scan, Series]:
+) -> tuple[Scan, tuple[Series, ...]]:
+    """The scan, and the one volume, or all phases of the one series in time."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if spec.modalities:
@@ -132,4 +146,4 @@ def _choose_series(
             "DICOM is read one series at a time: give one NIfTI file with the modality as its fourth axis"
         )
     scan = scan or scan_folder(path)
-    return scan, select_series(scan, uid=series_uid, spec=spec, allow=allow)
+    return scan, select_volumes(scan, uid=series_uid, spec=spec, allow=allow)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.inputs import LoadedInput, result_name
+from swinunet.client.phased_segmentation import segment_phases
 from swinunet.client.results.formats import SUMMARY_NAMES
 from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.outputs import write_outputs
@@ -102,9 +103,13 @@ def run_job(
     Raises what `segment_volume` raises, InputError for results that the input does not allow, and OutputError.
     """
     options = options or OutputOptions()
-    options.formats_for(loaded.dicom is not None)  # refuse before the work, not after it
+    options.formats_for(loaded.dicom is not None, bool(loaded.phases))  # refuse before the work, not after it
     require_no_input(folder, folders_of([loaded.path]))
-    found = segment_volume(loaded.study, model, rois, tick, options.restore, control, expect)
+    found = (
+        segment_phases(loaded, model, rois, tick, options.restore, control, expect)
+        if loaded.phases
+        else segment_volume(loaded.study, model, rois, tick, options.restore, control, expect)
+    )
     with _whole_folder(folder, overwrite) as aside:
         if pseudonyms := options.pseudonyms:
             pseudonyms.record(folder.name, loaded.path, loaded.dicom.source.headers[0] if loaded.dicom else None)

@@ -76,7 +76,7 @@ def _differences(
         yield "in boxes that were found, not in those of --roi"
     if made.restore != options.restore:
         yield f"with --restore {made.restore}, not {options.restore}"
-    asked = options.formats_for(report.input.kind == "dicom")
+    asked = options.formats_for(report.input.kind == "dicom", bool(report.phases))
     if made.outputs != asked:
         yield f"with --outputs {','.join(made.outputs)}, not {','.join(asked)}"
     elif "seg" in asked and made.seg_type != options.seg_type:

@@ -122,7 +122,7 @@ def _matched(own: np.ndarray, whole: np.ndarray) -> list[int] | None:
     if len(own) == count:
         return list(range(count))
     usual = np.median(np.diff(whole, axis=1))
-    step = float(np.median(np.diff(own))) if len(own) > 2 else float(usual)
+    step = float(np.diff(own).min()) if len(own) > 2 else float(usual)  # a phase that is lacking makes others longer
     step = step if usual / _MOST_STRETCHED < step < usual * _MOST_STRETCHED else float(usual)
     first = float(np.median(whole[:, 0])) * step / float(usual)
     numbers = [round(float(number)) for number in (own - first) / step]

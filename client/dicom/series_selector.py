@@ -172,7 +172,7 @@ def passed_over(scan: Scan, choice: Choice) -> tuple[str, ...]:
         f"Volume {number} of {total} ({one.modality or 'no modality'}, {len(one.frames)} frames, {one.verdict.kind}): "
         f"{reason}."
         for number, (one, reason) in enumerate(zip(scan.series, choice.reasons, strict=True), start=1)
-        if one is not choice.taken
+        if one is not choice.taken and one not in choice.phases
     ]
     counts = {"unreadable DICOM files": len(scan.unreadable), "files that are no DICOM": scan.not_dicom}
     return *found, *(f"{count} {what}." for what, count in counts.items() if count)

@@ -28,11 +28,13 @@ class SourceImages:
     headers: pydicom headers of one series, without pixels: one a slice in the order of k, or one a multi-frame file.
     references: for each slice k, the instance and frame it came from.
     lacks: keywords of the UIDs that some header does not give; what stands for one in `references` is made up then.
+    phases: of a series in time; as many stacks of slices follow each other in `references`.
     """
 
     headers: tuple[Dataset, ...]
     references: tuple[Reference, ...]
     lacks: tuple[str, ...] = ()
+    phases: int = 1
 
     def __post_init__(self) -> None:
         missing = {uid for uid, _ in self.references} - set(self._by_uid)
@@ -79,8 +81,12 @@ class SourceImages:
         if thickness_mm := self.macro(0, "PixelMeasuresSequence").get("SliceThickness"):
             return float(thickness_mm)
         normal = np.cross(*np.reshape(self.orientation, (2, 3)))
-        along = self.positions_mm @ normal
+        along = self.positions_mm[: len(self.references) // self.phases] @ normal
         return float(np.ptp(along) / (len(along) - 1)) if len(along) > 1 else ASSUMED_THICKNESS_MM
+
+    def phase_of(self, k: int) -> int:
+        """Which phase slice k belongs to, from 1."""
+        return k // (len(self.references) // self.phases) + 1
 
     def header(self, k: int) -> Dataset:
         """The header of the file that holds slice k."""

@@ -87,12 +87,14 @@ def read_volume(series: Series, allow: Collection[str] = ()) -> DicomVolume:
     return DicomVolume(volume, series, _source_images(series, headers))
 
 
-def read_phases(phases: Sequence[Series], allow: Collection[str] = ()) -> Iterator[DicomVolume]:
+def read_phases(
+    phases: Sequence[Series], allow: Collection[str] = (), first: Volume | None = None
+) -> Iterator[DicomVolume]:
     """Each phase of a series in time, in order; one is in memory at a time.
 
+    first: of the series, where it was read already and `phases` are the others.
     Raises what `read_volume` raises, and GeometryError, naming the phase, for one on another grid than the first.
     """
-    first: Volume | None = None
     for series in phases:
         found = read_volume(series, allow)
         first = first or found.volume.with_voxels(np.broadcast_to(found.volume.voxels[:1, :1, :1], found.volume.shape))

@@ -99,7 +99,8 @@ class Pseudonyms:
             raise OutputError(
                 f"the source's headers cannot be de-identified ({type(error).__name__}); repair them first"
             ) from None
-        return SourceImages(headers, tuple((self.uid(uid), frame) for uid, frame in source.references), source.lacks)
+        references = tuple((self.uid(uid), frame) for uid, frame in source.references)
+        return SourceImages(headers, references, source.lacks, source.phases)
 
     def _actions(self) -> Actions:
         """What the profile does to each attribute; UIDs are replaced by ours."""

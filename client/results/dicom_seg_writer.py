@@ -14,8 +14,10 @@ import highdicom as hd
 import numpy as np
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.valuerep import DSfloat
 
 from swinunet.client.dicom.quiet import quiet
 from swinunet.client.dicom.source_images import SourceImages
@@ -99,6 +101,7 @@ def _build(
     spec, headers = identity.spec, stand_ins(source)
     for stand_in in headers:
         stand_in.Rows, stand_in.Columns = outline.shape[1:]
+    _part_phases(headers, source)
     planes = _planes_with_all_segments(outline, len(segments), seg_type)
     if planes:
         outline = outline[planes]
@@ -123,6 +126,8 @@ def _build(
     )
     seg.Rows, seg.Columns = frames.shape
     _refer_to_source(seg, source)
+    if source.phases > 1:
+        _add_phase_dimension(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
     _share_the_only_position(seg)
     date_from_source(seg, headers[0])
@@ -194,6 +199,42 @@ def _describe(segment: Segment, identity: Identity) -> SegmentDescription:
 def tracking(segment: Segment, identity: Identity) -> tuple[str, str]:
     """Tracking ID and UID of a structure: the same in every object of a job (PS3.3 C.8.20.2)."""
     return f"{identity.spec.name}: {segment.text}"[:64], identity.uid("tracking", segment.text)
+
+
+def _part_phases(headers: Sequence[Dataset], source: SourceImages) -> None:
+    """Move the stand-ins of each phase beyond those of the one before: highdicom takes one image at a place."""
+    if source.phases == 1:
+        return
+    normal = np.cross(*np.reshape(source.orientation, (2, 3)))
+    beyond_mm = 2 * float(np.ptp(source.positions_mm @ normal)) + 1.0
+    for k, header in enumerate(headers):
+        apart = (source.phase_of(k) - 1) * beyond_mm * normal
+        header.ImagePositionPatient = [DSfloat(mm, auto_format=True) for mm in source.positions_mm[k] + apart]
+
+
+def _add_phase_dimension(seg: Segmentation, source: SourceImages) -> None:
+    """Bring each frame back to its place, and say which phase it is of.
+
+    The Temporal Position Index is the last dimension (PS3.3 C.7.6.17); places are numbered along the stack.
+    """
+    slices = len(source.references) // source.phases
+    positions = [source.macro(k, "PlanePositionSequence").ImagePositionPatient for k in range(len(source.references))]
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if slices > 1:
+        apart_mm = np.linalg.norm(source.positions_mm[slices - 1] - source.positions_mm[0]) / (slices - 1)
+        measures.SpacingBetweenSlices = DSfloat(float(apart_mm), auto_format=True)
+    index = Dataset()
+    index.DimensionIndexPointer = tag_for_keyword("TemporalPositionIndex")
+    index.FunctionalGroupPointer = tag_for_keyword("FrameContentSequence")
+    index.DimensionDescriptionLabel = "Temporal Position Index"
+    seg.DimensionIndexSequence.append(index)
+    seg.pop("DimensionOrganizationType", None)
+    for frame, (k, segment) in zip(seg.PerFrameFunctionalGroupsSequence, frame_keys(seg, source), strict=True):
+        frame.PlanePositionSequence[0].ImagePositionPatient = positions[k]
+        content = frame.FrameContentSequence[0]
+        content.TemporalPositionIndex = source.phase_of(k)
+        place = [k % slices + 1, source.phase_of(k)]
+        content.DimensionIndexValues = place if segment is None else [segment, *place]
 
 
 def _fix_dimensions(seg: Segmentation, uid: str) -> None:

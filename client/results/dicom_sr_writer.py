@@ -6,7 +6,8 @@ write_sr(path, measurements, qualities, seg, source, identity, series_descriptio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import highdicom as hd
@@ -39,11 +40,12 @@ from swinunet.client.segments import Measurement
 from swinunet.foundation.errors import OutputError
 from swinunet.foundation.files import written_aside
 
-_MILLILITRE = CodedConcept("ml", "UCUM", "milliliter")
+MILLILITRE = CodedConcept("ml", "UCUM", "milliliter")
 _ENGLISH = CodedConcept("en", "RFC5646", "English")
 _DECIMALS = 4
 Values = list[tuple[str, str, float]]  # tracking UID, code of what was measured, value
-_Value = tuple[CodedConcept, float, CodedConcept, CodedConcept | None]  # what, value, unit, derivation
+Group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+Value = tuple[CodedConcept, float, CodedConcept, CodedConcept | None]  # what, value, unit, derivation
 
 
 def write(result: Result, path: Path) -> None:
@@ -73,27 +75,58 @@ def write_sr(
     segment's tracking UID. The same measurements of the same job give the same object, to the byte.
     Raises OutputError if the object cannot be made or written, or does not read back as these measurements.
     """
+    with sr_errors_named(path, source):
+        groups = [
+            measurement_group(measurement, quality, seg, source, identity, values_of(measurement, source))
+            for measurement, quality in zip(measurements, qualities, strict=True)
+        ]
+    meant = [
+        (tracking(measurement.segment, identity)[1], str(what.value), value)
+        for measurement in measurements
+        for what, value, *_ in values_of(measurement, source)
+    ]
+    content = repr((measurements, qualities))
+    save_sr(path, groups, meant, content, seg, source, identity, series_description)
+
+
+def save_sr(
+    path: Path,
+    groups: Sequence[Group],
+    meant: Values,
+    content: str,
+    seg: Segmentation,
+    source: SourceImages,
+    identity: Identity,
+    series_description: str,
+) -> None:
+    """Write measurement groups that refer to `seg`, and read them back.
+
+    meant: their measurements, as `read_values` finds them. content: from which the object's UID follows.
+    Raises OutputError if the object cannot be made or written, or does not read back as what was meant.
+    """
+    with sr_errors_named(path, source):
+        report = _build(groups, content, seg, source, identity, series_description)
+    with quiet(), written_aside(path) as aside:
+        report.save_as(aside)
+        try:
+            found = read_values(aside)
+        except Exception as error:  # readers raise anything on a broken file
+            raise OutputError(
+                f"{path.name}: the DICOM SR cannot be read back ({plain_reason(error, source.headers)})"
+            ) from None
+        if found != meant:
+            raise OutputError(f"{path.name}: the DICOM SR does not read back as what was measured; do not use it")
+
+
+@contextmanager
+def sr_errors_named(path: Path, source: SourceImages) -> Iterator[None]:
+    """What highdicom raises for a source of which no SR can be made, as an OutputError; and no library speaks."""
     with quiet():
         try:
-            report = _build(measurements, qualities, seg, source, identity, series_description)
+            yield
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = plain_reason(error, source.headers)
             raise OutputError(f"{path.name}: no DICOM SR can be made of this source ({reason})") from None
-        meant = [
-            (tracking(measurement.segment, identity)[1], str(what.value), value)
-            for measurement in measurements
-            for what, value, *_ in _values(measurement, source)
-        ]
-        with written_aside(path) as aside:
-            report.save_as(aside)
-            try:
-                found = read_values(aside)
-            except Exception as error:  # readers raise anything on a broken file
-                raise OutputError(
-                    f"{path.name}: the DICOM SR cannot be read back ({plain_reason(error, source.headers)})"
-                ) from None
-            if found != meant:
-                raise OutputError(f"{path.name}: the DICOM SR does not read back as what was measured; do not use it")
 
 
 def read_values(path: Path) -> Values:
@@ -103,18 +136,18 @@ def read_values(path: Path) -> Values:
         (str(group.tracking_uid), str(measurement.name.value), float(measurement.value))
         for group in hd.sr.MeasurementReport.from_sequence(report.content).get_volumetric_roi_measurement_groups()
         for measurement in group.get_measurements()
+        if measurement.name != codes.DCM.TimePointOrder  # highdicom takes any number for a measurement
     ]
 
 
 def _build(
-    measurements: Sequence[Measurement],
-    qualities: Sequence[Quality],
+    groups: Sequence[Group],
+    content_key: str,
     seg: Segmentation,
     source: SourceImages,
     identity: Identity,
     series_description: str,
 ) -> hd.sr.ComprehensiveSR:
-    groups = [_group(*each, seg, source, identity) for each in zip(measurements, qualities, strict=True)]
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=identity.uid("device"),
         name=MODEL_NAME,
@@ -131,7 +164,7 @@ def _build(
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(_ENGLISH),
     )
     instances = evidence(source)
-    content_sha256 = hashlib.sha256(repr((measurements, qualities)).encode()).hexdigest()
+    content_sha256 = hashlib.sha256(content_key.encode()).hexdigest()
     report = hd.sr.ComprehensiveSR(
         evidence=[*instances, seg],
         content=content[0],
@@ -156,9 +189,18 @@ def _build(
     return report
 
 
-def _group(
-    measurement: Measurement, quality: Quality, seg: Segmentation, source: SourceImages, identity: Identity
-) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+def measurement_group(
+    measurement: Measurement,
+    quality: Quality,
+    seg: Segmentation,
+    source: SourceImages,
+    identity: Identity,
+    values: Sequence[Value],
+    *,
+    time_point: hd.sr.TimePointContext | None = None,
+    frames: Sequence[int] = (),
+) -> Group:
+    """A measurement group (TID 1411) of a segment. frames: of `seg`, that it is about, from 1; empty for all."""
     segment = measurement.segment
     name, uid = tracking(segment, identity)
     parameters = [
@@ -171,6 +213,7 @@ def _group(
             sop_class_uid=seg.SOPClassUID,
             sop_instance_uid=seg.SOPInstanceUID,
             segment_number=segment.number,
+            frame_numbers=list(frames) or None,
             source_series=hd.sr.SourceSeriesForSegmentation(str(source.headers[0].SeriesInstanceUID)),
         ),
         finding_category=codes.cid7150.AnatomicalStructure,
@@ -190,19 +233,20 @@ def _group(
         ],
         measurements=[
             hd.sr.Measurement(name=what, value=value, unit=unit, derivation=derivation)
-            for what, value, unit, derivation in _values(measurement, source)
+            for what, value, unit, derivation in values
         ],
+        time_point_context=time_point,
         qualitative_evaluations=_evaluations(quality),
     )
 
 
-def _values(measurement: Measurement, source: SourceImages) -> list[_Value]:
+def values_of(measurement: Measurement, source: SourceImages) -> list[Value]:
     """What is known of a segment."""
     mean = CodedConcept.from_code(codes.SCT.Mean)
     name, unit = intensity(str(source.headers[0].get("Modality", "")))
     no_units = CodedConcept.from_code(codes.UCUM.NoUnits)
     volume = CodedConcept.from_code(codes.SCT.Volume)
-    values: list[_Value] = [(volume, measurement.volume_ml, _MILLILITRE, None)]
+    values: list[Value] = [(volume, measurement.volume_ml, MILLILITRE, None)]
     if measurement.mean_intensity is not None:
         values.append((name, measurement.mean_intensity, unit, mean))
     if measurement.confidence is not None:

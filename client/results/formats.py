@@ -17,7 +17,7 @@ class OutputFormat:
     name: what `--outputs` and the report call it. title: what messages call it. file_name: in the folder of results.
     writer: `module:function` in this package, an `outputs.Writer`. needs_dicom: whether only a DICOM input can have it.
     needs: the names of formats, earlier in the table, to which it refers. default: whether it is written where the
-    user does not choose.
+    user does not choose. phased_writer: of a series in time; empty for a format that is not made of one.
     """
 
     name: str
@@ -27,17 +27,24 @@ class OutputFormat:
     needs_dicom: bool = False
     needs: tuple[str, ...] = ()
     default: bool = True
+    phased_writer: str = ""
 
 
 # The report comes last: it names the others, and says which of them could not be written.
 OUTPUT_FORMATS = (
-    OutputFormat("nifti", "mask", "mask.nii.gz", "nifti_writer:write"),
-    OutputFormat("seg", "segmentation", "segmentation.dcm", "dicom_seg_writer:write", needs_dicom=True),
-    OutputFormat("sr", "measurements", "measurements.dcm", "dicom_sr_writer:write", needs_dicom=True, needs=("seg",)),
-    OutputFormat("png", "overlay", "overlay.png", "overlay_writer:write"),
+    OutputFormat("nifti", "mask", "mask.nii.gz", "nifti_writer:write", phased_writer="phased_nifti_writer:write"),
+    OutputFormat(
+        "seg", "segmentation", "segmentation.dcm", "dicom_seg_writer:write", needs_dicom=True,
+        phased_writer="dicom_seg_writer:write",
+    ),
+    OutputFormat(
+        "sr", "measurements", "measurements.dcm", "dicom_sr_writer:write", needs_dicom=True, needs=("seg",),
+        phased_writer="phased_sr_writer:write",
+    ),
+    OutputFormat("png", "overlay", "overlay.png", "overlay_writer:write", phased_writer="phased_overlay_writer:write"),
     OutputFormat("html", "result page", "index.html", "page_writer:write"),
-    OutputFormat("json", "report", "report.json", "report_writer:write"),
-)
+    OutputFormat("json", "report", "report.json", "report_writer:write", phased_writer="report_writer:write"),
+)  # fmt: skip
 SUMMARY_NAMES = ("summary.csv", "summary.json")  # of a run of several inputs, beside their folders of results
 FORMATS_BY_NAME = {each.name: each for each in OUTPUT_FORMATS}
 FILE_NAMES = {each.name: each.file_name for each in OUTPUT_FORMATS}

@@ -28,10 +28,19 @@ class OutputOptions:
     pseudonyms: Pseudonyms | None = None
     identified: bool = False
 
-    def formats_for(self, is_dicom: bool) -> tuple[str, ...]:
-        """The formats to write of an input. Raises InputError for one that was asked for and cannot be made."""
+    def formats_for(self, is_dicom: bool, phased: bool = False) -> tuple[str, ...]:
+        """The formats to write of an input, or of a series in time (phased).
+
+        Raises InputError for one that was asked for and cannot be made.
+        """
         if self.formats is None:
-            return tuple(each.name for each in OUTPUT_FORMATS if each.default and (is_dicom or not each.needs_dicom))
+            possible = [each for each in OUTPUT_FORMATS if each.default and (is_dicom or not each.needs_dicom)]
+            return tuple(each.name for each in possible if each.phased_writer or not phased)
+        if unphased := [name for name in self.formats if phased and not FORMATS_BY_NAME[name].phased_writer]:
+            raise InputError(
+                f"--outputs {unphased[0]}: not made of a series in time; leave it out, or choose one phase with "
+                "--series UID#NUMBER"
+            )
         if impossible := [name for name in self.formats if FORMATS_BY_NAME[name].needs_dicom and not is_dicom]:
             raise InputError(f"--outputs {impossible[0]}: needs a DICOM input, this is NIfTI; leave it out")
         return self.formats

@@ -22,7 +22,7 @@ def write_outputs(folder: Path, result: Result) -> Report:
     Adds the seconds that each output took to the result's timings. Raises OutputError if not one could be written,
     DiskFullError if there is no room for one of them.
     """
-    for name in result.options.formats_for(result.loaded.dicom is not None):
+    for name in result.options.formats_for(result.loaded.dicom is not None, result.phased is not None):
         began = time.perf_counter()
         _write(folder, result, FORMATS_BY_NAME[name])
         result.timings[name] = time.perf_counter() - began
@@ -38,7 +38,8 @@ def _write(folder: Path, result: Result, output: OutputFormat) -> None:
         for needed in output.needs:
             if needed not in result.outputs:
                 raise OutputError(f"the {FORMATS_BY_NAME[needed].title} it refers to was not written")
-        write: Writer = pkgutil.resolve_name(f"{__package__}.{output.writer}")
+        writer = output.phased_writer if result.phased else output.writer
+        write: Writer = pkgutil.resolve_name(f"{__package__}.{writer}")
         result.objects[output.name] = write(result, folder / output.file_name)
     except DiskFullError:  # the next run can make what this one has no room for
         raise

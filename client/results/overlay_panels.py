@@ -39,7 +39,7 @@ def draw_panel(axes: Axes, scene: Scene, focus: Focus, plane: Plane, boxes: Sequ
         aspect="equal",
     )  # fmt: skip
     segments = [each.segment for each in scene.measurements]
-    _draw_mask(axes, labels, segments, (0.0, width_mm, bottom, top), thin=bool(boxes))
+    draw_mask(axes, labels, segments, (0.0, width_mm, bottom, top), thin=bool(boxes))
     axes.set_xlim(focus.low_mm[column], focus.high_mm[column])
     limits = focus.low_mm[row], focus.high_mm[row]
     axes.set_ylim(limits[::-1] if plane == "axial" else limits)
@@ -72,7 +72,7 @@ def _position(volume: Volume, centre: tuple[int, int, int], axis: int) -> str:
     return f"{('RL', 'AP', 'FH')[axis][at_mm >= 0]} {abs(at_mm):.1f} mm"
 
 
-def _draw_mask(
+def draw_mask(
     axes: Axes, labels: np.ndarray, segments: Sequence[Segment], extent: tuple[float, float, float, float], thin: bool
 ) -> None:
     """Each segment's outline and translucent fill on `labels` [rows, columns]."""

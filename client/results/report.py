@@ -16,6 +16,7 @@ import pydantic
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from swinunet.client.results.cardiac_function import CardiacFunction
 from swinunet.client.results.quality import Check, Flag, Quality
 from swinunet.client.segments import Measurement, Side
 from swinunet.foundation.errors import InputError
@@ -96,7 +97,8 @@ class Structure:
     """One structure on one side. mask_value: in the NIfTI mask. segment_number: in the DICOM SEG.
 
     mean_intensity: of the image, in its own units. confidence: mean probability of the assigned class. Either is None
-    where it is not known. flags, not_judged: see client/results/quality.py.
+    where it is not known. flags, not_judged: see client/results/quality.py. phase: of a series in time the one that was
+    measured, from 1; else None.
     """
 
     name: str
@@ -112,9 +114,10 @@ class Structure:
     confidence: float | None
     flags: tuple[Flag, ...]
     not_judged: tuple[Check, ...]
+    phase: int | None = None
 
     @staticmethod
-    def of(measurement: Measurement, quality: Quality) -> Structure:
+    def of(measurement: Measurement, quality: Quality, phase: int | None = None) -> Structure:
         """A report's line for a measured segment."""
         segment = measurement.segment
         return Structure(
@@ -131,7 +134,17 @@ class Structure:
             confidence=_rounded(measurement.confidence),
             flags=quality.flags,
             not_judged=quality.not_judged,
+            phase=phase,
         )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class MeasuredPhase:
+    """One phase of a series in time, from 1. time_ms: after the beat's trigger, None where only the order is known."""
+
+    number: int
+    time_ms: float | None
+    structures: tuple[Structure, ...]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -149,6 +162,8 @@ class Report:
     """One job. boxes: empty if the model saw the whole volume. location: how they were found, if nobody drew them.
 
     outputs: kind of result to file name. failed: kind of result that could not be written, and why.
+    phases: of a series in time, each with its structures: the curve of volumes; `structures` has each where it is
+    largest. cardiac: of each ventricle among them.
     left_out: attributes of the source's patient and study that SEG and SR do not repeat, since their values break the
     format that the standard sets; by keyword.
     """
@@ -165,6 +180,8 @@ class Report:
     software: str
     left_out: tuple[str, ...] = ()
     location: Location | None = None
+    phases: tuple[MeasuredPhase, ...] = ()
+    cardiac: tuple[CardiacFunction, ...] = ()
     trace: str = ""  # the job's requests are called <trace>-<n> in the server's traces and log
     schema_version: int = Field(default=SCHEMA_VERSION)
 
@@ -179,7 +196,7 @@ _ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 def make_report(
     source: Input,
     spec: ModelSpec,
-    judged: Sequence[tuple[Measurement, Quality]],
+    structures: Sequence[Structure],
     *,
     settings: Settings,
     boxes: Sequence[Box] = (),
@@ -188,6 +205,8 @@ def make_report(
     failed: dict[str, str] | None = None,
     left_out: Sequence[str] = (),
     location: Location | None = None,
+    phases: Sequence[MeasuredPhase] = (),
+    cardiac: Sequence[CardiacFunction] = (),
     trace: str = "",
 ) -> Report:
     """The report of a job that ends now, with this software."""
@@ -195,12 +214,14 @@ def make_report(
         input=source,
         model=Model(spec.name, spec.version, spec.provenance.checkpoint_sha256, spec),
         settings=settings,
-        structures=tuple(Structure.of(measurement, quality) for measurement, quality in judged),
+        structures=tuple(structures),
         boxes=tuple(boxes),
         timings_s={stage: round(seconds, 4) for stage, seconds in timings_s.items()},
         outputs=dict(outputs),
         failed=dict(failed or {}),
         left_out=tuple(left_out),
+        phases=tuple(phases),
+        cardiac=tuple(cardiac),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software=f"swinunet {version('swinunet')}",
         location=location,

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.locating import Located
+from swinunet.client.phased_segmentation import PhasedSegmentation
+from swinunet.client.results.cardiac_function import cardiac_functions
 from swinunet.client.results.report import (
     Box,
     Input,
     LocatedSide,
     Location,
+    MeasuredPhase,
     Report,
     Settings,
+    Structure,
     make_report,
     write_report,
 )
@@ -28,7 +32,8 @@ def write(result: Result, path: Path) -> None:
 
 def describe(result: Result) -> Report:
     """The report of what is known by now."""
-    found, options, source = result.found, result.options, result.source
+    found, options, source, phased = result.found, result.options, result.source, result.phased
+    measured_in = [phase + 1 for phase in phased.largest] if phased else [None] * len(found.measurements)
     return make_report(
         Input(
             name=result.input_name,
@@ -41,11 +46,11 @@ def describe(result: Result) -> Report:
             fingerprint=result.input_digest,
         ),
         found.spec,
-        list(result.judged()),
+        [Structure.of(*judged, phase) for judged, phase in zip(result.judged(), measured_in, strict=True)],
         settings=Settings(
             restore=options.restore,
             seg_type=options.seg_type,
-            outputs=options.formats_for(source is not None),
+            outputs=options.formats_for(source is not None, phased is not None),
             deidentified=options.pseudonyms is not None,
         ),
         boxes=boxes_of(found.rois),
@@ -54,8 +59,22 @@ def describe(result: Result) -> Report:
         failed=result.failed,
         left_out=result.left_out,
         location=location_of(found.located) if found.located else None,
+        phases=_phases(phased) if phased else (),
+        cardiac=cardiac_functions(phased) if phased else (),
         trace=found.trace,
     )
+
+
+def _phases(found: PhasedSegmentation) -> list[MeasuredPhase]:
+    measured = zip(found.phases, found.by_phase, found.quality_by_phase, strict=True)
+    return [
+        MeasuredPhase(
+            phase.number,
+            phase.time_ms,
+            tuple(Structure.of(*each, phase.number) for each in zip(measurements, qualities, strict=True)),
+        )
+        for phase, measurements, qualities in measured
+    ]
 
 
 def boxes_of(rois: Sequence[Roi]) -> tuple[Box, ...]:

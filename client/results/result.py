@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 from swinunet.client.inputs import LoadedInput, readable_name
+from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.formats import FORMATS_BY_NAME
 from swinunet.client.results.identity import Identity
 from swinunet.client.results.options import OutputOptions
@@ -20,6 +21,7 @@ class Result:
     """A segmentation of an input, judged, and which of its outputs are written by now.
 
     loaded, found, options: what the result is of, what was found, and what the user decided about its outputs.
+    phased: what was found, of a series in time; else None.
     input_name, input_digest: what outputs call the input. source: its images, None for NIfTI. These three, and nothing
         else of the input, may be named in an output: they are pseudonyms where results are de-identified.
     identity: from which the UIDs of the outputs follow. qualities: of each measurement.
@@ -37,23 +39,26 @@ class Result:
         self.objects: dict[str, object] = {}
         began = time.perf_counter()
         volume, dicom, pseudonyms = found.volume, loaded.dicom, options.pseudonyms
+        self.phased = found if isinstance(found, PhasedSegmentation) else None
         boxes = [roi.ranges(volume) for roi in found.rois]
-        self.qualities = judge_quality(
-            found.mask, found.measurements, boxes, found.spec.boxes.volume_ml if found.spec.boxes and boxes else None
+        plausible_ml = found.spec.boxes.volume_ml if found.spec.boxes and boxes else None
+        self.qualities = (
+            self.phased.qualities if self.phased else judge_quality(found.mask, found.measurements, boxes, plausible_ml)
         )
-        self.source = dicom.source if dicom else None
+        self.source = self.phased.source if self.phased else dicom.source if dicom else None
         self.input_name, self.input_digest = readable_name(loaded.path.resolve()), loaded.digest
         if pseudonyms:
             self.source = pseudonyms.source(self.source) if self.source else None
             self.input_name, self.input_digest = name, pseudonyms.name(loaded.digest, "input")
-        dicom_formats = [FORMATS_BY_NAME[name].needs_dicom for name in options.formats_for(dicom is not None)]
+        formats = options.formats_for(dicom is not None, self.phased is not None)
+        dicom_formats = [FORMATS_BY_NAME[name].needs_dicom for name in formats]
         self.left_out: tuple[str, ...] = ()
         if self.source and any(dicom_formats):
             self.left_out = usable_part(self.source.headers[0]).left_out
         references = self.source.references if self.source else ()
         sources = tuple(f"{uid}#{frame}" for uid, frame in references)
         self.identity = Identity(sources, found.spec, _settings(found, options))
-        self.timings["judge"] = time.perf_counter() - began
+        self.timings["judge"] = self.timings.get("judge", 0.0) + time.perf_counter() - began
 
     def require_showable(self) -> None:
         """Raise OutputError where the result is de-identified and a picture would show text that names the patient."""

@@ -55,6 +55,8 @@ def _difference(seg: Dataset, keys: Sequence[Key], meant: MaskFrames, source: So
             return "a frame refers to an image that is not in the source series"
         group = frame if "PlanePositionSequence" in frame else shared
         at_mm = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        if source.phases > 1 and frame.FrameContentSequence[0].TemporalPositionIndex != source.phase_of(k):
+            return "a frame is of another phase than its source image"
         if (distance_mm := float(np.abs(at_mm - positions_mm[k]).max())) > TOLERANCE_MM:
             return f"a frame lies {distance_mm:.4f} mm from its source image"
     return "two frames are of one slice and segment" if len(set(keys)) < len(keys) else None

@@ -92,7 +92,13 @@ def make_series(
 
 
 def make_cine(
-    phases: int = 5, slices: int = 4, *, shape: tuple[int, int] = (4, 3), jitter: float = 0.06, **attributes: Any
+    phases: int = 5,
+    slices: int = 4,
+    *,
+    shape: tuple[int, int] = (4, 3),
+    jitter: float = 0.06,
+    pixel_spacing_mm: Sequence[float] = (0.5, 0.75),
+    **attributes: Any,
 ) -> list[Dataset]:
     """One series of phases of one stack; values are 100 * phase + slice, both from 0. Beats differ by `jitter`.
 
@@ -103,7 +109,9 @@ def make_cine(
     for k in range(slices):
         step_ms = 40 * (1 + jitter * np.sin(1.0 + k))
         values = np.add.outer(100 * np.arange(phases, dtype=np.int16) + k, np.zeros(shape, np.int16)).astype(np.int16)
-        for phase, ds in enumerate(make_series(values, step_mm=(0, 0, 0), origin_mm=(-10, 5, 30 + 8.0 * k))):
+        origin_mm = (-10, 5, 30 + 8.0 * k)
+        taken = make_series(values, step_mm=(0, 0, 0), origin_mm=origin_mm, pixel_spacing_mm=pixel_spacing_mm)
+        for phase, ds in enumerate(taken):
             ds.TriggerTime = DSfloat(round((phase + 0.5) * step_ms, 4))
             ds.InstanceNumber = k * phases + phase + 1
             for keyword, value in attributes.items():

@@ -28,16 +28,18 @@ SMALL_SPEC = ModelSpec(
 )
 
 
-def write_small_repository(root: Path, engine: str = "openvino", **options: object) -> Path:
-    """`small` version 1 in Triton's layout under `root`, which is returned."""
-    model = root / SMALL_SPEC.name
+def write_small_repository(
+    root: Path, engine: str = "openvino", spec: ModelSpec = SMALL_SPEC, **options: object
+) -> Path:
+    """`small` version 1 in Triton's layout under `root`, which is returned. spec: another meaning of its answers."""
+    model = root / spec.name
     version = model / "1"
     (model / "configs").mkdir(parents=True)
     version.mkdir()
-    (model / "config.pbtxt").write_text(triton_config.default_config(SMALL_SPEC))
-    (model / "configs" / "cpu.pbtxt").write_text(triton_config.cpu_config(SMALL_SPEC, engine, **options))  # type: ignore[arg-type]
+    (model / "config.pbtxt").write_text(triton_config.default_config(spec))
+    (model / "configs" / "cpu.pbtxt").write_text(triton_config.cpu_config(spec, engine, **options))  # type: ignore[arg-type]
     shutil.copyfile(Path(triton_config.__file__).with_name("python_backend_model.py"), version / "model.py")
-    _write_small_onnx(version / "model.onnx")
+    _write_small_onnx(version / "model.onnx", spec)
     image = small_images(3)
     np.savez_compressed(version / "canary.npz", image=image, labels=small_labels(image))
     return root
@@ -60,7 +62,7 @@ def small_probabilities(image: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def _write_small_onnx(path: Path) -> None:
+def _write_small_onnx(path: Path, spec: ModelSpec) -> None:
     weight = numpy_helper.from_array(np.array([0, 1, 2], np.float32).reshape(3, 1, 1, 1), "weight")
     bias = numpy_helper.from_array(np.array([0, -0.5, -2], np.float32), "bias")
     nodes = [
@@ -82,5 +84,5 @@ def _write_small_onnx(path: Path) -> None:
         [weight, bias],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {SPEC_KEY: SMALL_SPEC.to_json()})  # as export writes it
+    helper.set_model_props(model, {SPEC_KEY: spec.to_json()})  # as export writes it
     onnx.save(model, str(path))

@@ -20,6 +20,7 @@ from swinunet.client.results.report import (
     Input,
     Report,
     Settings,
+    Structure,
     make_report,
     read_report,
     report_schema,
@@ -133,7 +134,7 @@ def test_report_round_trip(tmp_path: Path) -> None:
     source = Input("study", "dicom", (12, 10, 6), (0.9, 0.9, 1.2), "1.2.3", ("1.2.3.1", "1.2.3.2"))
     measured = measure(mask, SEGMENTS, 0.001, mask * 2.0, mask)
     report = make_report(
-        source, SPEC, list(zip(measured, judge_quality(mask, measured, []), strict=True)), settings=SETTINGS,
+        source, SPEC, list(map(Structure.of, measured, judge_quality(mask, measured, []))), settings=SETTINGS,
         boxes=[Box((1, 2, 3), (4, 5, 6), "left")], timings_s={"read": 0.25, "inference": 1.5},
         outputs={"seg": "segmentation.dcm"}, failed={"png": "the disk is full"},
     )  # fmt: skip
