@@ -16,7 +16,7 @@ from swinunet.foundation.terminal import print_line, show_table
 
 if TYPE_CHECKING:
     from swinunet.client import Outcome
-    from swinunet.client.results.report import Location, Report, Structure
+    from swinunet.client.results.report import Report, Structure
 
 _INTERRUPTED = 130
 
@@ -49,6 +49,8 @@ def finish(outcomes: Sequence[Outcome], studies: int, interrupted: bool) -> None
 
 def _show_study(report: Report) -> None:
     """What was found in one study, and what of it should be looked at."""
+    from swinunet.client.results.location_words import how_located, not_located
+
     flagged = any(structure.flags for structure in report.structures)
     heads = ("input", "structure", "volume (ml)", "voxels", "seconds", *(("look at",) if flagged else ()))
     rows = []
@@ -69,24 +71,15 @@ def _show_study(report: Report) -> None:
         for flag in structure.flags:
             print_line(f"Look at {structure.name}{_in_phase(structure)}: {flag.detail}")
     if report.location:
-        print_line(_how_located(report.location))
+        print_line(how_located(report.location))
+        for line in not_located(report.location):
+            print_line(f"Look at this: {line}")
     if report.input.verdict:
         print_line(f"Look at the series: {report.input.verdict}")
     if report.left_out:
         print_line(f"Left out of SEG and SR, for breaking DICOM's formats in the source: {', '.join(report.left_out)}")
     if unknown := sorted({check for structure in report.structures for check in structure.not_judged}):
         print_line(f"Not judged: {', '.join(CHECKS[check] for check in unknown)}")
-
-
-def _how_located(location: Location) -> str:
-    """How the boxes were found, and how sure that is."""
-    sides = (
-        f"{each.laterality or each.label} not found ({each.fault}); it may lie outside the image"
-        if each.fault
-        else f"{each.laterality or each.label} (probability {each.probability:.2f})"
-        for each in location.sides
-    )
-    return f"Boxes found by {location.locator} version {location.version}: {', '.join(sides)}"
 
 
 def _show_phases(report: Report) -> None:

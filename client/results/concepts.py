@@ -31,6 +31,7 @@ NOT_JUDGED = CodedConcept("not_judged", PRIVATE_SCHEME, "Quality check not made"
 FLAGS: dict[FlagKind, CodedConcept] = {
     "volume_low": CodedConcept("volume_low", PRIVATE_SCHEME, "Volume below the range seen in training"),
     "volume_high": CodedConcept("volume_high", PRIVATE_SCHEME, "Volume above the range seen in training"),
+    "side_volume": CodedConcept("side_volume", PRIVATE_SCHEME, "Implausible volume of one side"),
     "low_confidence": CodedConcept("low_confidence", PRIVATE_SCHEME, "Low mean probability"),
     "many_components": CodedConcept("many_components", PRIVATE_SCHEME, "Many separate pieces"),
     "cut": CodedConcept("cut", PRIVATE_SCHEME, "Cut by the box or the field of view"),

@@ -12,6 +12,8 @@ FLAGS: dict[FlagKind, str] = {
     "really be that small.",
     "volume_high": "Larger than in any training case. Something else may be taken for it, or it may really be that "
     "large.",
+    "side_volume": "All structures of this side together are smaller or larger than is plausible. The box may lie "
+    "beside them, or they may really be that size.",
     "low_confidence": "The model was unsure about many of these voxels. Compare the outline with the image.",
     "many_components": "It consists of several separate pieces. Small ones far away are often wrong.",
     "cut": "It reaches the edge of what the model saw, so its volume may be too small.",
@@ -22,6 +24,7 @@ CHECKS: dict[Check, str] = {
 }
 STAGES = {
     "read": "reading the images",
+    "locate": "finding the boxes",
     "preprocess": "preparing slices",
     "turn": "waiting for another job",
     "inference": "waiting for the model",

@@ -13,8 +13,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from swinunet.client.results.location_words import how_located, not_located
 from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_legend, draw_panel
 from swinunet.client.results.overlay_scene import PLANES, BoxOutline, Scene, automatic_window, find_foci, overview_of
+from swinunet.client.results.report_writer import location_of
 from swinunet.client.results.result import Result
 from swinunet.client.segments import Measurement
 from swinunet.foundation.files import written_aside
@@ -83,14 +85,10 @@ def write_overlay(
 
 def _how_located(result: Result) -> list[str]:
     """Who found the boxes, and how sure that is; empty if the user drew them."""
-    located = result.found.located
-    if located is None:
+    if result.found.located is None:
         return []
-    sides = [
-        f"{part.side or part.label} {'not found' if part.fault else f'with probability {part.probability:.2f}'}"
-        for part in located.parts
-    ]
-    return [f"Boxes (yellow) found by {located.locator.name}, version {located.locator.version}: {', '.join(sides)}"]
+    location = location_of(result.found.located)
+    return [f"{how_located(location)} (yellow)", *not_located(location)]
 
 
 def _caption(scene: Scene, caption: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from swinunet.client.results.explanations import CHECKS, FLAGS, STAGES
 from swinunet.client.results.formats import FORMATS_BY_NAME
+from swinunet.client.results.location_words import how_located, not_located
 from swinunet.client.results.report import Report, Structure
 from swinunet.foundation.html import Markup, element, joined
 
@@ -50,6 +51,8 @@ def remarks(report: Report) -> Markup:
         for each in report.structures
         for flag in each.flags
     ]
+    for sentence in not_located(report.location) if report.location else ():
+        items.append(element("li", element("strong", f"{sentence}.")))
     if report.input.verdict:
         items.append(element("li", element("strong", "The series is no plain stack. "), report.input.verdict))
     listed = element("ul", *items, class_="flags") if items else element("p", "No quality flag was raised.")
@@ -87,6 +90,7 @@ def provenance(report: Report) -> Markup:
     facts = {
         "Image": f"{report.input.kind.upper()}, {spec.modality}, {shape} voxels of {spacing} mm",
         "Model": f"{report.model.name}, version {report.model.version}",
+        "Boxes": how_located(report.location) if report.location else "",
         "Checkpoint": report.model.checkpoint_sha256[:16],
         "Trained on": made_of.dataset,
         "Validation": scores,
