@@ -172,10 +172,11 @@ def locator_grid(volume: Volume, spec: ModelSpec) -> Volume:
     if _obliqueness_deg(small) > OBLIQUE_DEG:
         small = _turned(small, mm)
     ranges = []
-    for axis, limit in ((0, spec.input_size[1]), (1, small.shape[1]), (2, spec.input_size[0])):
-        spare = max(0, small.shape[axis] - limit)
-        first = spare if axis == 2 else spare // 2
-        ranges.append(slice(first, first + min(limit, small.shape[axis])))
+    for axis, pixels in ((0, spec.input_size[1]), (1, None), (2, spec.input_size[0])):
+        count = small.shape[axis]
+        most = count if pixels is None else min(count, math.floor(pixels * mm / small.spacing_mm[axis] + 1e-6))
+        first = (count - most) if axis == 2 else (count - most) // 2
+        ranges.append(slice(first, first + most))
     return small.crop((ranges[0], ranges[1], ranges[2]))
 
 
@@ -198,6 +199,9 @@ def box_around(part: Part, volume: Volume, margin_mm: float, longest_mm: float =
     margin = np.minimum(margin_mm, (longest_mm - length_mm) / 2) / spacing
     first = np.ceil(low - margin - 1e-6).clip(0, np.array(volume.shape) - 1).astype(int)
     last = np.floor(high + margin + 1e-6).clip(first, np.array(volume.shape) - 1).astype(int)
+    if math.isfinite(longest_mm):  # as many whole voxels as the network sees
+        excess = (last + 1 - first - np.floor(longest_mm / spacing + 1e-6).astype(int)).clip(0)
+        first, last = first + excess // 2, last - (excess - excess // 2)
     i, j, k = (slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True))
     return i, j, k
 

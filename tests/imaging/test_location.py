@@ -150,6 +150,13 @@ def test_of_what_is_too_large_the_top_and_the_middle_are_kept() -> None:
     assert small.affine[:3, 3] == pytest.approx([86, 0, 272])
 
 
+@pytest.mark.parametrize("spacing", [0.93, 1.0, 1.07, 1.9, 2.1])
+def test_no_study_is_larger_than_the_field_of_view(spacing: float) -> None:
+    shape = (round(140 / spacing), 40, round(150 / spacing))
+    voxels = np.random.default_rng(0).normal(100, 10, shape).astype(np.float32)
+    LocatorSlices(Volume(voxels, np.diag([spacing, 2.0, spacing, 1.0])), SPEC)  # 128 mm
+
+
 def test_a_side_that_is_not_there_is_named_and_the_other_one_is_found() -> None:
     shape = (48, 50, 52)
     found = located(head(grid(np.eye(3), (2.0, 2.0, 2.0), shape), shape, without=(RIGHT,)))
@@ -216,8 +223,12 @@ def test_a_box_is_no_longer_than_the_network_sees_and_ends_with_the_volume() -> 
     ranges = box_around(a_part(40), wide, 8.0)
     assert [(each.start, each.stop) for each in ranges] == [(11, 68), (11, 30), (11, 30)]  # x -9..47, y and z -9..9
     ranges = box_around(a_part(40), wide, 8.0, longest_mm=50)
-    assert (ranges[0].start, ranges[0].stop) == (14, 65)
+    assert (ranges[0].start, ranges[0].stop) == (14, 64)
     assert box_around(a_part(40), volume, 8.0)[1] == slice(0, 10)  # the rest lies outside
+    coarse = Volume(np.zeros((40, 40, 40), np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    for length_mm in (38.0, 40.0, 41.0, 44.0):
+        size = box_around(Part(LEFT, 3.0, 0.9, a_part(length_mm).places_mm + 11.3, 2.0), coarse, 8.0, longest_mm=44)[0]
+        assert 2 * (size.stop - size.start) <= 44
     with pytest.raises(InputError, match="is 40 mm long, the model sees 30 mm"):
         box_around(a_part(40), wide, 8.0, longest_mm=30)
 
