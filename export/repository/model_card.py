@@ -56,8 +56,22 @@ Swin-UNet (Cao et al., arXiv 2105.05537): {parameters(config) / 1e6:.2f} M param
 
 **Proof** that every engine here segments like it: `GATE.md`, in full `gate.json`.
 
-Not a medical device. Trained on crops around the organ: give it a box (`--roi`) of a like size.
+Not a medical device. {_where_it_looks(spec)}
 """  # noqa: E501 - a paragraph is a line in Markdown
+
+
+def _where_it_looks(spec: ModelSpec) -> str:
+    if spec.locating:
+        return (
+            f"It finds the boxes of other models in a whole {spec.locating.whole} (docs/head-locator.md); its own mask "
+            "is a place to look at, no segmentation."
+        )
+    if spec.boxes:
+        return (
+            f"Trained on crops around the organ: {spec.boxes.locator} finds its boxes, with a margin of "
+            f"{spec.boxes.margin_mm:g} mm (docs/head-locator.md), or the user gives them (`--roi`)."
+        )
+    return "Of a model that was trained on crops around an organ the user gives the box (`--roi`), of a like size."
 
 
 def _intensity(rule: ZScore | Window) -> str:

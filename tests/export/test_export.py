@@ -29,6 +29,9 @@ from swinunet.training.network.swin_unet import SwinUNet
 OFF_LINE = GateOptions(serve=False)  # Triton has its own tests, in test_gate_served.py
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 @pytest.fixture(scope="module")
 def spec() -> ModelSpec:
     return dataclasses.replace(SMALL_SPEC, context_slices=3)
@@ -90,6 +93,13 @@ def test_the_wire_contract(graph: Path, slices: np.ndarray, spec: ModelSpec) -> 
 def test_the_spec_travels_in_the_graph(graph: Path, spec: ModelSpec) -> None:
     assert read_spec(graph) == spec
     assert sum(node.op_type == "LayerNormalization" for node in onnx.load(str(graph)).graph.node) > 0
+
+
+def test_the_graph_says_nothing_of_the_machine_that_made_it(graph: Path) -> None:
+    """PyTorch's exporter notes a stack trace, with paths, at every node."""
+    written = graph.read_bytes()
+    for told in (b"stack_trace", b"site-packages", str(ROOT).encode(), b"fx_node"):
+        assert told not in written
 
 
 def test_export_writes_a_whole_version(checkpoint: Path, spec: ModelSpec, cases: Path, tmp_path: Path) -> None:
