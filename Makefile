@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 TRITON := nvidia-pytriton
 DEMO_OUT ?= demo_output
-CHECKPOINT ?= model_repository/swin_unet_hippocampus/3/checkpoint.safetensors
+CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampus/*/checkpoint.safetensors)))
 REPOSITORY ?= model_repository
 include deploy/versions.env
 

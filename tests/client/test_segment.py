@@ -19,6 +19,7 @@ import pydicom
 import pytest
 from breakable_triton import signal_server, slow_down, small_study
 from command_line import run_here
+from shipped_model import SHIPPED
 from small_model import SMALL_SPEC, write_small_repository
 
 from swinunet.client import (
@@ -85,7 +86,7 @@ def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(triton: TritonServer, crop: Path) -> Segmentation:
     """What the shipped model finds in the crop, by labels."""
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         return segment_volume(read_nifti(crop), model)
 
 
@@ -135,7 +136,7 @@ def test_the_seg_says_what_the_mask_says(segmented: Path, brain: Path) -> None:
 
 
 def test_nifti_in_nifti_out(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
-    done = run_here("segment", crop, "-o", tmp_path / "out", "--url", triton.url)
+    done = run_here("segment", crop, "-o", tmp_path / "out", "--url", triton.url, "--model", SHIPPED)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "left"
     assert {path.name for path in folder.iterdir()} == {"mask.nii.gz", "report.json", "overlay.png", "index.html"}
@@ -151,14 +152,14 @@ def test_a_stored_orientation_changes_nothing(triton: TritonServer, found: Segme
     turned = Volume(volume.voxels.transpose(2, 0, 1)[::-1], volume.affine[:, [2, 0, 1, 3]].copy())
     turned.affine[:3, 3] += turned.affine[:3, 0] * (turned.shape[0] - 1)
     turned.affine[:3, 0] *= -1
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         other = segment_volume(turned, model).mask
     np.testing.assert_array_equal(other[::-1].transpose(1, 2, 0), found.mask)
 
 
 def test_probabilities_restore_to_the_same_structures(triton: TritonServer, found: Segmentation) -> None:
     """A model of several readings averages probabilities either way, and says how sure it is."""
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         assert len(model.spec.readings) > 1
         by_probability = segment_volume(found.volume, model, restore="probabilities")
     np.testing.assert_array_equal(found.mask, by_probability.mask)
@@ -182,7 +183,7 @@ def test_one_reading_says_how_sure_it_is_only_with_probabilities(small_triton: T
 def test_boxes_leave_the_rest_empty(triton: TritonServer) -> None:
     volume = read_mni152()
     roi = Roi(HIPPOCAMPUS_BOXES["right"], "right")
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         found = segment_volume(volume, model, (roi,))
     outside = found.mask.copy()
     outside[volume.box_slices(roi.low_mm, roi.high_mm)] = 0
@@ -243,8 +244,11 @@ def test_boxes_that_overlap(triton: TritonServer, brain: Path, tmp_path: Path) -
     refused(done, "overlap; make them separate")
 
 
-def test_the_whole_brain_is_more_than_the_model_sees(triton: TritonServer, brain: Path, tmp_path: Path) -> None:
-    refused(run_here("segment", brain, "-o", tmp_path, "--url", triton.url), "choose a box around the organ (--roi)")
+def test_a_volume_that_is_more_than_the_model_sees(small_triton: TritonServer, brain: Path, tmp_path: Path) -> None:
+    """A model whose spec does not say how its boxes are found."""
+    refused(
+        run_here("segment", brain, "-o", tmp_path, "--url", small_triton.url), "choose a box around the organ (--roi)"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -263,7 +267,7 @@ def test_bad_inputs(triton: TritonServer, brain: Path, tmp_path: Path) -> None:
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "ct", "the modality is CT, the model reads MR"),
     ):
-        refused(run_here("segment", path, "-o", out, "--url", triton.url), says)
+        refused(run_here("segment", path, "-o", out, "--url", triton.url, "--model", SHIPPED), says)
         assert not list(out.iterdir())
 
 
@@ -288,7 +292,7 @@ def test_no_such_model(triton: TritonServer, crop: Path, tmp_path: Path) -> None
 
 def test_no_place_to_write(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    refused(run_here("segment", crop, "-o", tmp_path / "file", "--url", triton.url), "cannot write")
+    refused(run_here("segment", crop, "-o", tmp_path / "file", "--url", triton.url, "--model", SHIPPED), "cannot write")
 
 
 def with_spec(repository: Path, spec_json: str) -> Path:
@@ -338,7 +342,7 @@ def test_a_job_that_fails_leaves_nothing(tritonserver: object, small_repository:
 
 def test_a_request_that_is_refused_leaves_nothing(triton: TritonServer, crop: Path, tmp_path: Path) -> None:
     """A version that the server has not: one line, no result."""
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         loaded = load_input(crop, model.spec)
         model.version = "99"
         with pytest.raises(ServerError, match="refused the request"):
@@ -386,7 +390,7 @@ def test_a_file_that_does_not_say_what_is_left_is_segmented_only_if_told(
     image.header["qform_code"] = image.header["sform_code"] = 0
     blind = tmp_path / "blind.nii"
     blind.write_bytes(nib.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_bytes())
-    arguments = ("segment", blind, "-o", tmp_path / "out", "--url", triton.url)
+    arguments = ("segment", blind, "-o", tmp_path / "out", "--url", triton.url, "--model", SHIPPED)
     refused(run_here(*arguments), "neither qform nor sform, so that left and right are unknown")
     assert run_here(*arguments, "--assume-ras").returncode == 0
     header = nib.load(tmp_path / "out" / "blind" / "mask.nii.gz").header

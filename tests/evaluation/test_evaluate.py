@@ -20,6 +20,7 @@ from evaluated_cases import (
     write_blocks,
     write_msd,
 )
+from shipped_model import SHIPPED
 
 from swinunet.client import TritonModel, load_input, output_folders, run_job
 from swinunet.evaluation.compare import compare
@@ -71,10 +72,10 @@ def test_checkpoint_onnx_and_triton_agree(triton: TritonServer, repository: Path
     """The same model, four ways: PyTorch, ONNX Runtime, Triton, and the masks that `swinunet segment` writes."""
     files = [shipped(repository, name) for name in ("checkpoint.safetensors", "model.onnx")]
     out = brains / "out"
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         for case in select_cases(brains).cases:
             run_job(load_input(case.image, model.spec), output_folders([case.image], brains / "masks", True)[0], model)
-    sources = (files[0], files[1], triton.url, brains / "masks")
+    sources = (files[0], files[1], f"{triton.url}/{SHIPPED}", brains / "masks")
     for name, source in zip(KINDS, sources, strict=True):
         status, said, errors = run(source, brains, "-o", out / name)
         assert status == 0, errors
@@ -94,8 +95,8 @@ def test_checkpoint_onnx_and_triton_agree(triton: TritonServer, repository: Path
 
 def test_a_model_by_name_and_one_that_is_not_there(triton: TritonServer, brains: Path) -> None:
     cases = select_cases(brains).cases
-    with open_predictor(triton.url, cases) as plain, open_predictor(f"{triton.url}/{plain.identity.name}", cases) as it:
-        assert it.identity.name == plain.identity.name
+    with open_predictor(f"{triton.url}/{SHIPPED}", cases) as named:
+        assert named.identity.name == SHIPPED
     with (
         pytest.raises(ServerError, match="has no model liver that is ready"),
         open_predictor(f"{triton.url}/liver", ()),

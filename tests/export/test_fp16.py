@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
+from shipped_model import shipped_version
 
 from swinunet.export.graph.fp16 import write_fp16
 from swinunet.export.graph.onnx_graph import LOGITS, with_logits
@@ -26,7 +27,7 @@ CONTRACT = {"image": "tensor(float16)", "labels": "tensor(uint8)", "probabilitie
 @pytest.fixture(scope="module")
 def version(repository: Path) -> Path:
     """The shipped model."""
-    return repository / "swin_unet_hippocampus" / "3"
+    return shipped_version(repository)
 
 
 @pytest.fixture(scope="module")

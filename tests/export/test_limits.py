@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from labelled_folders import make_cases, write_plain
+from shipped_model import shipped_version
 from tiny_version import SPEC
 from torch import Tensor, nn
 
@@ -200,7 +201,7 @@ def test_labels_that_differ_are_counted_beyond_ties_or_as_a_share() -> None:
 
 
 def test_gate_json_has_the_limits_that_were_applied(repository: Path) -> None:
-    limits = json.loads((repository / "swin_unet_hippocampus" / "3" / "gate.json").read_text())["limits"]
+    limits = json.loads((shipped_version(repository) / "gate.json").read_text())["limits"]
     assert limits["tensors"] == {name: dataclasses.asdict(each) for name, each in TOLERANCES.items()}
     assert (limits["dice_drop"], limits["volume_change"]) == (MAX_DICE_DROP, MAX_VOLUME_CHANGE)
     assert limits["logit_error_fp32"] == MAX_LOGIT_ERROR

@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from shipped_model import shipped_version
 from small_model import SMALL_SPEC, write_small_repository
 
 from swinunet.export.engines.tensorrt_rtx import build_ahead
@@ -45,7 +46,7 @@ def contract(channels: int, classes: int, *size: int) -> dict[str, tuple[str, tu
 
 
 def test_the_shipped_model_builds(repository: Path) -> None:
-    built = build_ahead(repository / "swin_unet_hippocampus" / "3" / "model.onnx")
+    built = build_ahead(shipped_version(repository) / "model.onnx")
     assert built.tensors == contract(7, 3, 64, 64)
     assert len(built.plan) > 1e6
 

@@ -11,6 +11,7 @@ from command_line import run_swinunet
 from fuzz_mutations import mutated
 from fuzz_reading import write_input
 from fuzz_seeds import SENTINELS
+from shipped_model import SHIPPED
 
 from swinunet.serving import TritonServer
 
@@ -97,7 +98,9 @@ def test_segment(
         paths.append(write(folder))
     results = tmp_path / "out"
     capfd.readouterr()
-    status, out, err = run_swinunet(capfd, monkeypatch, "segment", *paths, "-o", results, "--url", triton.url)
+    status, out, err = run_swinunet(
+        capfd, monkeypatch, "segment", *paths, "-o", results, "--url", triton.url, "--model", SHIPPED
+    )
     assert status == 1
     assert f"0 done, 0 skipped, {len(paths)} refused" in out
     assert f"{len(paths)} of {len(paths)} inputs were not wholly segmented" in err

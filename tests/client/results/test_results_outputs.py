@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from dicom_series import make_series, read, save
 from result_samples import LABELS, SPEC
+from shipped_model import SHIPPED
 
 from swinunet.client import TritonModel, load_input, run_job
 from swinunet.client.dicom import DicomVolume
@@ -137,7 +138,7 @@ def test_a_folder_that_appears_meanwhile_is_kept(triton: TritonServer, study: Pa
     folder = tmp_path / "exam"
     folder.mkdir()
     options = OutputOptions(("json",))
-    with TritonModel(triton.url) as model:
+    with TritonModel(triton.url, SHIPPED) as model:
         loaded = load_input(study, model.spec)
         with pytest.raises(OutputError, match="appeared while the job ran"):
             run_job(loaded, folder, model, options=options, overwrite=False)
