@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo test fuzz kills batch-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
+.PHONY: help demo test fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE
 
 kills: $(VENV)/dev.stamp ## kill a run of many studies at COUNT=100 random moments; the next run must heal everything
 	SWINUNET_KILLS=$(or $(COUNT),100) $(BIN)/python -m pytest -q tests/client/test_interrupted_writing.py -k random_moments
+
+gateway-kills: $(VENV)/dev.stamp ## kill the gateway at COUNT=30 random moments; no instance that got a success may be lost
+	SWINUNET_GATEWAY_KILLS=$(or $(COUNT),30) $(BIN)/python -m pytest -q tests/gateway/test_kills.py -k random
 
 conformance: $(VENV)/dev.stamp ## write docs/dicom-conformance.md from the code
 	PYTHONPATH=tests/support $(BIN)/python -P tests/support/conformance_statement.py

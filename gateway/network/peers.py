@@ -8,7 +8,7 @@ from pathlib import Path
 from requests.auth import HTTPBasicAuth
 
 from swinunet.gateway.config.peers import DimsePeer, TlsFiles, WebPeer
-from swinunet.gateway.contract import CommitmentReport, Intake, Reference, SendOutcome, SeriesCount
+from swinunet.gateway.contract import CommitmentReport, Intake, Reference, Sender, SendOutcome, SeriesCount
 from swinunet.gateway.network.dimse import commitment
 from swinunet.gateway.network.dimse.association import DimseAddress, DimseTimeouts
 from swinunet.gateway.network.dimse.queries import count_by_find
@@ -68,10 +68,16 @@ class Peers:
         except MoveDestinationUnknownError:
             return None
 
-    def request_commitment(self, peer: DimsePeer, transaction_uid: str, references: Sequence[Reference]) -> SendOutcome:
-        """Ask a peer to commit to instances."""
+    def request_commitment(
+        self,
+        peer: DimsePeer,
+        transaction_uid: str,
+        references: Sequence[Reference],
+        reported: Callable[[CommitmentReport, Sender], bool] | None = None,
+    ) -> SendOutcome:
+        """Ask a peer to commit to instances. reported: for one that reports on the same association."""
         return commitment.request_commitment(
-            self._dimse(peer), self._calling(peer), _dimse_timeouts(peer), transaction_uid, references
+            self._dimse(peer), self._calling(peer), _dimse_timeouts(peer), transaction_uid, references, reported
         )
 
     def report_commitment(self, peer: DimsePeer, report: CommitmentReport) -> SendOutcome:

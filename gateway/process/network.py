@@ -43,6 +43,7 @@ class Network:
         self._config = config
         self._peers = Peers(config.listener.ae_title if config.listener else _DEFAULT_AE, read_secret)
         self._listener: DicomListener | None = None
+        self._commitments: Commitments | None = None
 
     def association_count(self) -> int:
         """How many associations are open with us now."""
@@ -76,7 +77,7 @@ class Network:
 
         routes: of the web server beside STOW-RS; they are served as they are, behind no token.
         """
-        listener, web = self._config.listener, self._config.web
+        listener, web, self._commitments = self._config.listener, self._config.web, commitments
         if listener is not None:
             self._warn("the DICOM listener", listener.host, listener.port, listener.tls is not None)
             self._listener = DicomListener(listener, intake, commitments, incoming=incoming)
@@ -100,7 +101,8 @@ class Network:
         if not isinstance(peer, DimsePeer):
             return outcomes.refused("storage commitment is asked of DIMSE peers only")
         try:
-            return self._peers.request_commitment(peer, transaction_uid, references)
+            reported = self._commitments.reported if self._commitments else None
+            return self._peers.request_commitment(peer, transaction_uid, references, reported)
         except SwinUNetError as error:
             return outcomes.unanswered(str(error))
 

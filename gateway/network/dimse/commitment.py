@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
+from pynetdicom import evt
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
 
 from swinunet.foundation.errors import PeerError
-from swinunet.gateway.contract import CommitmentReport, Reference, SendOutcome
+from swinunet.gateway.contract import CommitmentReport, Reference, Sender, SendOutcome
 from swinunet.gateway.network.dimse.association import (
     DimseAddress,
     DimseTimeouts,
@@ -22,8 +25,10 @@ from swinunet.gateway.network.dimse.association import (
 from swinunet.gateway.network.dimse.contexts import commitment_context
 
 PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"  # the well-known instance (PS3.4 J.3.5)
+SUCCESS, PROCESSING_FAILURE, INVALID_ARGUMENT = 0x0000, 0x0110, 0x0115  # PS3.7 C
 _REQUEST_ACTION, _ALL_COMMITTED, _SOME_FAILED = 1, 1, 2
 _MAX_REFERENCES = 100_000
+_REPORT_WAIT_S = 0.5  # for a report on the association of the request, before it is released
 
 
 def request_commitment(
@@ -32,8 +37,12 @@ def request_commitment(
     timeouts: DimseTimeouts,
     transaction_uid: str,
     references: Sequence[Reference],
+    reported: Callable[[CommitmentReport, Sender], bool] | None = None,
 ) -> SendOutcome:
-    """Ask a peer, by N-ACTION, to commit to instances; its report comes later, to our listener."""
+    """Ask a peer, by N-ACTION, to commit to instances; its report comes later, to our listener.
+
+    reported: for a peer that reports on the same association, as some do (PS3.4 J.3.3); half a second is waited for it.
+    """
     information = Dataset()
     information.TransactionUID = transaction_uid
     information.ReferencedSOPSequence = DicomSequence(_item(reference) for reference in references)
@@ -42,9 +51,19 @@ def request_commitment(
         status, _ = association.send_n_action(
             information, _REQUEST_ACTION, StorageCommitmentPushModel, PUSH_MODEL_INSTANCE
         )
+        if status.get("Status") == SUCCESS:
+            came.wait(_REPORT_WAIT_S)
         return status.get("Status")
 
-    return _with_association(address, calling_ae, timeouts, ask, roles=[])
+    came = threading.Event()
+
+    def take(event: evt.Event) -> tuple[int, Dataset | None]:
+        sender = Sender("dimse", address.called_ae, address.host, uuid.uuid4().hex)
+        answer = answer_to_report(event, sender, reported)
+        came.set()
+        return answer
+
+    return _with_association(address, calling_ae, timeouts, ask, roles=[], handlers=[(evt.EVT_N_EVENT_REPORT, take)])
 
 
 def report_commitment(
@@ -74,6 +93,17 @@ def send_report(association: GuardedAssociation, report: CommitmentReport) -> in
     event = _SOME_FAILED if failed else _ALL_COMMITTED
     status, _ = association.send_n_event_report(information, event, StorageCommitmentPushModel, PUSH_MODEL_INSTANCE)
     return status.get("Status")
+
+
+def answer_to_report(
+    event: evt.Event, sender: Sender, reported: Callable[[CommitmentReport, Sender], bool] | None
+) -> tuple[int, Dataset | None]:
+    """Hand an N-EVENT-REPORT on, and the status of our answer; never raises."""
+    try:
+        report = report_of(event.event_information)
+    except Exception:  # pydicom raises whatever the bytes provoke
+        return INVALID_ARGUMENT, None
+    return (SUCCESS if reported is not None and reported(report, sender) else PROCESSING_FAILURE), None
 
 
 def references_of(information: Dataset) -> tuple[str, list[Reference]]:
@@ -121,10 +151,13 @@ def _with_association(
     timeouts: DimseTimeouts,
     send: Callable[[GuardedAssociation], int | None],
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation],
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> SendOutcome:
     """What came of one message that is sent on an association of its own."""
     try:
-        association = open_association(address, calling_ae, [commitment_context()], timeouts, roles=roles)
+        association = open_association(
+            address, calling_ae, [commitment_context()], timeouts, roles=roles, handlers=handlers
+        )
     except PeerError as error:
         return SendOutcome(accepted=False, retry=True, sop_class_refused=False, status=None, words=str(error))
     try:

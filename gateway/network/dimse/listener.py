@@ -19,7 +19,13 @@ from swinunet.foundation.errors import InputError
 from swinunet.gateway.config.peers import AllowedSender, ListenerConfig
 from swinunet.gateway.contract import Commitments, Intake, Sender
 from swinunet.gateway.network.dimse.association import DimseTimeouts, GuardedAssociation
-from swinunet.gateway.network.dimse.commitment import references_of, report_of
+from swinunet.gateway.network.dimse.commitment import (
+    INVALID_ARGUMENT,
+    PROCESSING_FAILURE,
+    SUCCESS,
+    answer_to_report,
+    references_of,
+)
 from swinunet.gateway.network.dimse.contexts import accepted_contexts
 from swinunet.gateway.network.dimse.receiving import receive
 from swinunet.gateway.network.dimse.server import AssociationServer, bound_address
@@ -27,7 +33,6 @@ from swinunet.gateway.network.tls import server_context
 
 logger = logging.getLogger(__name__)
 
-_SUCCESS, _PROCESSING_FAILURE, _INVALID_ARGUMENT = 0x0000, 0x0110, 0x0115  # PS3.7 C
 _REJECTED_PERMANENT, _BY_SERVICE_USER, _CALLING_AE_NOT_RECOGNISED = 1, 1, 3  # PS3.8 9.3.4
 
 
@@ -133,22 +138,16 @@ class DicomListener:
         try:
             transaction_uid, references = references_of(event.action_information)
         except Exception:  # pydicom raises whatever the bytes provoke
-            return _INVALID_ARGUMENT, None
+            return INVALID_ARGUMENT, None
         sender = _sender_of(cast(GuardedAssociation, event.assoc))
         if self._commitments is None or not self._commitments.requested(transaction_uid, references, sender):
-            return _PROCESSING_FAILURE, None
-        return _SUCCESS, None
+            return PROCESSING_FAILURE, None
+        return SUCCESS, None
 
     def _commitment_reported(self, event: evt.Event) -> tuple[int, Dataset | None]:
         """An N-EVENT-REPORT of the Storage Commitment Push Model (PS3.4 J.3.3)."""
-        try:
-            report = report_of(event.event_information)
-        except Exception:  # pydicom raises whatever the bytes provoke
-            return _INVALID_ARGUMENT, None
         sender = _sender_of(cast(GuardedAssociation, event.assoc))
-        if self._commitments is None or not self._commitments.reported(report, sender):
-            return _PROCESSING_FAILURE, None
-        return _SUCCESS, None
+        return answer_to_report(event, sender, self._commitments.reported if self._commitments else None)
 
 
 def is_allowed(allowed: tuple[AllowedSender, ...], calling_ae: str, address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from dicom_nodes import Orthanc, wait_until
 from dicom_series import make_series, save
 from gateway_intakes import KeepingCommitments, KeepingIntake
 from pydicom.uid import JPEG2000Lossless, RLELossless, generate_uid
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from swinunet.foundation.errors import PeerError
 from swinunet.gateway.config.peers import DimsePeer, WebPeer
 from swinunet.gateway.contract import CommitmentReport, Reference
+from swinunet.gateway.network.dimse.commitment import send_report
 from swinunet.gateway.network.peers import Peers
 
 from .conftest import StartListener
@@ -177,6 +181,28 @@ def test_orthanc_commits_to_what_it_holds_and_reports_on_an_association_of_its_o
     report, sender = commitments.reports[0]
     assert report == CommitmentReport(transaction, (there,), {missing: 0x0112})
     assert sender.name == "ORTHANC"
+
+
+def test_a_report_on_the_association_of_the_request_is_taken(peers: Peers) -> None:
+    """As some PACS do; Orthanc opens a new one."""
+    commitments, reference, transaction = KeepingCommitments(), Reference(LABEL_MAP, generate_uid()), generate_uid()
+
+    def requested(event: evt.Event) -> tuple[int, None]:
+        information = event.action_information
+        report = CommitmentReport(information.TransactionUID, (reference,), {})
+        threading.Thread(target=send_report, args=(event.assoc, report)).start()
+        return 0x0000, None
+
+    ae = AE("PACS")
+    ae.add_supported_context(StorageCommitmentPushModel)
+    server = ae.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_N_ACTION, requested)])
+    try:
+        peer = DimsePeer("pacs", "PACS", LOOPBACK, server.server_address[1])
+        assert peers.request_commitment(peer, transaction, [reference], commitments.reported).accepted
+        wait_until(lambda: commitments.reports, "the report")
+        assert commitments.reports[0][0] == CommitmentReport(transaction, (reference,), {})
+    finally:
+        server.shutdown()
 
 
 def test_orthanc_asks_us_and_is_told(
