@@ -73,6 +73,7 @@ class GuardedAssociation(Association):
             self.is_aborted, self.is_established = True, False
         finally:
             self._is_paused = True  # a thread that waits for the reactor to pause goes on
+            self.dul.kill_dul()
             if self.dul.socket is not None:
                 self.dul.socket._shutdown_socket()
             if self.when_ended is not None:

@@ -103,7 +103,10 @@ class DicomListener:
         for association in associations:
             association.abort(block=False)
         for association in associations:
-            association.join(timeout=grace_s)
+            association.join(timeout=grace_s / 2)
+            association._kill = True  # of one whose peer does not close
+        for association in associations:
+            association.join(timeout=grace_s / 2)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject who is not let in; else offer what we have of what is proposed.
