@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from swinunet.client import Study
 
 _STDIN = Path("-")
+
+
+class Allowance(StrEnum):
+    """ALLOWANCES of client.dicom.verdict, which imports pydicom."""
+
+    tilted = "tilted"
+    gap = "gap"
+    variable_spacing = "variable_spacing"
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class StudyOptions:
     """CSV with a box a line: study,side,x_min,x_max,y_min,y_max,z_min,z_max; each study is segmented in its own."""
     series: str | None = None
     """SeriesInstanceUID, if a folder has several series."""
-    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    allow: Annotated[list[Allowance] | None, typer.Option(metavar="VERDICT")] = None
     """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps) or variable_spacing."""
     assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
     """NIfTI without qform and sform: its axes run to the patient's right, front and head."""

@@ -257,7 +257,9 @@ def _normalisation(voxels: np.ndarray, rule: ZScore | Window) -> _Normalisation:
     Raises InputError if it is constant, for rules of which each slice has its own as well.
     """
     if not isinstance(rule, ZScore):
-        return 2.0 / (rule.high - rule.low), (rule.high + rule.low) / 2.0, rule.low, rule.high
+        lowest, highest = rule.scaled_to
+        scale = (highest - lowest) / (rule.high - rule.low)
+        return scale, (rule.high + rule.low) / 2.0 - (highest + lowest) / 2.0 / scale, rule.low, rule.high
     percentiles = rule.low_percentile, rule.high_percentile
     few_values = voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2
     low, high, mean, deviation = (_counted if few_values else _sorted)(voxels, *percentiles)

@@ -79,15 +79,17 @@ class ZScore:
 
 @dataclass(frozen=True, config=_STRICT)
 class Window:
-    """Clip to `low`..`high` (HU for CT) and scale that range to -1..1."""
+    """Clip to `low`..`high` (HU for CT) and scale that range to `scaled_to`, as to 0..1 for published Swin-Unets."""
 
     low: float
     high: float
     rule: Literal["window"] = "window"
+    scaled_to: tuple[float, float] = (-1.0, 1.0)
 
     @model_validator(mode="after")
     def _in_order(self) -> Window:
         _require_order("low", self.low, "high", self.high)
+        _require_order("scaled_to, low", self.scaled_to[0], "high", self.scaled_to[1])
         return self
 
 
@@ -243,9 +245,9 @@ class ModelSpec:
         )  # fmt: skip
         left_out: dict[str, Any] = {name: True for name in newer if not getattr(self, name)}
         left_out |= {"larger_slices": True} if self.larger_slices == "refused" else {}
-        left_out |= {"intensity": {"per"}} if _of_the_volume(self.intensity) else {}
+        left_out["intensity"] = _unsaid(self.intensity)
         if self.intensities:
-            left_out["intensities"] = {at: {"per"} for at, each in enumerate(self.intensities) if _of_the_volume(each)}
+            left_out["intensities"] = {at: _unsaid(each) for at, each in enumerate(self.intensities)}
         left_out["labels"] = {at: {"volume_ml"} for at, label in enumerate(self.labels) if label.volume_ml is None}
         return _ADAPTER.dump_json(self, exclude=left_out).decode()
 
@@ -270,8 +272,11 @@ class ModelSpec:
             raise SpecError(f"{origin}: broken model spec ({_first(error)}); export the model again") from None
 
 
-def _of_the_volume(rule: ZScore | Window) -> bool:
-    return isinstance(rule, ZScore) and rule.per == "volume"
+def _unsaid(rule: ZScore | Window) -> set[str]:
+    """Newer fields of a rule that say what was always meant."""
+    if isinstance(rule, ZScore):
+        return {"per"} if rule.per == "volume" else set()
+    return {"scaled_to"} if rule.scaled_to == (-1, 1) else set()
 
 
 def _require_order(low_name: str, low: float, high_name: str, high: float) -> None:

@@ -62,8 +62,9 @@ class BenchmarkOptions:
     """Two short rounds, to see that everything works."""
 
     def require_consistent(self) -> None:
-        """Raise InputError for options that contradict each other, or that would be ignored."""
+        """Raise InputError for options that contradict each other, or that would be ignored, and unknown recipes."""
         from swinunet.foundation.errors import InputError
+        from swinunet.training.network.recipe_sizes import require_recipe
 
         if self.what not in _SUBJECTS:
             listed = ", ".join(f"{name} ({meaning})" for name, meaning in _SUBJECTS.items())
@@ -77,6 +78,8 @@ class BenchmarkOptions:
                 raise InputError(f"{option} is not of `swinunet benchmark {self.what}` (of {of} only); leave it out")
         if self.recipe is not None and (self.repository or self.model or self.data):
             raise InputError("--recipe makes its own model; leave out --repository, --model and --data")
+        for name in filter(None, [self.recipe, *(self.recipes or "").split(",")]):
+            require_recipe(name.strip())
 
     def settings(self) -> BenchmarkSettings:
         """Of `benchmark serving`. Raises InputError for unknown engines or batches."""

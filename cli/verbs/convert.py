@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swinunet.cli.options import with_options
+from swinunet.cli.study_options import Allowance
 
 if TYPE_CHECKING:
     from swinunet.client.dicom import Series
@@ -27,7 +28,7 @@ class ConvertOptions:
     """File to write (.nii or .nii.gz)."""
     series: Annotated[str | None, typer.Option(metavar="UID")] = None
     """SeriesInstanceUID, if there are several; UID#NUMBER for one of its volumes."""
-    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    allow: Annotated[list[Allowance] | None, typer.Option(metavar="VERDICT")] = None
     """Accept a series in spite of its verdict: tilted (sheared grid), gap (even steps) or variable_spacing."""
     overwrite: Annotated[bool, typer.Option("--overwrite")] = False
     """Replace a file that exists."""

@@ -110,6 +110,8 @@ def export(options: ExportOptions) -> None:
     from swinunet.foundation.paths import default_repository
 
     options.require_one_job()
+    if options.serve_with is not None:
+        _refuse_served(options.serve_with)
     repository = options.repository or default_repository()
     making = not (options.check or options.rollback)
     if options.rollback:
@@ -121,6 +123,13 @@ def export(options: ExportOptions) -> None:
     else:
         _refuse_engines(options.engine or (), making)
         _prove(Path(options.checkpoint), repository, options)
+
+
+def _refuse_served(name: str) -> None:
+    """Raise InputError for an engine that the CPU config cannot run, before PyTorch is imported."""
+    from swinunet.export.engines.registry import choose_served
+
+    choose_served(name)
 
 
 def _refuse_engines(names: Sequence[str], making: bool) -> None:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swinunet.cli.options import OptionGroup, with_options
+from swinunet.cli.spec_options import SpecOptions
 
 if TYPE_CHECKING:
     from swinunet.foundation.tables import Table
     from swinunet.imaging import ModelSpec
     from swinunet.training.network.pretrained import Imported
+
+_PANEL = "What the weights are a model of"
 
 
 @dataclass(frozen=True)
@@ -34,30 +37,12 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the weights are a model of: a spec, a model that they are like, or labels and what else a spec needs."""
+    """What the weights are a model of, where no spec says it."""
 
-    spec: Path | None = None
-    """Model spec (JSON), as in training/specs/, whose input size is that of the weights."""
     like: Path | None = None
     """Checkpoint, or folder of a model or of its version in a repository, whose spec is taken."""
     labels: str | None = None
     """Names of the classes without the background, in their order: NAME,NAME,..."""
-    name: str | None = None
-    """Name under which Triton serves the model."""
-    modality: str | None = None
-    """DICOM modality: MR, CT, ..."""
-    body_part: str | None = None
-    """DICOM body part: BRAIN, ABDOMEN, ..."""
-    plane: str | None = None
-    """Slice plane: sagittal, coronal or axial; several with commas."""
-    context_slices: Annotated[int | None, typer.Option("--context")] = None
-    """Number of neighbouring slices that are the input channels; odd."""
-    context_step: float | None = None
-    """Distance between these slices in mm."""
-    spacing: str | None = None
-    """Pixel spacing in mm: MM, or ROW,COLUMN, or stretch."""
-    window: str | None = None
-    """Intensity window LOW,HIGH, or zscore."""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +51,9 @@ def register(app: typer.Typer) -> None:
 
 
 def import_weights(
-    options: ImportOptions, model: Annotated[ModelOptions, OptionGroup("What the weights are a model of")]
+    options: ImportOptions,
+    model: Annotated[ModelOptions, OptionGroup(_PANEL)],
+    chosen: Annotated[SpecOptions, OptionGroup(_PANEL)],
 ) -> None:
     """Turn published Swin-Unet or ImageNet Swin Transformer weights into a checkpoint.
 
@@ -74,14 +61,19 @@ def import_weights(
     and of microsoft/Swin-Transformer, whose blocks go into the encoder and, mirrored, into the decoder. Sizes follow
     from the file. Nothing in it is executed.
 
-    With --spec, --like or --labels the result is a model that can be exported, evaluated and served.
+    With --spec, --like or --labels the result is a model that can be exported, evaluated and served; its input size is
+    that of the weights.
 
-    Example: `swinunet import synapse.pth -o liver.safetensors --labels liver --modality CT --window -160,240`
+    Published Synapse weights: `swinunet import synapse.pth -o organs.safetensors --labels
+    aorta,gallbladder,left_kidney,right_kidney,liver,pancreas,spleen,stomach --modality CT --body-part ABDOMEN
+    --window -125,275 --scaled-to 0,1`
 
     To train from: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
     """
     from swinunet.foundation.errors import InputError, OutputError
     from swinunet.foundation.terminal import print_line, show_table
+
+    chosen.overrides()  # refuses what cannot be read before PyTorch is imported
     from swinunet.training.network import pretrained
     from swinunet.training.network.checkpoint import save_checkpoint
 
@@ -91,7 +83,7 @@ def import_weights(
         kept = tuple(int(part) for part in options.depths.split(",")) if options.depths else None
     except ValueError:
         raise InputError(f"--depths {options.depths}: expected numbers with commas between them, as 2,2,2,2") from None
-    spec = _spec(model)
+    spec = _spec(model, chosen)
     channels, classes = options.in_channels, options.classes
     if spec:
         channels = channels or spec.in_channels
@@ -110,41 +102,26 @@ def import_weights(
         print_line(line)
 
 
-def _spec(options: ModelOptions) -> ModelSpec | None:
+def _spec(options: ModelOptions, chosen: SpecOptions) -> ModelSpec | None:
     """The spec that the options give; None where they give none. Raises InputError, SpecError."""
     import dataclasses
 
     from swinunet.foundation.errors import InputError
-    from swinunet.imaging import ModelSpec, Provenance
+    from swinunet.imaging import Provenance
     from swinunet.training.data.derive_spec import plain_spec
     from swinunet.training.data.spec_overrides import SpecOverrides
     from swinunet.training.network.checkpoint import read_spec
 
-    sources = (options.spec, options.like, options.labels)
-    if sum(source is not None for source in sources) > 1:
+    if sum(source is not None for source in (chosen.spec, options.like, options.labels)) > 1:
         raise InputError("--spec, --like and --labels each say what the labels are; give one of them")
-    overrides = SpecOverrides.parse(
-        plane=options.plane,
-        context=options.context_slices,
-        context_step_mm=options.context_step,
-        spacing=options.spacing,
-        modality=options.modality,
-        body_part=options.body_part,
-        name=options.name,
-        window=options.window,
-    )
-    if options.spec is not None:
-        try:
-            found = ModelSpec.from_json(options.spec.read_text(), str(options.spec))
-        except OSError as error:
-            raise InputError(f"{options.spec}: cannot read ({error.strerror})") from None
-    elif options.like is not None:
+    overrides, found = chosen.overrides(), chosen.given()
+    if options.like is not None:
         found = read_spec(_checkpoint_of(options.like))
     elif options.labels is not None:
         found = plain_spec(tuple(name.strip() for name in options.labels.split(",") if name.strip()))
-    elif overrides != SpecOverrides():
+    if found is None and overrides != SpecOverrides():
         raise InputError("what the weights are a model of begins with its labels; add --labels, --spec or --like")
-    else:
+    if found is None:
         return None
     found = overrides.applied_to(found)
     labels = tuple(dataclasses.replace(label, volume_ml=None) for label in found.labels)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swinunet.cli.options import with_options
+from swinunet.cli.study_options import Allowance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ class InspectOptions:
     """SeriesInstanceUID of the series that is meant; UID#NUMBER for one of its volumes."""
     spec: Annotated[Path | None, typer.Option(metavar="FILE", show_default="the shipped models'")] = None
     """Spec of a model (JSON) by whose rules to choose."""
-    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    allow: Annotated[list[Allowance] | None, typer.Option(metavar="VERDICT")] = None
     """Accept a series in spite of its verdict: tilted, gap or variable_spacing; repeatable."""
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swinunet.cli.options import OptionGroup, with_options
+from swinunet.cli.spec_options import SpecOptions
 from swinunet.training.loop.settings import FREE_ON_RESUME, Augmentation, TrainSettings
-from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS, RECIPE_SIZES
+from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS, RECIPE_SIZES, require_recipe
 
 if TYPE_CHECKING:
     from swinunet.imaging import ModelSpec
@@ -62,53 +63,16 @@ class RunOptions:
     """Run folder to write; it must be empty or new."""
     resume: Path | None = None
     """Run folder to continue. Its data, spec and settings need not be given again."""
-    spec: Path | None = None
-    """Model spec (JSON), as in training/specs/."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How the data are checked, and what of the spec is set instead of derived from them."""
+    """How the data are checked."""
 
     check: bool = False
     """Check the data and stop; exit status 1 if a case is broken."""
     skip_broken: bool = False
     """Train without the broken cases; fingerprint.json lists them."""
-    plane: str | None = None
-    """Slice plane: sagittal, coronal, axial, or acquired, which takes slices as they were taken, however they lie. For
-    several, separated by commas, the answers are averaged."""
-    context_slices: Annotated[int | None, typer.Option("--context")] = None
-    """Number of neighbouring slices that are the input channels; odd."""
-    context_step: float | None = None
-    """Distance between these slices in mm."""
-    spacing: str | None = None
-    """Pixel spacing in mm: MM, or ROW,COLUMN, or stretch."""
-    modality: str | None = None
-    """DICOM modality: MR, CT, ..."""
-    body_part: str | None = None
-    """DICOM body part: BRAIN, ABDOMEN, ..."""
-    name: str | None = None
-    """Name under which Triton serves the model."""
-    pixel_mm: float | None = None
-    """Side of a pixel of PNGs in mm, which they do not say. By default 1 mm."""
-    window: str | None = None
-    """Intensity window LOW,HIGH, or zscore; of every modality. By default each modality has a rule of its own."""
-
-    def overrides(self) -> SpecOverrides:
-        """What the user decides about the spec. Raises InputError."""
-        from swinunet.training.data.spec_overrides import SpecOverrides
-
-        return SpecOverrides.parse(
-            plane=self.plane,
-            context=self.context_slices,
-            context_step_mm=self.context_step,
-            spacing=self.spacing,
-            modality=self.modality,
-            body_part=self.body_part,
-            name=self.name,
-            window=self.window,
-            pixel_mm=self.pixel_mm,
-        )
 
 
 def register(app: typer.Typer) -> None:
@@ -120,6 +84,7 @@ def register(app: typer.Typer) -> None:
 def train(
     run: RunOptions,
     data: Annotated[DataOptions, OptionGroup(_DATA_PANEL)],
+    model: Annotated[SpecOptions, OptionGroup(_DATA_PANEL)],
     settings: Annotated[dict[str, Any], OptionGroup(of=TrainSettings, panels=_PANELS, limits=_LIMITS)],
     augmentation: Annotated[
         dict[str, Any], OptionGroup("Augmentation", of=Augmentation, prefix="augment_", limits=_LIMITS)
@@ -129,31 +94,33 @@ def train(
     typed = settings | augmentation
     if "weights" in typed and run.resume is None:
         typed = {"recipe": OF_THE_WEIGHTS} | typed
-    _refuse_unknown_recipe(typed)
+    _refuse_unknown_names(model, typed)
     from swinunet.training.loop.distributed import errors_from_rank_zero_only, process_group_from_environment
 
     with errors_from_rank_zero_only():
-        checkpoint = _checkpoint(run, data, typed)
+        checkpoint = _checkpoint(run, data, model, typed)
         if checkpoint and process_group_from_environment().is_rank_zero:
             _print_result(checkpoint)
 
 
-def _refuse_unknown_recipe(typed: dict[str, Any]) -> None:
+def _refuse_unknown_names(model: SpecOptions, typed: dict[str, Any]) -> None:
     """Before PyTorch is imported; processes of torchrun leave it to the training, where one of them speaks for all."""
-    from swinunet.foundation.errors import InputError
-
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return
     name = typed.get("recipe", _DEFAULTS.recipe)
-    if name not in (*RECIPE_SIZES, OF_THE_WEIGHTS) and "TORCHELASTIC_RUN_ID" not in os.environ:
-        raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}")
+    if name != OF_THE_WEIGHTS:
+        require_recipe(name)
+    _DEFAULTS.changed(typed).require_known_names()
+    model.overrides()
 
 
-def _checkpoint(run: RunOptions, data: DataOptions, typed: dict[str, Any]) -> Path | None:
+def _checkpoint(run: RunOptions, data: DataOptions, model: SpecOptions, typed: dict[str, Any]) -> Path | None:
     """What the options ask for; returns the best checkpoint, None where the data were only checked."""
     from swinunet.foundation.errors import InputError
 
     if data.check and run.resume is not None:
         raise InputError("--check looks DATA over before a run begins; leave it out, or --resume")
-    spec, overrides = _read_spec(run.spec), data.overrides()
+    spec, overrides = model.given(), model.overrides()
     if run.resume is not None:
         return _resume(run, run.resume, spec, overrides, typed)
     if run.data is None:
@@ -206,18 +173,6 @@ def _resume(
             f"{', '.join(sorted(FREE_ON_RESUME))} may change; leave the option out, or start a new run"
         )
     return train(options.data or started.data, run, spec, settings, overrides, resume=True)
-
-
-def _read_spec(path: Path | None) -> ModelSpec | None:
-    from swinunet.foundation.errors import InputError
-    from swinunet.imaging import ModelSpec
-
-    if path is None:
-        return None
-    try:
-        return ModelSpec.from_json(path.read_text(), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read ({error.strerror})") from None
 
 
 def _print_result(checkpoint: Path) -> None:

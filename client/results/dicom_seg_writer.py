@@ -5,9 +5,10 @@ write_seg(path, mask, segments, source, identity, series_description="Hippocampu
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import highdicom as hd
@@ -129,7 +130,8 @@ def _build(
     if source.phases > 1:
         _add_phase_dimension(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
-    _share_the_only_position(seg)
+    _add_a_plane_beside_the_only_one(seg)
+    _order_along_the_normal(seg)
     date_from_source(seg, headers[0])
     write_in_character_set_of_source(seg, source)
     return seg
@@ -157,17 +159,52 @@ def _planes_with_all_segments(outline: np.ndarray, segments: int, seg_type: SegT
     return [] if len(occupied) else [k]
 
 
-def _share_the_only_position(seg: Segmentation) -> None:
-    """Where all of several frames lie in one plane, say so once, for all of them (PS3.3 C.7.6.16.1.1).
+def _add_a_plane_beside_the_only_one(seg: Segmentation) -> None:
+    """Where several frames all lie in one plane, add an empty one of the first segment, a step along the normal.
 
-    This is the case for a source of one slice: no other plane can be added, and ITK refuses a distance of 0.
+    This is the case for a source of one slice: it has no other plane, and ITK takes the frames' distance for their
+    spacing. The frame says what frames that are not there say, too: that the segment has no voxel in that plane. It is
+    derived from no image (Derivation Image Sequence, type 2, PS3.3 C.7.6.16.2.6).
     """
-    frames = seg.PerFrameFunctionalGroupsSequence
-    planes = {tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames}
-    if len(frames) > 1 and len(planes) == 1:
-        seg.SharedFunctionalGroupsSequence[0].PlanePositionSequence = frames[0].PlanePositionSequence
-        for frame in frames:
-            del frame.PlanePositionSequence
+    frames, shared = seg.PerFrameFunctionalGroupsSequence, seg.SharedFunctionalGroupsSequence[0]
+    places = {tuple(frame.PlanePositionSequence[0].ImagePositionPatient) for frame in frames}
+    if len(frames) < 2 or len(places) > 1:
+        return
+    axes = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    step_mm = float(shared.PixelMeasuresSequence[0].SpacingBetweenSlices)
+    (place,) = places
+    beside = np.array(place, float) + step_mm * np.cross(axes[:3], axes[3:])
+    empty = copy.deepcopy(frames[0])
+    empty.PlanePositionSequence = hd.PlanePositionSequence("PATIENT", beside)
+    segment, _ = empty.FrameContentSequence[0].DimensionIndexValues
+    empty.FrameContentSequence[0].DimensionIndexValues = [segment, 2]
+    empty.DerivationImageSequence = []
+    seg.PerFrameFunctionalGroupsSequence = [*frames, empty]
+    seg.NumberOfFrames = len(frames) + 1
+
+
+def _order_along_the_normal(seg: Segmentation) -> None:
+    """Sort the frames of each segment by their place along the normal, and number the places so.
+
+    Readers that build a grid of the frames as they come, as ITK does, take the first for its origin and the normal for
+    its third axis.
+    """
+    axes = np.array(seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    normal = np.cross(axes[:3], axes[3:])
+    frames = list(seg.PerFrameFunctionalGroupsSequence)
+    places = [
+        round(float(normal @ np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)), 4)
+        for frame in frames
+    ]
+    number_of = {place: number for number, place in enumerate(sorted(set(places)), start=1)}
+    for frame, place in zip(frames, places, strict=True):
+        content = frame.FrameContentSequence[0]
+        values = content.DimensionIndexValues
+        first = list(values)[:-1] if isinstance(values, Iterable) else []  # a label map has the place alone
+        content.DimensionIndexValues = [*first, number_of[place]]
+    seg.PerFrameFunctionalGroupsSequence = sorted(
+        frames, key=lambda frame: np.atleast_1d(frame.FrameContentSequence[0].DimensionIndexValues).tolist()
+    )
 
 
 def _describe(segment: Segment, identity: Identity) -> SegmentDescription:
@@ -246,7 +283,8 @@ def _fix_dimensions(seg: Segmentation, uid: str) -> None:
 def _refer_to_source(seg: Segmentation, source: SourceImages) -> None:
     """Replace references to stand-ins by references to the source's instances and frames."""
     instances: dict[str, Dataset] = {}
-    for item in {id(item): item for item in source_items(seg)}.values():  # segments share the item of a slice
+    items = {id(item): item for item in source_items(seg) if item is not None}  # segments share the item of a slice
+    for item in items.values():
         item.ReferencedSOPClassUID, reference = reference_of(source, item.ReferencedSOPInstanceUID)
         item.ReferencedSOPInstanceUID, frame = reference
         if frame is not None:

@@ -18,7 +18,9 @@ from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.segments import Segment
 from swinunet.foundation.errors import OutputError
 
-Key = tuple[int, int | None]  # slice k, segment number; None in a label map, whose frames hold all segments
+# Slice k, None for an empty plane beside a source's only slice; segment number, None in a label map, whose frames hold
+# all segments.
+Key = tuple[int | None, int | None]
 
 
 class MaskFrames:
@@ -52,6 +54,8 @@ class MaskFrames:
     def frame(self, key: Key) -> np.ndarray:
         """Where a segment is on a slice, bool, or the segment numbers of all, uint8: [rows, columns]."""
         k, number = key
+        if k is None:
+            return np.zeros(self.shape, np.uint8 if number is None else bool)
         return self._numbers[self._slices[k]] if number is None else self._slices[k] == self._values[number - 1]
 
     def outline(self) -> np.ndarray:
@@ -67,18 +71,24 @@ class MaskFrames:
         return digest.hexdigest()
 
 
-def source_items(seg: Dataset) -> list[Dataset]:
-    """Each frame's reference to its source image (Derivation Image macro, PS3.3 C.7.6.16.2.6), in frame order."""
-    return [frame.DerivationImageSequence[0].SourceImageSequence[0] for frame in seg.PerFrameFunctionalGroupsSequence]
+def source_items(seg: Dataset) -> list[Dataset | None]:
+    """Each frame's reference to its source image (Derivation Image macro, PS3.3 C.7.6.16.2.6), in frame order.
+
+    None for a frame that is derived from no image.
+    """
+    derived = (frame.DerivationImageSequence for frame in seg.PerFrameFunctionalGroupsSequence)
+    return [each[0].SourceImageSequence[0] if each else None for each in derived]
 
 
 def frame_keys(seg: Dataset, source: SourceImages) -> list[Key]:
-    """What each frame of `seg` is of, in their order; slice -1 for an image that is not in the source."""
+    """What each frame of `seg` is of, in their order; slice -1 for an image outside the source, None for none."""
     slice_of = {reference: k for k, reference in enumerate(source.references)}
     shared = seg.SharedFunctionalGroupsSequence[0]
     keys: list[Key] = []
     for frame, item in zip(seg.PerFrameFunctionalGroupsSequence, source_items(seg), strict=True):
-        k = slice_of.get((str(item.ReferencedSOPInstanceUID), item.get("ReferencedFrameNumber")), -1)
+        k = None
+        if item is not None:
+            k = slice_of.get((str(item.ReferencedSOPInstanceUID), item.get("ReferencedFrameNumber")), -1)
         keys.append((k, None if seg.SegmentationType == "LABELMAP" else _segment_number(frame, shared)))
     return keys
 

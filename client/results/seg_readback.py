@@ -51,7 +51,9 @@ def _difference(seg: Dataset, keys: Sequence[Key], meant: MaskFrames, source: So
         return "its pixel spacing is not the source's"
     positions_mm = source.positions_mm
     for frame, (k, _) in zip(seg.PerFrameFunctionalGroupsSequence, keys, strict=True):
-        if k < 0:
+        if k is None and len(positions_mm) == 1:
+            continue
+        if k is None or k < 0:
             return "a frame refers to an image that is not in the source series"
         group = frame if "PlanePositionSequence" in frame else shared
         at_mm = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
@@ -68,6 +70,8 @@ def _wrong_voxels(frames: Iterable[np.ndarray], keys: Sequence[Key], meant: Mask
     for key, stored in zip(keys, frames, strict=True):
         wrong += int(np.count_nonzero(stored != meant.frame(key)))
         k, number = key
+        if k is None:
+            continue
         missing[k, slice(None) if number is None else number - 1] = 0
     wrong += int(missing.sum())
     return f"{wrong} voxels differ" if wrong else None

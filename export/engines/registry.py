@@ -145,6 +145,14 @@ def choose_judged(names: Sequence[str]) -> tuple[Engine, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
+def choose_served(name: str) -> Engine:
+    """The engine of that name, which the CPU config may run. Raises InputError for other names."""
+    known = {engine.name: engine for engine in served_engines()}
+    if name not in known:
+        raise InputError(f"the CPU config cannot serve {name!r}; choose one of {', '.join(known)}")
+    return known[name]
+
+
 def load_engine(name: str, folder: Path, threads: int) -> LoadedEngine:
     """Load an engine from a version folder, computing on `threads` CPU cores where it runs on a CPU.
 

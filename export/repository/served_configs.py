@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.export.engines.registry import DEFAULT_SERVED, Engine, served_engines
+from swinunet.export.engines.registry import DEFAULT_SERVED, Engine, choose_served, served_engines
 from swinunet.export.file_names import GATE_JSON_FILE
 from swinunet.export.repository.triton_config import cpu_config, default_config, openvino_config, tensorrt_config
 from swinunet.foundation.errors import InputError
@@ -37,10 +37,7 @@ class Configs:
 
 def make_configs(spec: ModelSpec, serve: str = DEFAULT_SERVED) -> Configs:
     """The configs of a version. serve: the engine that the CPU config runs. Raises InputError for others."""
-    known = {engine.name: engine for engine in served_engines()}
-    if serve not in known:
-        raise InputError(f"the CPU config cannot serve {serve!r}; choose one of {', '.join(known)}")
-    engine = known[serve]
+    engine = choose_served(serve)
     texts = {
         DEFAULT_CONFIG: default_config(spec),
         "configs/tensorrt.pbtxt": tensorrt_config(spec),

@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from labelled_folders import make_cases, write_plain
-from reference_swin_unet import Sizes, swin_unet_weights, swin_weights
+from reference_swin_unet import Sizes, reference_logits, swin_unet_weights, swin_weights
 from small_model import SMALL_SPEC
 from typer.testing import CliRunner
 
 from swinunet.cli import app
 from swinunet.client import TritonModel, load_input, segment_volume
-from swinunet.evaluation.predictors import open_predictor
 from swinunet.evaluation.result import read_evaluation
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import Window, ZScore
@@ -91,6 +91,8 @@ def test_the_spec_of_a_file_or_of_a_model_of_the_repository(kind: str, weights: 
         (("--labels", "a,b", "--like", "x"), "--spec, --like and --labels each say"),
         (("--labels", ","), "no label is named"),
         (("--modality", "CT"), "begins with its labels"),
+        (("--labels", "a,b", "--scaled-to", "0,1"), "scaled-to is of a window, and the intensity rule is none"),
+        (("--labels", "a,b", "--window", "0,9", "--scaled-to", "1,0"), "scaled-to '1,0'; expected LOW,HIGH"),
         (("--labels", "a,b", "--in-channels", "3"), "--in-channels 3: the model has 1"),
         (("--like", "nowhere.safetensors"), "no such file"),
         (("--spec", "nowhere.json"), "cannot read"),
@@ -114,11 +116,34 @@ def test_what_is_still_random_is_said(tmp_path: Path) -> None:
     assert (spec.in_channels, spec.num_classes) == (1, 2)
 
 
-def test_published_weights_are_exported_evaluated_and_served(
-    weights: Path, tmp_path: Path, tritonserver: object
+def by_the_book(image: Path, published: dict[str, torch.Tensor], scaled_to: tuple[float, float]) -> np.ndarray:
+    """What the authors' network, which repeats a grey slice over three channels, says of axial slices: [I, J, K].
+
+    The window is 0..250. The image is smaller than the network's input and lies in the middle of it.
+    """
+    nifti = nib.load(image)
+    assert nib.aff2axcodes(nifti.affine) == ("L", "P", "S")
+    low, high = scaled_to
+    values = low + np.clip(nifti.get_fdata(), 0, 250) / 250 * (high - low)
+    rows, columns = ((SIZES.image - length) // 2 for length in (values.shape[1], values.shape[0]))
+    slices = np.zeros((values.shape[2], SIZES.image, SIZES.image))
+    slices[:, rows : rows + values.shape[1], columns : columns + values.shape[0]] = values.transpose(2, 1, 0)
+    grey = torch.from_numpy(slices)[:, None].expand(-1, 3, -1, -1)
+    labels = reference_logits(published, dataclasses.replace(SIZES, channels=3), grey).argmax(1).numpy()
+    return labels[:, rows : rows + values.shape[1], columns : columns + values.shape[0]].transpose(2, 1, 0)
+
+
+def test_published_weights_answer_through_triton_what_the_authors_network_answers(
+    tmp_path: Path, tritonserver: object
 ) -> None:
+    """Imported as the Synapse weights are, with intensities of 0..1, then exported, evaluated and served."""
+    published = swin_unet_weights(dataclasses.replace(SIZES, channels=3))
+    torch.save({"model": published}, tmp_path / "published.pth")
     data = write_plain(tmp_path / "data", make_cases(2))
-    model = imported(weights, "--labels", "bright,dark", "--modality", "MR", "--name", "published", "--spacing", "1")
+    options = ("--labels", "bright,dark", "--modality", "MR", "--name", "published", "--spacing", "1")
+    model = imported(
+        tmp_path / "published.pth", *options, "--plane", "axial", "--window", "0,250", "--scaled-to", "0,1"
+    )
     options = ("--engine", "onnxruntime-fp32", "--serve-with", "onnxruntime-fp32", "--repository", tmp_path / "served")
     done = swinunet("export", model, "--data", data, *options)
     assert done.exit_code == 0, done.output
@@ -126,13 +151,14 @@ def test_published_weights_are_exported_evaluated_and_served(
     assert done.exit_code == 0, done.output
     judged = read_evaluation(tmp_path / "judged" / "evaluation.json")
     assert [each.name for each in judged.classes] == ["bright", "dark"]
-    cases = DataFolder.open(data).cases
-    with open_predictor(str(model), cases) as predictor, TritonServer(tmp_path / "served") as server:
-        expected = predictor(cases[0]).voxels
-        with TritonModel(server.url) as served:
-            found = segment_volume(load_input(cases[0].image, served.spec).study, served).mask
+    image = DataFolder.open(data).cases[0].image
+    with TritonServer(tmp_path / "served") as server, TritonModel(server.url) as served:
+        assert served.spec.intensity == Window(0, 250, scaled_to=(0, 1))
+        found = segment_volume(load_input(image, served.spec).study, served).mask
+    expected = by_the_book(image, published, (0, 1))
     assert len(np.unique(expected)) > 1
     assert (found == expected).mean() > 0.98
+    assert (found == by_the_book(image, published, (-1, 1))).mean() < 0.95
 
 
 def test_training_takes_the_network_of_its_weights(weights: Path, tmp_path: Path) -> None:

@@ -51,6 +51,18 @@ def test_a_window_maps_its_bounds_to_minus_one_and_one(plane: str) -> None:
     assert plane_axes(plane) == {"sagittal": (0, 2, 1), "coronal": (1, 2, 0), "axial": (2, 1, 0)}[plane]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("scaled_to", "around"), [((0.0, 1.0), (0.5, 80)), ((-3.0, 5.0), (1.0, 10)), ((2, 3), (2.5, 80))]
+)
+def test_a_window_maps_its_bounds_to_what_it_is_scaled_to(
+    scaled_to: tuple[float, float], around: tuple[float, float]
+) -> None:
+    sampler = PlaneSlices(unit(VOXELS), make_spec(plane="axial", intensity=Window(60.0, 140.0, scaled_to=scaled_to)))
+    expected = around[0] + (np.clip(VOXELS, 60, 140) - 100) / around[1]
+    for index, native in enumerate(laid_out(expected, "axial")):
+        np.testing.assert_allclose(sampler.image(index)[0], padded(native), atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16, np.uint8])
 @pytest.mark.parametrize("percentiles", [(0.5, 99.5), (0.0, 100.0), (10.0, 70.0)])
 def test_a_zscore_is_numpys(dtype: type, percentiles: tuple[float, float]) -> None:

@@ -73,7 +73,8 @@ def specs(draw: st.DrawFn) -> ModelSpec:
     zscores = st.builds(
         lambda ends, per: ZScore("zscore", *ends, per), percentiles, st.sampled_from(["volume", "slice", "view"])
     )
-    rules = zscores | windows.map(lambda ends: Window(*ends))
+    scales = st.just((-1, 1)) | windows.map(tuple)
+    rules = zscores | st.builds(lambda ends, scaled_to: Window(*ends, scaled_to=scaled_to), windows, scales)
     modalities = draw(st.sampled_from([(), ("t1", "t2"), ("a", "b", "c", "d")]))
     intensities = draw(st.just(()) | st.tuples(*[rules] * len(modalities)))
     sided = any(side in label.name.lower() for label in labels for side in ("left", "right"))
@@ -135,6 +136,8 @@ def test_the_json_says_what_the_fields_say(spec: ModelSpec) -> None:
     for rule in (expected["intensity"], *expected.get("intensities", ())):
         if rule.get("per") == "volume":
             del rule["per"]
+        if rule.get("scaled_to") == [-1, 1]:
+            del rule["scaled_to"]
     assert written == expected
 
 

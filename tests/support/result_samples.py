@@ -119,6 +119,8 @@ def mask_by_position(path: Path, affine: np.ndarray, shape: tuple[int, int, int]
         assert np.abs(index - np.rint(index)).max() < 1e-4, "a frame lies between the source's slices"
         k = int(np.rint(index[2]))
         inside = frame.T > 0
+        if not inside.any():  # a plane beside the only slice
+            continue
         labelmap = seg.SegmentationType == "LABELMAP"
         number = frame.T[inside] if labelmap else item.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         mask[:, :, k][inside] = number

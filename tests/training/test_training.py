@@ -321,7 +321,7 @@ def test_devices_and_precisions() -> None:
     cpu = choose_device("cpu")
     assert (choose_precision("fp32", cpu).dtype, choose_precision("bf16", cpu).dtype) == (None, torch.bfloat16)
     for says, wrong in (
-        ("device tpu; expected cpu, cuda, cuda:N or auto", lambda: choose_device("tpu")),
+        ("device .tpu.; expected cpu, cuda, cuda:N or auto", lambda: choose_device("tpu")),
         ("GPU 99 is asked for, PyTorch .* finds [0-9] here", lambda: choose_device("cuda:99")),
         ("fp16 needs a GPU", lambda: choose_precision("fp16", cpu)),
     ):

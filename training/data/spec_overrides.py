@@ -21,7 +21,7 @@ class SpecOverrides:
 
     planes: the first is the spec's `plane`, the rest its further ones.
     context: slices, odd. spacing: (row, column) mm, or "stretch" to bring every slice to the network's input.
-    window: (low, high), or "zscore"; of every modality.
+    window: (low, high), or "zscore"; of every modality. scaled_to: what windows are scaled to, (low, high).
     pixel_mm: side of a pixel of images that do not say it (PNG).
     """
 
@@ -34,6 +34,7 @@ class SpecOverrides:
     name: str | None = None
     window: tuple[float, float] | Literal["zscore"] | None = None
     pixel_mm: float | None = None
+    scaled_to: tuple[float, float] | None = None
 
     def applied_to(self, spec: ModelSpec) -> ModelSpec:
         """`spec` with these fields instead of its own. Raises InputError for values that no spec can have."""
@@ -54,7 +55,8 @@ class SpecOverrides:
             zscore = spec.intensity if isinstance(spec.intensity, ZScore) else ZScore()
             changes["intensity"] = zscore if self.window == "zscore" else Window(*self.window)
             changes["intensities"] = ()
-        return make_spec(dataclasses.asdict(spec) | changes)
+        made = make_spec(dataclasses.asdict(spec) | changes)
+        return made if self.scaled_to is None else _scaled(made, self.scaled_to)
 
     def overridden(self) -> list[str]:
         """The fields that are set, by the names of `Derived.reasons`."""
@@ -63,7 +65,7 @@ class SpecOverrides:
             "plane": self.planes or None,
             "context": self.context or self.context_step_mm,
             "spacing": self.spacing,
-            "intensity": self.window,
+            "intensity": self.window or self.scaled_to,
         }
         return [name for name, value in values.items() if value is not None]
 
@@ -79,6 +81,7 @@ class SpecOverrides:
             "name": self.name,
             "window": _joined(self.window),
             "pixel-mm": self.pixel_mm,
+            "scaled-to": _joined(self.scaled_to),
         }
         return [f"--{flag} {shlex.quote(str(value))}" for flag, value in values.items() if value is not None]
 
@@ -94,6 +97,7 @@ class SpecOverrides:
         name: str | None = None,
         window: str | None = None,
         pixel_mm: float | None = None,
+        scaled_to: str | None = None,
     ) -> SpecOverrides:
         """Overrides as text of the command line. Raises InputError for what cannot be read."""
         planes = plane.split(",") if plane is not None else []
@@ -108,7 +112,8 @@ class SpecOverrides:
             body_part=body_part,
             name=name,
             pixel_mm=pixel_mm,
-            window="zscore" if window == "zscore" else _window(window),
+            window="zscore" if window == "zscore" else _range("window", window, ", or zscore"),
+            scaled_to=_range("scaled-to", scaled_to),
         )
 
 
@@ -132,13 +137,24 @@ def _spacing(text: str | None) -> tuple[float, float] | None:
     return values[0], values[-1]
 
 
-def _window(text: str | None) -> tuple[float, float] | None:
+def _range(name: str, text: str | None, instead: str = "") -> tuple[float, float] | None:
     if text is None:
         return None
     values = _numbers(text)
     if len(values) != 2 or values[0] >= values[1]:
-        raise InputError(f"window {text!r}; expected LOW,HIGH with LOW below HIGH, or zscore")
+        raise InputError(f"{name} {text!r}; expected LOW,HIGH with LOW below HIGH{instead}")
     return values[0], values[1]
+
+
+def _scaled(spec: ModelSpec, scaled_to: tuple[float, float]) -> ModelSpec:
+    """The spec with its windows scaled so. Raises InputError if it has none."""
+    rules = [
+        dataclasses.replace(rule, scaled_to=scaled_to) if isinstance(rule, Window) else rule
+        for rule in spec.intensity_rules
+    ]
+    if not any(isinstance(rule, Window) for rule in rules):
+        raise InputError("scaled-to is of a window, and the intensity rule is none; add --window LOW,HIGH")
+    return dataclasses.replace(spec, intensity=rules[0], intensities=tuple(rules) if spec.intensities else ())
 
 
 def _joined(value: tuple[object, ...] | str | None) -> str | None:

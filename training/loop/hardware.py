@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.named_choices import require_device, require_precision
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
@@ -17,9 +18,8 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
     Raises InputError for another name, or for a GPU that is not there.
     """
+    require_device(name)
     kind, _, index = name.partition(":")
-    if kind not in {"auto", "cpu", "cuda"} or (index and not (kind == "cuda" and index.isdigit())):
-        raise InputError(f"device {name}; expected cpu, cuda, cuda:N or auto")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cpu" or (kind == "auto" and gpus == 0):
         return torch.device("cpu")
@@ -54,8 +54,7 @@ FP32 = Precision()
 
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`fp32`, `bf16`, `fp16` or `auto`. Raises InputError for another name, or for fp16 on a CPU."""
-    if name not in {"auto", "fp32", "bf16", "fp16"}:
-        raise InputError(f"precision {name}; expected auto, fp32, bf16 or fp16")
+    require_precision(name)
     gpu = device.type == "cuda"
     if name == "fp16" and not gpu:
         raise InputError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")

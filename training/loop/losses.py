@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from swinunet.foundation.errors import InputError
 from swinunet.training.metrics.case_scores import IGNORED
+from swinunet.training.named_choices import require_loss
 
 Reduce = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -40,10 +40,8 @@ def loss_by_name(name: str, boundary_weight: float = 0.01, reduce: Reduce = lamb
 
     boundary_weight: of the boundary term against the others, where the name ends in `+boundary`.
     """
+    require_loss(name)
     base, _, extra = name.partition("+")
-    if base not in PIXEL_TERMS or name.partition("+")[1:] not in (("", ""), ("+", "boundary")):
-        names = ", ".join(PIXEL_TERMS)
-        raise InputError(f"no loss is named {name!r}; choose one of {names}, or one of them with +boundary after it")
     pixel_term = PIXEL_TERMS[base]
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:

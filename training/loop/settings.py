@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from swinunet.foundation.errors import InputError
+from swinunet.training.named_choices import (
+    require_device,
+    require_init,
+    require_loss,
+    require_precision,
+    require_volume_augmentation,
+)
 from swinunet.training.network.recipe_sizes import OF_THE_WEIGHTS
 
 _MACHINE = frozenset({"device", "workers", "recompute", "compile", "save_every", "memory_mib"})
@@ -143,6 +150,18 @@ class TrainSettings:
             raise InputError(f"recipe {OF_THE_WEIGHTS!r} takes the network of a checkpoint; name it with --weights")
         if self.gradient_clip <= 0:
             raise InputError(f"gradient_clip must be above 0, found {self.gradient_clip}")
+
+    def require_known_names(self) -> None:
+        """Raise InputError, listing the names, for a setting that names one of several things and none that there is.
+
+        Not for the recipe, which is of the network.
+        """
+        require_loss(self.loss)
+        require_init(self.init)
+        require_device(self.device)
+        require_precision(self.precision)
+        if self.augment_volumes:
+            require_volume_augmentation(self.augment_volumes)
 
     @property
     def takes_network_of_weights(self) -> bool:

@@ -36,7 +36,6 @@ from swinunet.training.loop.batch_loader import Batch, BatchLoader, seed_of
 from swinunet.training.loop.curves import draw_curves, draw_overlays
 from swinunet.training.loop.distributed import ProcessGroup, initialized_process_group, process_group_from_environment
 from swinunet.training.loop.hardware import choose_device, choose_precision, peak_memory_mb
-from swinunet.training.loop.losses import loss_by_name
 from swinunet.training.loop.optimisation import DivergedError, Learner
 from swinunet.training.loop.run_cases import RunCases, load_run_cases, volume_store
 from swinunet.training.loop.run_folder import (
@@ -53,10 +52,9 @@ from swinunet.training.loop.run_report import write_run_report
 from swinunet.training.loop.run_state import STATE_FILE, Identity, Position, load_state, save_state
 from swinunet.training.loop.settings import TrainSettings
 from swinunet.training.loop.validation import predict_labels, validate
-from swinunet.training.loop.volume_augmentation import volume_augmentation
 from swinunet.training.loop.volume_batch_loader import VolumeBatchLoader
 from swinunet.training.network.checkpoint import load_checkpoint, read_config, save_checkpoint, start_from
-from swinunet.training.network.initialise import initialise, require_init
+from swinunet.training.network.initialise import initialise
 from swinunet.training.network.recipes import recipe
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
@@ -83,12 +81,9 @@ def train(
     written, CheckpointError for a state of another run, DivergedError where the loss is no longer a number.
     """
     group = process_group_from_environment()
+    settings.require_known_names()  # before the data is read
     device = choose_device(settings.device, group.local_rank)
-    loss_by_name(settings.loss)  # an unknown one is refused before the data is read
     choose_precision(settings.precision, device)
-    require_init(settings.init)
-    if settings.augment_volumes:
-        volume_augmentation(settings.augment_volumes)
     overrides, before = overrides or SpecOverrides(), read_run_folder(run) if resume else None
     config = (before.network if before else None) or network_config(settings)
     if before:

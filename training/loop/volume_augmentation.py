@@ -1,4 +1,5 @@
-"""Augmentations of whole volumes by name, before slices are made of them. A new one is a function and a line here.
+"""Augmentations of whole volumes by name, before slices are made of them. A new one is a function, a line here
+and its name in named_choices.py.
 
 head    heads as hospitals send them: tilted, stripped, cut, noisy (training/loop/head_augmentation.py); labels that
         name sides are swapped where the image is mirrored
@@ -10,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from swinunet.foundation.errors import InputError
 from swinunet.imaging import Volume
 from swinunet.training.loop.head_augmentation import Sides, as_sent
+from swinunet.training.named_choices import require_volume_augmentation
 
 VolumeAugmentation = Callable[[Volume, Volume, np.random.Generator, Sides], tuple[Volume, Volume]]
 """Image and labels on one grid, a generator, and pairs of labels that a mirror swaps, to image and labels."""
@@ -22,8 +23,5 @@ VOLUME_AUGMENTATIONS: dict[str, VolumeAugmentation] = {"head": as_sent}
 
 def volume_augmentation(name: str) -> VolumeAugmentation:
     """The augmentation of that name. Raises InputError, listing the names, if there is none."""
-    if name not in VOLUME_AUGMENTATIONS:
-        raise InputError(
-            f"no augmentation of volumes is named {name!r}; choose one of {', '.join(VOLUME_AUGMENTATIONS)}"
-        )
+    require_volume_augmentation(name)
     return VOLUME_AUGMENTATIONS[name]

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from swinunet.foundation.errors import InputError
+from swinunet.training.named_choices import require_init
 from swinunet.training.network.swin_unet import SwinUNet
-
-INITS = ("normal", "xavier")
-
-
-def require_init(name: str) -> None:
-    """Raises InputError, listing the names, for one that there is not."""
-    if name not in INITS:
-        raise InputError(f"no init is named {name!r}; choose one of {', '.join(INITS)}")
 
 
 def initialise(network: SwinUNet, name: str) -> None:
-    """Begin anew as `name` says; `normal` is how a SwinUNet is built. The head stays as it is."""
+    """Begin anew as `name` says; `normal` is how a SwinUNet is built. The head stays as it is. Raises InputError."""
     require_init(name)
     if name == "normal":
         return

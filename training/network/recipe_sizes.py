@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swinunet.foundation.errors import InputError
+
 
 @dataclass(frozen=True)
 class RecipeSize:
@@ -31,3 +33,9 @@ RECIPE_SIZES: dict[str, RecipeSize] = {
     "slice-128-detail": RecipeSize("slice-128 with convolutions at full resolution, for fine borders", 1.18, 0.76),
     "tiny": RecipeSize("for tests: 32 x 32, depths 2-2", 0.03, 0.01),
 }
+
+
+def require_recipe(name: str) -> None:
+    """Raises InputError, listing the names, if there is no such recipe."""
+    if name not in RECIPE_SIZES:
+        raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}")

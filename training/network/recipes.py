@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from swinunet.foundation.errors import InputError
-from swinunet.training.network.recipe_sizes import RECIPE_SIZES
+from swinunet.training.network.recipe_sizes import RECIPE_SIZES, require_recipe
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
 
@@ -96,8 +95,7 @@ RECIPES: dict[str, Recipe] = {
 
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises InputError, listing the names, if there is none."""
-    if name not in RECIPES:
-        raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPES)}")
+    require_recipe(name)
     return RECIPES[name]
 
 

@@ -128,7 +128,9 @@ def test_several_segments_in_one_plane_can_be_read(tmp_path: Path, plane: str, s
         mask[2:5, 3:8, where], mask[6:9, 3:8, where] = 1, 4
     source = SourceImages.of_slices(headers)
     path = write(tmp_path / "seg.dcm", mask, source)
-    read = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    image = SimpleITK.ReadImage(str(path))
+    read = SimpleITK.GetArrayFromImage(image)
+    assert image.GetSpacing() == pytest.approx((0.9, 0.8, 1.0 if slices == 1 else 1.2))  # one slice states no distance
     assert np.count_nonzero(read) == np.count_nonzero(mask)
     assert np.array_equal(mask_by_position(path, affine_of(headers), mask.shape), mask)
     uids = [header.SOPInstanceUID for header in headers]
