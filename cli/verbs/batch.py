@@ -11,6 +11,7 @@ import typer
 from swinunet.cli.options import OptionGroup, with_options
 from swinunet.cli.result_options import ResultFormatOptions
 from swinunet.cli.server_options import ConnectionOptions, ModelOptions
+from swinunet.cli.study_options import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ class ArchiveOptions:
     """Take only the I-th of N parts, for Slurm arrays, Nextflow and Argo."""
     deaths: Annotated[int, typer.Option(min=1, max=100)] = 3
     """Set an entry aside when so many workers have died with it in hand, or so many tries have failed."""
-    allow: Annotated[list[str] | None, typer.Option(metavar="VERDICT")] = None
+    allow: Annotated[list[Allowance] | None, typer.Option(metavar="VERDICT")] = None
     """Accept a series in spite of its verdict: tilted, gap or variable_spacing; repeatable."""
     assume_ras: Annotated[bool, typer.Option("--assume-ras")] = False
     """NIfTI without qform and sform: its axes run to the patient's right, front and head."""

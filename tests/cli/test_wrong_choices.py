@@ -28,16 +28,20 @@ except SystemExit as ended:
 
 # Options that take text and name one of several things: a command with a wrong name, and what is answered.
 CHOICES = {
+    ("batch", "outputs"): ("--tree IN -o out --outputs foo", "foo"),
+    ("batch", "timeout"): ("--tree IN -o out --timeout foo=3", "foo"),
     ("benchmark", "what"): ("everything", "there is no benchmark of 'everything'"),
     ("benchmark", "engines"): ("--engines foo", "there is no engine 'foo'"),
     ("benchmark", "recipe"): ("--recipe foo", "no recipe is named 'foo'"),
     ("benchmark", "recipes"): ("training --recipes tiny,foo", "no recipe is named 'foo'"),
     ("export", "engine"): ("CHECKPOINT --engine foo", "no engine is named 'foo'"),
     ("export", "serve_with"): ("CHECKPOINT --serve-with foo", "the CPU config cannot serve 'foo'"),
+    ("gateway", "action"): ("foo", "there is no action 'foo'"),
     ("import", "plane"): ("W -o O --labels a --plane foo", "plane 'foo'; expected one of sagittal"),
     ("import", "spacing"): ("W -o O --labels a --spacing foo", "spacing 'foo'; expected"),
     ("import", "window"): ("W -o O --labels a --window foo", "window 'foo'; expected"),
     ("import", "scaled_to"): ("W -o O --labels a --scaled-to foo", "scaled-to 'foo'; expected"),
+    ("models", "timeout"): ("--url 127.0.0.1:1 --timeout foo=3", "foo"),
     ("segment", "outputs"): ("IN -o out --outputs foo", "foo"),
     ("segment", "timeout"): ("IN -o out --timeout foo=3", "foo"),
     ("serve", "config"): ("--config foo", "has the config 'foo'"),
@@ -61,8 +65,9 @@ FURTHER = {
 }
 # Options whose text is the user's own: a name, numbers, an address, a path that is also a name.
 FREE = {
-    "batches", "body_part", "cases", "checkpoint", "depths", "group_by", "header", "labels", "modality", "model",
-    "name", "roi", "series", "split", "url", "weights",
+    "address", "batches", "body_part", "calling_ae", "cases", "checkpoint", "depths", "group_by", "header", "labels",
+    "modality", "model", "name", "roi", "series", "shard", "source", "split", "study", "subject", "tree", "url",
+    "weights",
 }  # fmt: skip
 
 
@@ -86,7 +91,7 @@ def test_the_command_line_itself_refuses_what_a_type_lists() -> None:
     listed = {(verb, name) for verb, name, kind in options() if get_origin(kind) is Literal or is_enum(kind)}
     assert {("segment", "seg_type"), ("evaluate", "part")} <= listed
     allow = {verb: set(kind) for verb, name, kind in options() if name == "allow"}
-    assert allow == {verb: set(ALLOWANCES) for verb in ("convert", "inspect", "segment")}
+    assert allow == {verb: set(ALLOWANCES) for verb in ("batch", "convert", "inspect", "segment")}
 
 
 def is_enum(kind: object) -> bool:
