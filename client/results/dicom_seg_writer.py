@@ -175,7 +175,7 @@ def _add_a_plane_beside_the_only_one(seg: Segmentation) -> None:
     (place,) = places
     beside = np.array(place, float) + step_mm * np.cross(axes[:3], axes[3:])
     empty = copy.deepcopy(frames[0])
-    empty.PlanePositionSequence = hd.PlanePositionSequence("PATIENT", beside)
+    empty.PlanePositionSequence = hd.PlanePositionSequence("PATIENT", beside.tolist())
     segment, _ = empty.FrameContentSequence[0].DimensionIndexValues
     empty.FrameContentSequence[0].DimensionIndexValues = [segment, 2]
     empty.DerivationImageSequence = []
