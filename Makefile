@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo test fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
+.PHONY: help demo test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ demo: $(VENV)/demo.stamp ## segment both hippocampi of the MNI152 brain: DICOM i
 
 test: $(VENV)/dev.stamp ## run every test, against a real Triton
 	$(BIN)/python -m pytest
+
+stress: $(VENV)/dev.stamp ## the tests in random order beside a CPU burner, on one core, with one BLAS thread; ONLY=tests/imaging, SEED=1
+	$(BIN)/python -P tests/support/stress.py $(if $(SEED),--seed $(SEED)) $(or $(ONLY),tests)
 
 fuzz: $(VENV)/dev.stamp ## read hostile files made anew for SECONDS=300, or CASE=NAME again
 	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_reading.py $(if $(CASE),--case $(CASE),--seconds $(or $(SECONDS),300))
