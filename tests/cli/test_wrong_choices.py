@@ -66,8 +66,8 @@ FURTHER = {
 # Options whose text is the user's own: a name, numbers, an address, a path that is also a name.
 FREE = {
     "address", "batches", "body_part", "calling_ae", "cases", "checkpoint", "depths", "group_by", "header", "labels",
-    "modality", "model", "name", "roi", "series", "shard", "source", "split", "study", "subject", "traces", "tree", "url",
-    "weights",
+    "modality", "model", "name", "roi", "series", "shard", "source", "split", "study", "subject", "traces", "tree",
+    "url", "weights",
 }  # fmt: skip
 
 
