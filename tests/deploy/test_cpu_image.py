@@ -21,7 +21,7 @@ NEEDED = ("podman", "runc", "debootstrap")
 missing = [name for name in NEEDED if shutil.which(name) is None]
 pytestmark = [
     pytest.mark.skipif(os.environ.get("SWINUNET_TEST_IMAGE") != "1", reason="SWINUNET_TEST_IMAGE=1 builds the image"),
-    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (make debian)"),
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (Debian packages, with buildah and netavark)"),
 ]
 # crun fails on limits that it may not raise, and without systemd there are no cgroups of its kind and no journal.
 CONTAINERS = """
@@ -71,10 +71,9 @@ def image(podman, tmp_path_factory: pytest.TempPathFactory) -> str:
         subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root], check=True, capture_output=True)
     trusted = []
     if Path(CERTIFICATES).is_file():
-        (root / CERTIFICATES[1:]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(CERTIFICATES, root / CERTIFICATES[1:])
+        shutil.copyfile(CERTIFICATES, root / "etc" / "proxy.crt")  # the package ca-certificates writes its own
         names = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-        trusted = [f"--change=ENV {name}={CERTIFICATES}" for name in names]
+        trusted = [f"--change=ENV {name}=/etc/proxy.crt" for name in names]
     tar = tmp_path_factory.mktemp("tar") / "base.tar"
     subprocess.run(["tar", "--one-file-system", "-C", root, "-cf", tar, "."], check=True)
     podman("import", *trusted, tar, "docker.io/library/debian:bookworm-slim")
