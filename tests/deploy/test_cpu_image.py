@@ -21,7 +21,7 @@ NEEDED = ("podman", "runc", "debootstrap")
 missing = [name for name in NEEDED if shutil.which(name) is None]
 pytestmark = [
     pytest.mark.skipif(os.environ.get("SWINUNET_TEST_IMAGE") != "1", reason="SWINUNET_TEST_IMAGE=1 builds the image"),
-    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (Debian packages, with buildah and netavark)"),
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (Debian)"),
 ]
 # crun fails on limits that it may not raise, and without systemd there are no cgroups of its kind and no journal.
 CONTAINERS = """
@@ -102,7 +102,7 @@ def test_it_segments_the_demos_head_with_a_root_that_nobody_can_write(podman, im
     )
     [report] = out.rglob("report.json")
     found = json.loads(report.read_text())
-    millilitres = [each["volume_ml"] for each in found["measurements"]]
+    millilitres = [each["volume_ml"] for each in found["structures"]]
     assert len(millilitres) == 4
     assert all(0.5 < volume < 4 for volume in millilitres)
     assert next(out.rglob("segmentation.dcm")).stat().st_size > 1000
