@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def a_result(fast: MeasuredInference) -> BenchmarkResult:
     result = BenchmarkResult(ModelVersion(Path(), Path("1"), SMALL_SPEC), settings, "slices", gflop=2.0)
     for each, row in zip(result.engines, (a_row("PyTorch", 10, 800), fast), strict=True):
         each.rows = [row]
-    result.peaks["f32"].samples.append({"torch": 100.0, "openvino": 150.0})
+    result.peaks["f32"].samples.append({"torch": 100.0, "openvino": 115.0})
+    result.run.machine = replace(result.run.machine, instruction_sets=("AVX2", "AVX512-VNNI"))
     return result
 
 
@@ -46,7 +48,7 @@ def a_result(fast: MeasuredInference) -> BenchmarkResult:
     [
         (50, 400, 1.0, (True, True, True)),
         (49, 401, 1.0, (False, True, False)),
-        (44, 400, 1.0, (False, False, True)),
+        (48, 400, 1.0, (False, False, True)),
         (50, 400, 0.99, (None, True, None)),  # fast and wrong does not count as fast
     ],
 )
@@ -56,6 +58,24 @@ def test_goals_are_judged_by_the_run(
     found = goals(a_result(a_row("OpenVINO", speed, peak_mib, agreement)))
     assert tuple(goal.reached for goal in found[:3]) == reached
     assert [goal.answer for goal in found[3:]] == ["not measured"] * 3
+
+
+@pytest.mark.parametrize(
+    ("sets", "wanted"),
+    [
+        (("AVX2", "FMA"), 3),
+        (("AVX2", "FMA", "AVX-512"), 3),
+        (("AVX2", "AVX-VNNI"), 5),
+        (("AVX2", "AVX-512", "AVX512-BF16"), 5),
+        (("NEON", "I8MM"), 5),
+    ],
+)
+def test_the_goal_of_speed_is_the_processors(sets: tuple[str, ...], wanted: float) -> None:
+    for speed, reached in ((10 * wanted, True), (10 * wanted - 1, False)):
+        result = a_result(a_row("OpenVINO", speed, 400))
+        result.run.machine = replace(result.run.machine, instruction_sets=sets)
+        assert f"at {wanted:g} times" in goals(result)[0].text
+        assert goals(result)[0].reached is reached
 
 
 def test_untrained_labels_need_only_be_recognisably_the_same() -> None:
