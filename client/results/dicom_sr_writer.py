@@ -198,9 +198,8 @@ def measurement_group(
     values: Sequence[Value],
     *,
     time_point: hd.sr.TimePointContext | None = None,
-    frames: Sequence[int] = (),
 ) -> Group:
-    """A measurement group (TID 1411) of a segment. frames: of `seg`, that it is about, from 1; empty for all."""
+    """A measurement group (TID 1411) of a segment. time_point: of the phase that was measured, of a series in time."""
     segment = measurement.segment
     name, uid = tracking(segment, identity)
     parameters = [
@@ -213,7 +212,6 @@ def measurement_group(
             sop_class_uid=seg.SOPClassUID,
             sop_instance_uid=seg.SOPInstanceUID,
             segment_number=segment.number,
-            frame_numbers=list(frames) or None,
             source_series=hd.sr.SourceSeriesForSegmentation(str(source.headers[0].SeriesInstanceUID)),
         ),
         finding_category=codes.cid7150.AnatomicalStructure,

@@ -1,8 +1,9 @@
 """Measurements of a series in time as a DICOM Structured Report: of each phase, and of a heart what they say together.
 
-A measurement group (TID 1411, PS3.16) for each structure and phase, which names its frames in the segmentation and its
-time point (TID 1502); and one for each ventricle, with end-diastolic and end-systolic volume, stroke volume and
-ejection fraction (CID 3467 to 3469, CID 12200).
+A measurement group (TID 1411, PS3.16) for each structure and phase, with its time point (TID 1502), whose order is the
+Temporal Position Index of the segment's frames; a reference holds a segment or frames, never both (PS3.3 10.3). And one
+for each ventricle, with end-diastolic and end-systolic volume, stroke volume and ejection fraction (CID 3467 to 3469,
+CID 12200).
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from swinunet.client.results.dicom_sr_writer import (
     values_of,
 )
 from swinunet.client.results.result import Result
-from swinunet.client.results.seg_frames import frame_keys
 
 _PERCENT: Final = CodedConcept("%", "UCUM", "Percent")
 _STROKE_VOLUME: Final = CodedConcept.from_code(codes.SCT.StrokeVolume)
@@ -51,7 +51,6 @@ def write(result: Result, path: Path) -> None:
     assert found
     assert source
     assert isinstance(seg, Segmentation)
-    frames = _frames_by_phase(seg, result)
     functions = cardiac_functions(found)
     meant: Values = []
     groups: list[Group] = []
@@ -60,11 +59,8 @@ def write(result: Result, path: Path) -> None:
             time_point = hd.sr.TimePointContext(time_point=phase.text, time_point_order=phase.number)
             for measurement, quality in zip(measured, found.quality_by_phase[number], strict=True):
                 values = values_of(measurement, source)
-                own = frames.get((phase.number, measurement.segment.number), [])
                 groups.append(
-                    measurement_group(
-                        measurement, quality, seg, source, identity, values, time_point=time_point, frames=own
-                    )
+                    measurement_group(measurement, quality, seg, source, identity, values, time_point=time_point)
                 )
                 meant += _as_read(values, tracking(measurement.segment, identity)[1])
         for function in functions:
@@ -75,16 +71,6 @@ def write(result: Result, path: Path) -> None:
     content = repr((found.by_phase, found.quality_by_phase, found.phases, functions))
     spec = found.spec
     save_sr(path, groups, meant, content, seg, source, identity, f"{spec.name} {spec.version} measurements")
-
-
-def _frames_by_phase(seg: Segmentation, result: Result) -> dict[tuple[int, int], list[int]]:
-    """Frames of the segmentation, from 1, by phase and segment number; a label map's frames are of every segment."""
-    assert result.source
-    frames: dict[tuple[int, int], list[int]] = {}
-    for number, (k, segment) in enumerate(frame_keys(seg, result.source), start=1):
-        for one in [segment] if segment else [each.number for each in result.found.segments]:
-            frames.setdefault((result.source.phase_of(k), one), []).append(number)
-    return frames
 
 
 def _function_values(found: PhasedSegmentation, function: CardiacFunction, modality: str) -> list[Value]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from dicom_series import make_cine, save
 from PIL import Image
 
-from swinunet.training.studies.cardiac_check import dice_of, filled
+from swinunet.training.studies.cardiac_check import check_results, dice_of, filled
 from swinunet.training.studies.cardiac_data import contour_number, empty_frames, extended_split, make_centre
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -72,3 +75,30 @@ def test_frames_without_a_ventricle_are_those_of_positions_without_a_contour(pat
     assert len(frames) == 20 * positions
     assert not drawn & frames.keys()
     assert all(pixels.max() == 255 and pixels.dtype == np.uint8 for pixels in frames.values())
+
+
+def test_results_of_segment_are_judged_by_the_contours(tmp_path: Path) -> None:
+    """Rectangles in both slices at two phases, as the mask has them but for one column too many at the second phase."""
+    slices = make_cine(20, 2, shape=(12, 10), pixel_spacing_mm=(1.0, 1.0))
+    patient, results = tmp_path / "patient", tmp_path / "results"
+    (patient / "i-contours").mkdir(parents=True)
+    results.mkdir()
+    files = save(tmp_path / "files", slices)
+    with zipfile.ZipFile(patient / "cine.zip", "w") as archive:
+        for path in files.iterdir():
+            archive.write(path, path.name)
+    mask = np.zeros((10, 12, 2, 20), np.uint8)
+    for phase, last in ((0, 7), (8, 5)):
+        contour = "".join(f"{x} {y}\n" for x, y in ((2, 3), (last, 3), (last, 8), (2, 8)))
+        for k in range(2):
+            name = f"IM-0001-{20 * k + phase + 1:04d}-icontour-manual.txt"
+            (patient / "i-contours" / name).write_text(contour)
+            mask[2 : last + 1 + (phase == 8), 3:9, k, phase] = 1
+    affine = np.diag([-1.0, -1.0, 8.0, 1.0])
+    affine[:3, 3] = (10, -5, 30)
+    nibabel.save(nibabel.Nifti1Image(mask, affine), results / "mask.nii.gz")
+    said = check_results(patient, results)
+    assert said["slices"] == 4
+    assert said["dice_mean"] == pytest.approx((1 + 2 * 24 / (24 + 30)) / 2, abs=1e-6)
+    assert said["ed_ml_found_true"] == pytest.approx([0.576, 0.576])
+    assert said["es_ml_found_true"] == pytest.approx([0.48, 0.384])

@@ -3,8 +3,12 @@
     python -m swinunet.training.studies.cardiac_check RUN/checkpoint.safetensors cardiac_whole --split RUN/split.json
     python -m swinunet.training.studies.cardiac_check RUN/checkpoint.safetensors --dicom ../shared/data/cardiac_dicom
 
-Dice is per slice, on its own pixels. Of the DICOM patients a phase is one volume, normalised as one, as it is when a
-study is served; the expert's contours are filled, and volumes are those of the slices that have one.
+    swinunet segment ../shared/data/cardiac_dicom/SC-HF-I-1/cine.zip -o served/SC-HF-I-1
+    python -m swinunet.training.studies.cardiac_check --dicom ../shared/data/cardiac_dicom --results served
+
+Dice is per slice, on its own pixels. Of the DICOM patients a phase is one volume, as it is when a
+study is served; the expert's contours are filled, and volumes are those of the slices that have one. With --results it
+is the masks of `swinunet segment` that are judged: those of the served model, restored and written.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import io
 import json
 import zipfile
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,7 @@ from swinunet.training.network.checkpoint import load_checkpoint
 from swinunet.training.studies.cardiac_data import contour_number
 
 BATCH = 16
+PHASES = 20  # of each cine, whose Instance Numbers count the phases of one slice after another
 
 
 @dataclass(frozen=True)
@@ -71,24 +77,57 @@ def dice_of(found: np.ndarray, true: np.ndarray) -> float:
 def check_patient(model: nn.Module, spec: ModelSpec, folder: Path) -> dict[str, Any]:
     """A patient of `cardiac_dicom/`: Dice of contoured slices, volumes (ml) and ejection fraction, and what is found
     on slices without a contour at end-diastole and end-systole."""
+    frames = read_cine(folder)
+    return against_contours(folder, frames, lambda numbers: segment(model, spec, [frames[each] for each in numbers]))
+
+
+def check_results(folder: Path, results: Path) -> dict[str, Any]:
+    """The same of what `swinunet segment` wrote of a patient's cine: its NIfTI mask of four axes.
+
+    Slices are found in it by their positions, phases by the order of Instance Numbers on one slice.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image.from_filename(str(results / "mask.nii.gz"))
+    mask, to_index = np.asarray(image.dataobj) > 0, np.linalg.inv(image.affine)
+    frames = read_cine(folder)
+
+    def found(numbers: list[int]) -> np.ndarray:
+        places = [np.array(frames[each].ImagePositionPatient, float) * (-1, -1, 1) for each in numbers]
+        slices = [round(float((to_index @ [*place, 1.0])[2])) for place in places]
+        return np.stack([mask[:, :, k, (numbers[0] - 1) % PHASES].T for k in slices])
+
+    return against_contours(folder, frames, found)
+
+
+def read_cine(folder: Path) -> dict[int, Any]:
+    """The images of a patient's cine by Instance Number."""
     import pydicom
 
     with zipfile.ZipFile(folder / "cine.zip") as archive:
         read = [pydicom.dcmread(io.BytesIO(archive.read(name)), force=True) for name in archive.namelist()]
-    frames = {int(file.InstanceNumber): file for file in read}
+    return {int(file.InstanceNumber): file for file in read}
+
+
+def against_contours(
+    folder: Path, frames: dict[int, Any], segmented: Callable[[list[int]], np.ndarray]
+) -> dict[str, Any]:
+    """How what was found agrees with the expert's contours.
+
+    segmented: bool [slices, rows, columns] of the frames of one phase, given by Instance Number.
+    """
     masks = {
         number: filled(path, frames[number].pixel_array.shape)
         for path in sorted((folder / "i-contours").iterdir())
         if (number := contour_number(path.name)) is not None
     }
-    phases = 20
-    drawn = sorted({(number - 1) % phases for number in masks})
+    drawn = sorted({(number - 1) % PHASES for number in masks})
     dice: list[float] = []
     empty: list[int] = []
     ml: dict[int, list[float]] = {}
     for phase in drawn:
-        numbers = [number for number in sorted(frames) if (number - 1) % phases == phase]
-        found = segment(model, spec, [frames[number] for number in numbers])
+        numbers = [number for number in sorted(frames) if (number - 1) % PHASES == phase]
+        found = segmented(numbers)
         pixel_ml = pixel_of(frames[numbers[0]], [frames[number] for number in numbers[:2]])
         inside = [index for index, number in enumerate(numbers) if number in masks]
         dice += [dice_of(found[index], masks[numbers[index]]) for index in inside]
@@ -139,11 +178,18 @@ def filled(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, nargs="?")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--split", type=Path, help="its validation cases are judged")
     parser.add_argument("--dicom", type=Path, help="folder of DICOM patients")
+    parser.add_argument("--results", type=Path, help="of `swinunet segment`, to judge: PATIENT/cine.zip for each")
     asked = parser.parse_args()
+    if asked.results:
+        for folder in sorted(asked.dicom.iterdir()):
+            print(folder.name, json.dumps(check_results(folder, asked.results / folder.name / "cine.zip")))
+        return
+    if not asked.checkpoint:
+        parser.error("give a checkpoint, or --results")
     model, spec = load_checkpoint(asked.checkpoint)
     if spec is None:
         raise InputError(f"{asked.checkpoint}: no model spec in it; expected a checkpoint of `swinunet train`")
