@@ -20,7 +20,7 @@ from swinunet.gateway.ledger.administration import JobStatus, status
 from swinunet.gateway.ledger.database import Ledger
 from swinunet.gateway.spool import new_file_name
 
-PATIENCE_S = 120.0  # on a machine that does other things as well
+PATIENCE_S = 600.0  # on a machine that does other things as well
 QUICK = {"study_silence_s": 30.0, "series_silence_s": 0.3}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -57,8 +58,8 @@ def postgres_server() -> Iterator[str]:
         _wait_until_up(url)
         yield url
     finally:
-        server.terminate()
-        server.wait(60)
+        server.send_signal(signal.SIGINT)  # at once, whoever is connected
+        server.wait(600)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -93,6 +93,10 @@ class DimseAddress:
         return f"{self.called_ae} at {self.host}:{self.port}"
 
 
+class NothingAcceptedError(PeerError):
+    """A peer that accepts the association and none of its presentation contexts."""
+
+
 def open_association(
     address: DimseAddress,
     calling_ae: str,
@@ -150,7 +154,7 @@ def _refused(association: GuardedAssociation, address: DimseAddress, socket: Gua
         return PeerError(f"{address}: it rejects the association ({reason.lower() or 'no reason given'}); "
                          f"check the AE titles, ours is {association.requestor.ae_title}")  # fmt: skip
     if association.rejected_contexts:
-        return PeerError(f"{address}: it accepts nothing of what was offered")
+        return NothingAcceptedError(f"{address}: it accepts nothing of what was offered")
     return PeerError(f"{address}: no answer to the association request within {association.acse_timeout:g} s, or it "
                      "closed the connection")  # fmt: skip
 

@@ -17,6 +17,7 @@ from swinunet.gateway.network.dimse.association import (
     DimseAddress,
     DimseTimeouts,
     GuardedAssociation,
+    NothingAcceptedError,
     close_association,
     open_association,
 )
@@ -93,6 +94,8 @@ def _send_batch(
     wanted = sorted({kind for at in batch if (kind := kinds[at]) is not None})
     try:
         association = open_association(address, calling_ae, _contexts(wanted), timeouts)
+    except NothingAcceptedError as error:  # of a peer that does not answer C-ECHO either
+        return dict.fromkeys(batch, outcomes.class_refused(str(error)))
     except PeerError as error:
         return dict.fromkeys(batch, outcomes.unanswered(str(error)))
     try:
