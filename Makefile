@@ -65,7 +65,8 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/mypy
 
 # Debian starts what it installs: an Orthanc that listens on every interface, which no test needs.
-debian: ## Debian packages for tests that skip without them (root): dciodvfy, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus
+debian: ## Debian packages for tests that skip without them (root): dciodvfy, PostgreSQL, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 	command -v Orthanc >/dev/null && command -v dcmsend >/dev/null || { apt-get update -qq \
 		&& apt-get install -y -qq --no-install-recommends orthanc orthanc-dicomweb dcmtk; \
