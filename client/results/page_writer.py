@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,26 @@ import numpy as np
 from swinunet.client.results import page
 from swinunet.client.results.overlay_scene import automatic_window
 from swinunet.client.results.page.preview import Preview, previews
-from swinunet.client.results.page.sections import exclusions, provenance, remarks, structure_table, timings
+from swinunet.client.results.page.sections import (
+    exclusions,
+    provenance,
+    remarks,
+    structure_table,
+    timings,
+    volume_curves,
+)
+    exclusions,
+    provenance,
+    remarks,
+    structure_table,
+    timings,
+)
 from swinunet.client.results.report import Report
 from swinunet.client.results.report_writer import describe
 from swinunet.client.results.result import Result
 from swinunet.foundation.files import written_aside
 from swinunet.foundation.html import Markup, Page, binary_block, data_block, element, joined
-from swinunet.imaging import ModelSpec, Window
+from swinunet.imaging import ModelSpec, Volume, Window
 
 _CT_WINDOWS = {"Soft tissue": (-160.0, 240.0), "Brain": (0.0, 80.0), "Lung": (-1350.0, 150.0), "Bone": (-600.0, 1400.0)}
 _VIEWS = ("Planes and 3D", "Axial", "Coronal", "Sagittal", "3D")
@@ -42,12 +57,30 @@ def write(result: Result, path: Path) -> None:
     """Write the page. Raises OutputError where a de-identified one would show burnt-in text."""
     result.require_showable()
     with written_aside(path) as aside:
-        aside.write_text(_page(result).render(), encoding="utf-8")
+        shown = previews(result.found.volume, result.found.mask, result.found.spec.modality)
+        places = {
+            each.segment.mask_value: place_of(result.found.mask, result.found.volume, each.segment.mask_value)
+            for each in result.found.measurements
+            if each.voxels
+        }
+        aside.write_text(result_page(result, shown, places, Phases()).render(), encoding="utf-8")
 
 
-def _page(result: Result) -> Page:
+@dataclass(frozen=True)
+class Phases:
+    """A series in time. names: of the phases. volumes_ml: of each structure, in the result's order, by phase.
+
+    sentences: what follows from the volumes.
+    """
+
+    names: tuple[str, ...] = ()
+    volumes_ml: tuple[tuple[float, ...], ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def result_page(result: Result, shown: list[Preview], places: Mapping[int, list[float]], phases: Phases) -> Page:
+    """The page. shown: the pictures. places: of each structure, RAS mm by mask value. phases: empty of one volume."""
     report = describe(result)
-    shown = previews(result.found.volume, result.found.mask, result.found.spec.modality)
     colours = {each.mask_value: each.label.color for each in result.found.segments}
     study: dict[str, Any] = {
         "windows": _windows(result.found.spec, result.found.volume.voxels),
@@ -55,11 +88,20 @@ def _page(result: Result) -> Page:
         "structures": [
             {"value": each.mask_value, "name": each.text, "colour": each.label.color} for each in result.found.segments
         ],
-        "places": _places(result),
+        "places": places,
+        "phases": phases.names,
     }
+    segments = zip(result.found.segments, phases.volumes_ml, strict=False)
+    curves = [(each.text, each.label.color, volumes) for each, volumes in segments]
+    beside = joined(
+        _controls(study),
+        volume_curves(len(phases.names), curves, phases.sentences) if phases.names else None,
+        remarks(report),
+        _structures(report, colours),
+    )
     body = joined(
         _header(report, result.patient()),
-        element("main", _viewer(), element("aside", _controls(study), remarks(report), _structures(report, colours))),
+        element("main", _viewer(), element("aside", beside)),
         element("div", exclusions(report, [*result.loaded.passed_over, *_reduction(shown)]), timings(report),
                 provenance(report), class_="sections"),
         data_block("study", study),
@@ -120,7 +162,7 @@ def _controls(study: dict[str, Any]) -> Markup:
             class_="row",
         ),
         element("div", element("label", "Mask ", opacity), class_="row"),
-        element("div", id="phases", class_="row", hidden=True),
+        _phase_slider(study["phases"]) if study["phases"] else None,
         element(
             "details",
             element("summary", "Mouse and keys"),
@@ -128,6 +170,14 @@ def _controls(study: dict[str, Any]) -> Markup:
             element("dl", *keys, class_="keys"),
         ),
         class_="controls",
+    )
+
+
+def _phase_slider(phases: Sequence[str]) -> Markup:
+    slider = element("input", id="phase", type="range", min="0", max=str(len(phases) - 1), step="1", value="0")
+    play = element("button", "Play", type="button", id="play", aria_pressed="false")
+    return element(
+        "div", play, element("label", "Phase ", slider), element("span", phases[0], id="phase-name"), class_="row"
     )
 
 
@@ -164,20 +214,13 @@ def _windows(spec: ModelSpec, voxels: np.ndarray) -> list[dict[str, object]]:
     return [{"name": name, "low": low, "high": high} for name, (low, high) in found.items()]
 
 
-def _places(result: Result) -> dict[int, list[float]]:
-    """Where to look for each structure, RAS mm by mask value: the voxel nearest to the middle of its largest slice."""
-    mask, volume = result.found.mask, result.found.volume
-    sizes = np.stack([np.bincount(mask[:, :, k].ravel(), minlength=256) for k in range(mask.shape[2])])
-    places = {}
-    for each in result.found.measurements:
-        if each.voxels:
-            value = each.segment.mask_value
-            k = int(sizes[:, value].argmax())
-            inside = np.argwhere(mask[:, :, k] == value)
-            i, j = inside[((inside - inside.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-            x, y, z, _ = volume.affine @ (i, j, k, 1)
-            places[value] = [round(-float(x), 3), round(-float(y), 3), round(float(z), 3)]
-    return places
+def place_of(mask: np.ndarray, volume: Volume, value: int) -> list[float]:
+    """Where to look for what a mask has under `value`, RAS mm: the voxel nearest to the middle of its largest slice."""
+    k = int(np.argmax([np.count_nonzero(mask[:, :, at] == value) for at in range(mask.shape[2])]))
+    inside = np.argwhere(mask[:, :, k] == value)
+    i, j = inside[((inside - inside.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    x, y, z, _ = volume.affine @ (i, j, k, 1)
+    return [round(-float(x), 3), round(-float(y), 3), round(float(z), 3)]
 
 
 @functools.cache

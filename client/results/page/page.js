@@ -52,6 +52,8 @@
   let shown = 0; // which preview
   let masked = true;
   let place = null; // RAS mm
+  let phase = 0;
+  let playing = null;
 
   function labels() {
     const all = [{ value: 0, name: "", colour: [0, 0, 0] }, ...study.structures];
@@ -77,6 +79,7 @@
     shown = at;
     setWindow(study.window ?? study.windows[0]);
     setOpacity();
+    setPhase(phase);
     if (place) {
       goTo(place);
     }
@@ -132,6 +135,27 @@
     }
   }
 
+  function setPhase(number) {
+    const slider = byId("phase");
+    if (!slider) {
+      return;
+    }
+    phase = Math.min(Math.max(number, 0), study.phases.length - 1);
+    slider.value = String(phase);
+    slider.setAttribute("aria-valuetext", study.phases[phase]);
+    byId("phase-name").textContent = study.phases[phase];
+    const line = byId("now");
+    for (const end of ["x1", "x2"]) {
+      line.setAttribute(end, String(phase * Number(line.dataset.step)));
+    }
+    niivue.volumes.forEach((volume) => niivue.setFrame4D(volume.id, phase));
+  }
+
+  function play() {
+    playing = playing ? clearInterval(playing) : setInterval(() => setPhase((phase + 1) % study.phases.length), 120);
+    byId("play").setAttribute("aria-pressed", String(Boolean(playing)));
+  }
+
   function side(mm, positive, negative) {
     return `${mm < 0 ? negative : positive} ${Math.abs(mm).toFixed(1)}`;
   }
@@ -157,6 +181,8 @@
     masked = true;
     setOpacity();
   });
+  byId("phase")?.addEventListener("input", (event) => setPhase(Number(event.target.value)));
+  byId("play")?.addEventListener("click", play);
   byId("closer")?.addEventListener("click", toggleCloser);
   document.querySelectorAll(".view").forEach((button) => {
     button.addEventListener("click", () => setView(Number(button.dataset.view)));
@@ -201,6 +227,8 @@
     "[": () => changeOpacity(-0.1),
     "]": () => changeOpacity(0.1),
     c: toggleCloser,
+    ArrowLeft: () => setPhase(phase - 1),
+    ArrowRight: () => setPhase(phase + 1),
   };
   for (let number = 0; number < AXES.length; number += 1) {
     KEYS[String(number + 1)] = () => setView(number);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import nibabel
@@ -11,6 +12,7 @@ import numpy as np
 from swinunet.imaging import Volume
 
 MOST_VOXELS = 4_000_000  # of one preview: NiiVue holds some 13 bytes a voxel, 9 of them in the graphics memory
+MOST_PHASED_VOXELS = 8_000_000  # of all phases of one preview: only one of them is in the graphics memory
 _LEVELS = {"CT": 1024}  # grey values; windows of CT are narrow
 _OTHER_LEVELS = 256
 _RANGE_PERCENT = (0.02, 99.98)  # what lies beyond is shown as the nearest grey value
@@ -37,15 +39,83 @@ def previews(volume: Volume, mask: np.ndarray, modality: str, most_voxels: int =
 
     mask: uint8 [I, J, K] on the volume's grid. modality: as DICOM calls it. most_voxels: of one preview.
     """
+    return _previews(volume, mask, [volume.voxels], [mask], modality, most_voxels)
+
+
+def phased_previews(
+    volume: Volume,
+    phases: Iterable[np.ndarray],
+    masks: Sequence[np.ndarray],
+    modality: str,
+    most_voxels: int = MOST_PHASED_VOXELS,
+) -> list[Preview]:
+    """The same of a series in time, all its phases in each preview.
+
+    volume: the first phase. phases, masks: voxels [I, J, K] of each phase, and uint8 of the same shape. Phases are
+    asked for one after another.
+    """
+    found = np.zeros(volume.shape, np.uint8)
+    for mask in masks:
+        np.maximum(found, mask, out=found)
+    return _previews(volume, found, phases, masks, modality, most_voxels // len(masks))
+
+
+def _previews(
+    volume: Volume,
+    found: np.ndarray,
+    phases: Iterable[np.ndarray],
+    masks: Sequence[np.ndarray],
+    modality: str,
+    most_voxels: int,
+) -> list[Preview]:
+    """found: where some phase has a structure. most_voxels: of one phase of one preview."""
+    grids = _grids(volume, found, most_voxels)
     levels = _LEVELS.get(modality, _OTHER_LEVELS)
+    grey: list[list[np.ndarray]] = [[] for _ in grids]
+    spans: list[tuple[float, float]] = []  # of each grid, by the first phase
+    for voxels in phases:
+        reduced = [reduced_image(voxels[grid.box], grid.factors) for grid in grids]
+        spans = spans or [_grey_span(image) for image in reduced]
+        for images, image, span in zip(grey, reduced, spans, strict=True):
+            images.append(_grey_values(image, span, levels))
+    return [
+        Preview(
+            grid.name,
+            grid.factors,
+            _nifti(images, grid.affine, (high - low) / (levels - 1), low),
+            _nifti([reduced_mask(mask[grid.box], grid.factors) for mask in masks], grid.affine, 1.0, 0.0),
+        )
+        for grid, images, (low, high) in zip(grids, grey, spans, strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """A part of the volume, reduced. affine: 4x4, index of its voxels to LPS mm."""
+
+    name: str
+    box: tuple[slice, slice, slice]
+    factors: tuple[int, int, int]
+    affine: np.ndarray
+
+
+def _grids(volume: Volume, found: np.ndarray, most_voxels: int) -> list[_Grid]:
+    """The whole, and the surroundings of what was found if these can be shown in more detail."""
     whole = reducing_factors(volume, most_voxels)
-    found = [_preview("Whole volume", volume, mask, whole, levels)]
-    if whole != (1, 1, 1) and (box := _surroundings(volume, mask)):
-        part = volume.crop(box)
-        near = reducing_factors(part, most_voxels)
+    i, j, k = (slice(0, n) for n in volume.shape)
+    grids = [_grid("Whole volume", volume, (i, j, k), whole)]
+    if whole != (1, 1, 1) and (box := _surroundings(volume, found)):
+        near = reducing_factors(volume.crop(box), most_voxels)
         if near != whole:
-            found.append(_preview("Close-up", part, mask[box], near, levels))
-    return found
+            grids.append(_grid("Close-up", volume, box, near))
+    return grids
+
+
+def _grid(name: str, volume: Volume, box: tuple[slice, slice, slice], factors: tuple[int, int, int]) -> _Grid:
+    part = volume.crop(box)
+    affine = part.affine @ np.diag([*factors, 1.0])
+    affine[:3, 3] = part.affine[:3, :3] @ ((np.array(factors) - 1) / 2) + part.affine[:3, 3]
+    return _Grid(name, box, factors, affine)
 
 
 def reducing_factors(volume: Volume, most_voxels: int) -> tuple[int, int, int]:
@@ -100,28 +170,24 @@ def reduced_mask(mask: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
     return small
 
 
-def _preview(name: str, volume: Volume, mask: np.ndarray, factors: tuple[int, int, int], levels: int) -> Preview:
-    affine = volume.affine @ np.diag([*factors, 1.0])
-    affine[:3, 3] = volume.affine[:3, :3] @ ((np.array(factors) - 1) / 2) + volume.affine[:3, 3]
-    grey, slope, lowest = _grey_values(reduced_image(volume.voxels, factors), levels)
-    return Preview(
-        name, factors, _nifti(grey, affine, slope, lowest), _nifti(reduced_mask(mask, factors), affine, 1.0, 0.0)
-    )
-
-
-def _grey_values(image: np.ndarray, levels: int) -> tuple[np.ndarray, float, float]:
-    """The image as `levels` whole numbers, in the smallest type that holds them, and how to scale them back."""
-    finite = np.isfinite(image)
-    sample = image[finite][:: max(1, image.size // 1_000_000)]
+def _grey_span(image: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest value that is shown as it is."""
+    finite = image[np.isfinite(image)]
+    sample = finite[:: max(1, finite.size // 1_000_000)]
     low, high = (float(each) for each in np.percentile(sample, _RANGE_PERCENT)) if sample.size else (0.0, 1.0)
-    slope = (high - low) / (levels - 1) or 1.0
-    image = np.where(finite, image, low)
-    whole = np.rint((np.clip(image, low, high) - low) / slope)
-    return whole.astype(np.uint8 if levels <= 256 else np.int16), slope, low
+    return low, high if high > low else low + 1.0
 
 
-def _nifti(voxels: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> bytes:
-    """A gzipped NIfTI-1 file. affine: voxel index to LPS mm. Scaled values are slope * voxel + intercept."""
+def _grey_values(image: np.ndarray, span: tuple[float, float], levels: int) -> np.ndarray:
+    """The image as whole numbers 0..levels - 1, in the smallest type that holds them."""
+    low, high = span
+    scaled = (np.clip(np.where(np.isfinite(image), image, low), low, high) - low) * ((levels - 1) / (high - low))
+    return np.rint(scaled).astype(np.uint8 if levels <= 256 else np.int16)
+
+
+def _nifti(phases: list[np.ndarray], affine: np.ndarray, slope: float, intercept: float) -> bytes:
+    """A gzipped NIfTI-1 file. affine: voxel index to LPS mm. Values are slope * voxel + intercept."""
+    voxels = phases[0] if len(phases) == 1 else np.stack(phases, axis=-1)
     file = nibabel.Nifti1Image(voxels, _LPS_TO_RAS @ affine)
     file.header.set_slope_inter(slope, intercept)
     file.header.set_xyzt_units("mm", "sec")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from swinunet.client.results.explanations import CHECKS, FLAGS, STAGES
 from swinunet.client.results.formats import FORMATS_BY_NAME
@@ -12,6 +12,7 @@ from swinunet.foundation.html import Markup, element, joined
 
 _STAGE_COLOURS = ("#4fc3f7", "#ffb74d", "#aed581", "#ba68c8", "#ff8a65", "#4db6ac", "#f06292", "#dce775")
 _BAR_WIDTH, _BAR_HEIGHT = 1000, 28
+_CURVE_WIDTH, _CURVE_HEIGHT = 400, 120
 
 
 def structure_table(report: Report, colours: dict[int, tuple[int, int, int]]) -> Markup:
@@ -141,3 +142,37 @@ def _figure(value: float | None, form: str) -> str:
 
 def _hex(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def volume_curves(
+    count: int, curves: Sequence[tuple[str, tuple[int, int, int], Sequence[float]]], sentences: Sequence[str]
+) -> Markup:
+    """The volume of each structure over the phases, with a line at the phase that is shown.
+
+    count: of phases. curves: of each structure its name, its colour and ml by phase. sentences: what follows from them.
+    """
+    highest = max((value for _, _, values in curves for value in values), default=0.0) or 1.0
+    step = _CURVE_WIDTH / max(1, count - 1)
+    lines = [
+        element(
+            "polyline", fill="none", stroke=_hex(colour), stroke_width="3",
+            points=" ".join(
+                f"{at * step:.1f},{_CURVE_HEIGHT * (1 - value / highest):.1f}" for at, value in enumerate(values)
+            ),
+        )
+        for _, colour, values in curves
+    ]  # fmt: skip
+    now = element("line", id="now", x1="0", x2="0", y1="0", y2=str(_CURVE_HEIGHT), stroke="#ffd54f", stroke_width="2",
+                  data_step=f"{step:.3f}")  # fmt: skip
+    drawing = element(
+        "svg", *lines, now, viewBox=f"-5 -5 {_CURVE_WIDTH + 10} {_CURVE_HEIGHT + 10}", class_="curve", role="img",
+        aria_label="Volume over the phases",
+    )  # fmt: skip
+    legend = [
+        element("li", _chip(colour), f" {name}: {min(values):.1f} to {max(values):.1f} ml")
+        for name, colour, values in curves
+    ]
+    said = [element("p", sentence) for sentence in sentences]
+    return element(
+        "section", element("h2", "Volume over time"), drawing, element("ul", *legend, class_="legend"), *said
+    )
