@@ -42,7 +42,9 @@ OUTPUT_FORMATS = (
         phased_writer="phased_sr_writer:write",
     ),
     OutputFormat("png", "overlay", "overlay.png", "overlay_writer:write", phased_writer="phased_overlay_writer:write"),
-    OutputFormat("html", "result page", "index.html", "page_writer:write"),
+    OutputFormat(
+        "html", "result page", "index.html", "page_writer:write", phased_writer="phased_page_writer:write",
+    ),
     OutputFormat("json", "report", "report.json", "report_writer:write", phased_writer="report_writer:write"),
 )  # fmt: skip
 SUMMARY_NAMES = ("summary.csv", "summary.json")  # of a run of several inputs, beside their folders of results

@@ -27,12 +27,6 @@ from swinunet.client.results.page.sections import (
     timings,
     volume_curves,
 )
-    exclusions,
-    provenance,
-    remarks,
-    structure_table,
-    timings,
-)
 from swinunet.client.results.report import Report
 from swinunet.client.results.report_writer import describe
 from swinunet.client.results.result import Result

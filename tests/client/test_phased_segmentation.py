@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from pydicom.dataset import Dataset
 from small_model import SMALL_SPEC, write_small_repository
 
 from swinunet.client import OutputOptions, TritonModel, load_input, run_job
+from swinunet.client.results.formats import FORMATS_BY_NAME
 from swinunet.client.results.report import read_report
 from swinunet.foundation.errors import InputError
 from swinunet.imaging import Code, Label, Window
@@ -100,7 +104,7 @@ def test_the_report_holds_every_phase_and_what_they_say_together(results: Path) 
     assert function.stroke_ml == pytest.approx(ml_of(0) - ml_of(2), abs=1e-4)
     assert function.ejection_fraction == pytest.approx(100 * (1 - ml_of(2) / ml_of(0)), abs=0.01)
     assert report.failed == {}
-    assert set(report.outputs) == {"nifti", "seg", "sr", "png", "json"}
+    assert set(report.outputs) == {"nifti", "seg", "sr", "png", "html", "json"}
 
 
 def test_what_is_printed(said: tuple[str, Path]) -> None:
@@ -230,7 +234,22 @@ def test_a_phase_that_cannot_be_segmented_fails_the_job_by_name(server: TritonSe
     assert "constant" in done.stderr
 
 
-def test_a_format_that_is_not_made_of_phases_is_refused(server: TritonServer, cine: Path, tmp_path: Path) -> None:
+def test_the_page_has_every_phase(results: Path) -> None:
+    page = (results / "index.html").read_text()
+    (packed,) = re.findall(r'id="mask-0">([^<]+)<', page)
+    shown = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(packed)))
+    mask = nib.load(results / "mask.nii.gz")
+    np.testing.assert_array_equal(np.asanyarray(shown.dataobj), np.asanyarray(mask.dataobj))
+    np.testing.assert_allclose(shown.affine, mask.affine, atol=1e-4)
+    assert f"ejection fraction {100 * (1 - ml_of(2) / ml_of(0)):.1f} %" in page
+    assert_no_patient(page)
+
+
+def test_a_format_that_is_not_made_of_phases_is_refused(
+    server: TritonServer, cine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unphased = dataclasses.replace(FORMATS_BY_NAME["html"], phased_writer="")
+    monkeypatch.setitem(FORMATS_BY_NAME, "html", unphased)
     with TritonModel(server.url) as model:
         loaded = load_input(cine, SPEC)
         with pytest.raises(InputError, match="html: not made of a series in time"):
