@@ -6,7 +6,7 @@
   const status = byId("status");
   const AXES = [2, 2, 1, 0, 2]; // which axis of the patient the arrow keys go along, by view
 
-  const folder = decodeURIComponent(location.pathname).split("/").slice(-2)[0];
+  const folder = decodeURIComponent(location.pathname.split("/").slice(-2)[0]);
   if (folder) {
     byId("name").textContent = folder;
     document.title = `${folder}: segmentation`;

@@ -71,22 +71,18 @@ def _previews(
     """found: where some phase has a structure. most_voxels: of one phase of one preview."""
     grids = _grids(volume, found, most_voxels)
     levels = _LEVELS.get(modality, _OTHER_LEVELS)
-    grey: list[list[np.ndarray]] = [[] for _ in grids]
-    spans: list[tuple[float, float]] = []  # of each grid, by the first phase
+    reduced: list[list[np.ndarray]] = [[] for _ in grids]
     for voxels in phases:
-        reduced = [reduced_image(voxels[grid.box], grid.factors) for grid in grids]
-        spans = spans or [_grey_span(image) for image in reduced]
-        for images, image, span in zip(grey, reduced, spans, strict=True):
-            images.append(_grey_values(image, span, levels))
-    return [
-        Preview(
-            grid.name,
-            grid.factors,
-            _nifti(images, grid.affine, (high - low) / (levels - 1), low),
-            _nifti([reduced_mask(mask[grid.box], grid.factors) for mask in masks], grid.affine, 1.0, 0.0),
-        )
-        for grid, images, (low, high) in zip(grids, grey, spans, strict=True)
-    ]
+        for grid, images in zip(grids, reduced, strict=True):
+            images.append(reduced_image(voxels[grid.box], grid.factors))
+    found_previews = []
+    for grid, images in zip(grids, reduced, strict=True):
+        low, high = _grey_span(images)
+        grey = [_grey_values(image, (low, high), levels) for image in images]
+        small = [reduced_mask(mask[grid.box], grid.factors) for mask in masks]
+        image, mask = _nifti(grey, grid.affine, (high - low) / (levels - 1), low), _nifti(small, grid.affine, 1.0, 0.0)
+        found_previews.append(Preview(grid.name, grid.factors, image, mask))
+    return found_previews
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +166,10 @@ def reduced_mask(mask: np.ndarray, factors: tuple[int, int, int]) -> np.ndarray:
     return small
 
 
-def _grey_span(image: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest value that is shown as it is."""
-    finite = image[np.isfinite(image)]
-    sample = finite[:: max(1, finite.size // 1_000_000)]
+def _grey_span(images: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Lowest and highest value of all images that is shown as it is."""
+    step = max(1, sum(image.size for image in images) // 1_000_000)
+    sample = np.concatenate([image[np.isfinite(image)][::step] for image in images])
     low, high = (float(each) for each in np.percentile(sample, _RANGE_PERCENT)) if sample.size else (0.0, 1.0)
     return low, high if high > low else low + 1.0
 
