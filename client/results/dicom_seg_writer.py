@@ -130,8 +130,9 @@ def _build(
     if source.phases > 1:
         _add_phase_dimension(seg, source)
     _fix_dimensions(seg, identity.uid("dimension organization", *content))
-    _add_a_plane_beside_the_only_one(seg)
-    _order_along_the_normal(seg)
+    _add_a_plane_beside_the_only_one(seg, source)
+    if source.phases == 1:
+        _order_along_the_normal(seg)
     date_from_source(seg, headers[0])
     write_in_character_set_of_source(seg, source)
     return seg
@@ -159,7 +160,7 @@ def _planes_with_all_segments(outline: np.ndarray, segments: int, seg_type: SegT
     return [] if len(occupied) else [k]
 
 
-def _add_a_plane_beside_the_only_one(seg: Segmentation) -> None:
+def _add_a_plane_beside_the_only_one(seg: Segmentation, source: SourceImages) -> None:
     """Where several frames all lie in one plane, add an empty one of the first segment, a step along the normal.
 
     This is the case for a source of one slice: it has no other plane, and ITK takes the frames' distance for their
@@ -176,8 +177,7 @@ def _add_a_plane_beside_the_only_one(seg: Segmentation) -> None:
     beside = np.array(place, float) + step_mm * np.cross(axes[:3], axes[3:])
     empty = copy.deepcopy(frames[0])
     empty.PlanePositionSequence = hd.PlanePositionSequence("PATIENT", beside.tolist())
-    segment, _ = empty.FrameContentSequence[0].DimensionIndexValues
-    empty.FrameContentSequence[0].DimensionIndexValues = [segment, 2]
+    empty.FrameContentSequence[0].DimensionIndexValues[-1 if source.phases == 1 else -2] = 2  # the place's number
     empty.DerivationImageSequence = []
     seg.PerFrameFunctionalGroupsSequence = [*frames, empty]
     seg.NumberOfFrames = len(frames) + 1
@@ -267,6 +267,7 @@ def _add_phase_dimension(seg: Segmentation, source: SourceImages) -> None:
     seg.DimensionIndexSequence.append(index)
     seg.pop("DimensionOrganizationType", None)
     for frame, (k, segment) in zip(seg.PerFrameFunctionalGroupsSequence, frame_keys(seg, source), strict=True):
+        assert k is not None  # a plane beside the only one is added later
         frame.PlanePositionSequence[0].ImagePositionPatient = positions[k]
         content = frame.FrameContentSequence[0]
         content.TemporalPositionIndex = source.phase_of(k)

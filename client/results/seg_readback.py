@@ -51,7 +51,7 @@ def _difference(seg: Dataset, keys: Sequence[Key], meant: MaskFrames, source: So
         return "its pixel spacing is not the source's"
     positions_mm = source.positions_mm
     for frame, (k, _) in zip(seg.PerFrameFunctionalGroupsSequence, keys, strict=True):
-        if k is None and len(positions_mm) == 1:
+        if k is None and len(positions_mm) == source.phases:
             continue
         if k is None or k < 0:
             return "a frame refers to an image that is not in the source series"

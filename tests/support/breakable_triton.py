@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 from server_traces import eventually, session_of
 
 from swinunet.imaging import Volume
@@ -49,8 +50,15 @@ def signal_server(server: TritonServer, number: signal.Signals) -> None:
 
 
 def client_regions() -> list[str]:
-    """Shared memory that clients have made and not removed."""
-    return sorted(path.name for path in Path("/dev/shm").glob(CLIENT_REGIONS))
+    """Shared memory that clients have made and not removed; that of another run's living clients is left out."""
+    found = sorted(path.name for path in Path("/dev/shm").glob(CLIENT_REGIONS))
+    return [name for name in found if not _of_another_run(int(name.rsplit("_", 2)[1]))]
+
+
+def _of_another_run(pid: int) -> bool:
+    """Whether a process lives, and is neither this one nor one that it started."""
+    this = psutil.Process()
+    return psutil.pid_exists(pid) and pid not in {this.pid, *(each.pid for each in this.children(recursive=True))}
 
 
 class UncheckedTriton(TritonServer):
