@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
+.PHONY: help demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,10 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/dev.stamp ## the documentation as a site, in docs_output
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict --quiet
+	@echo "docs_output/index.html"
 
 # Debian starts what it installs: an Orthanc that listens on every interface, which no test needs.
 debian: ## Debian packages for tests that skip without them (root): dciodvfy, PostgreSQL, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus
