@@ -90,7 +90,8 @@ NO_DOCKER := no Docker that answers here; with TensorRT on this GPU host (make g
 
 # A version is never overwritten: one that is exported again, with a plan, becomes the next.
 MODEL_FOLDER = $(REPOSITORY)/$(or $(MODEL),swin_unet_hippocampus)
-VERSION ?= $(shell expr $$(ls $(MODEL_FOLDER) 2>/dev/null | grep -E '^[0-9]+$$' | sort -n | tail -1) + 1 2>/dev/null || echo 1)
+VERSION ?= $(shell last=0; for each in $(notdir $(wildcard $(MODEL_FOLDER)/[0-9]*)); do \
+	[ "$$each" -gt $$last ] 2>/dev/null && last=$$each; done; echo $$((last + 1)))
 
 engine: ## on a GPU host: export CHECKPOINT to REPOSITORY as VERSION with a TensorRT plan, inside NVIDIA's container
 	@docker info >/dev/null 2>&1 || { echo "$(NO_DOCKER)" >&2; exit 1; }

@@ -16,12 +16,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_model import small_images, write_small_repository
+from small_model import SMALL_SPEC, small_images, write_small_repository
 
 from swinunet import serving
 from swinunet.export.engines import tensorrt_plan
 from swinunet.export.engines.tensorrt_plan import build_plan, write_plan
 from swinunet.export.graph.quantisation import QuantisationLimits, quantise_onnxruntime
+from swinunet.export.repository.triton_config import tensorrt_config
 from swinunet.foundation.errors import EngineError, InputError, MissingExtraError
 from swinunet.foundation.files import sha256_of_file
 from swinunet.serving import ServingError, TritonServer
@@ -200,20 +201,27 @@ def test_a_plan_of_this_host_passes(tmp_path: Path, version: str) -> None:
     assert check_plan(tmp_path, ADA).precision == "fp16"
 
 
+@pytest.fixture
+def on_tensorrt(small_repository: Path) -> Path:
+    """The small model with the config that serves a plan."""
+    (small_repository / "small" / "configs" / "tensorrt.pbtxt").write_text(tensorrt_config(SMALL_SPEC))
+    return small_repository
+
+
 def test_only_the_latest_version_of_models_on_tensorrt_is_asked(
-    small_repository: Path, monkeypatch: pytest.MonkeyPatch
+    on_tensorrt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving.plan, "this_host", lambda: ADA)
-    check_plans(small_repository, "cpu")
+    check_plans(on_tensorrt, "cpu")
     with pytest.raises(ServingError, match=r"small/1/model.plan is missing"):
-        check_plans(small_repository, None)
-    (small_repository / "small" / "10").mkdir()
-    write_plan_of_nothing(small_repository / "small" / "10", ADA)
-    check_plans(small_repository, None)
+        check_plans(on_tensorrt, "tensorrt")
+    (on_tensorrt / "small" / "10").mkdir()
+    write_plan_of_nothing(on_tensorrt / "small" / "10", ADA)
+    check_plans(on_tensorrt, "tensorrt")
 
 
-def test_triton_is_not_even_started(small_repository: Path) -> None:
-    server = TritonServer(small_repository, config_name=None)
+def test_triton_is_not_even_started(on_tensorrt: Path) -> None:
+    server = TritonServer(on_tensorrt, config_name="tensorrt")
     with pytest.raises(ServingError, match=r"model.plan is missing"):
         server.start()
     assert server.pid is None
