@@ -94,7 +94,7 @@ class Gateway:
         ):
             self._run(server)
         self._run(models)
-        workers = WorkerProcesses(config, ledger, url, models.address)
+        workers = WorkerProcesses(config, ledger, url, models.address, lambda: remove_unknown(ledger, spool))
         workers.start()
         self._stack.callback(workers.stop, config.stop_s)
 
@@ -160,6 +160,7 @@ class Gateway:
         spool = getattr(self, "spool", None)
         if spool is not None:
             remove_unfinished(self.ledger, spool, owner)
+            remove_unknown(self.ledger, spool)
 
     def _clean(self, owner: str) -> None:
         """Remove what earlier runs left: files that no success was given for, work of leases that are lost."""

@@ -30,12 +30,22 @@ class ModelServerAddress:
 
 
 class WorkerProcesses:
-    """Keeps as many workers alive as the configuration says. address: asked before each start of one."""
+    """Keeps as many workers alive as the configuration says.
+
+    address: asked before each start of one. clean: called when one has ended and what it leased is given back, to
+    remove the files that it left.
+    """
 
     def __init__(
-        self, config: GatewayConfig, ledger: Ledger, ledger_url: str, address: Callable[[], ModelServerAddress]
+        self,
+        config: GatewayConfig,
+        ledger: Ledger,
+        ledger_url: str,
+        address: Callable[[], ModelServerAddress],
+        clean: Callable[[], object],
     ) -> None:
         self._config, self._ledger, self._ledger_url, self._address = config, ledger, ledger_url, address
+        self._clean = clean
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._processes: dict[str, subprocess.Popen[Any]] = {}
@@ -84,6 +94,7 @@ class WorkerProcesses:
                 status = 1
             with suppress(Exception):  # the watch does it later
                 release_owner(self._ledger, owner)
+                self._clean()
             if not self._stopped.is_set():
                 _log.warning("a worker ended (status %s); another is started", status)
                 self._stopped.wait(rest_s)
