@@ -19,7 +19,7 @@ from swinunet.gateway.network.dimse.upper_layer import MAXIMUM_PDU_BYTES, Guarde
 
 logger = logging.getLogger(__name__)
 
-_UNDECIDED = 64  # connections that may stand open before their first byte; more are closed at once
+_UNDECIDED = 256  # connections that may stand open before their first byte; more are closed at once
 
 
 class _Connection(RequestHandler):

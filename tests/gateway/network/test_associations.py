@@ -165,8 +165,8 @@ def test_health_checks_leave_nothing_and_take_no_place(start_listener: StartList
         assert listener.association_count == 0
     wait_until(lambda: threading.active_count() <= threads, "the threads of the checks to end")
     wait_until(lambda: process.num_fds() <= files, "the sockets of the checks to close")
-    assert echo(address, "SENDER", TIMEOUTS).accepted
-    assert len(intake.ended) == 1
+    wait_until(lambda: echo(address, "SENDER", TIMEOUTS).accepted, "an answer once all checks are looked at")
+    wait_until(lambda: len(intake.ended) == 1, "the end of the only association")
 
 
 @pytest.mark.parametrize(
