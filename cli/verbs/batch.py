@@ -45,7 +45,7 @@ class EngineOptions:
     """On which machines."""
 
     engine: Literal["local", "ray"] = "local"
-    """local: in this process. ray: on every node of a Ray cluster."""
+    """Where: local, in this process; ray, on every node of a Ray cluster."""
     address: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None
     """Ray's head node, or auto; without it, and without RAY_ADDRESS, Ray is started here."""
     workers_per_node: Annotated[int, typer.Option(min=1, max=64)] = 1

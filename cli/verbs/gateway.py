@@ -33,7 +33,7 @@ class GatewayOptions:
     """What is done, and by which configuration."""
 
     action: Annotated[str, typer.Argument(metavar="ACTION")] = "run"
-    """run, explain, fetch, status, retry, forget or drain."""
+    """What to do: run, explain, fetch, status, retry, forget or drain."""
     subject: Annotated[str | None, typer.Argument(metavar="SUBJECT")] = None
     """Of explain a folder, of retry a job's number, of forget a study as status shows it."""
     config: Annotated[Path, typer.Option("--config", "-c")] = Path("gateway.toml")

@@ -28,8 +28,8 @@ except SystemExit as ended:
 
 # Options that take text and name one of several things: a command with a wrong name, and what is answered.
 CHOICES = {
-    ("batch", "outputs"): ("--tree IN -o out --outputs foo", "foo"),
-    ("batch", "timeout"): ("--tree IN -o out --timeout foo=3", "foo"),
+    ("batch", "outputs"): ("--tree . -o ../out --outputs foo", "foo"),
+    ("batch", "timeout"): ("--tree . -o ../out --timeout foo=3", "foo"),
     ("benchmark", "what"): ("everything", "there is no benchmark of 'everything'"),
     ("benchmark", "engines"): ("--engines foo", "there is no engine 'foo'"),
     ("benchmark", "recipe"): ("--recipe foo", "no recipe is named 'foo'"),
