@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swinunet.client.inputs import LoadedInput, result_name
-from swinunet.client.phased_segmentation import segment_phases
 from swinunet.client.results.formats import SUMMARY_NAMES
 from swinunet.client.results.options import OutputOptions
 from swinunet.client.results.outputs import write_outputs
+from swinunet.client.results.phased_segmentation import segment_phases
 from swinunet.client.results.report import Report
 from swinunet.client.results.result import Result
 from swinunet.client.rois import Roi

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from swinunet.client.phased_segmentation import PhasedSegmentation
+    from swinunet.client.results.phased_segmentation import PhasedSegmentation
 
 VENTRICLES: Final = {"87878005": "left", "53085002": "right"}  # SNOMED CT: left, right cardiac ventricle
 

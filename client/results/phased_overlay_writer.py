@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from swinunet.client.dicom import read_volume
-from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.cardiac_function import cardiac_functions
 from swinunet.client.results.overlay_panels import FAINT, TEXT, draw_mask
 from swinunet.client.results.overlay_scene import automatic_window
+from swinunet.client.results.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.result import Result
 from swinunet.foundation.files import written_aside
 from swinunet.imaging import Volume, Window, plane_view

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from swinunet.client.dicom import read_phases
-from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.cardiac_function import cardiac_functions
 from swinunet.client.results.page.preview import phased_previews
 from swinunet.client.results.page_writer import Phases, place_of, result_page
+from swinunet.client.results.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.result import Result
 from swinunet.foundation.files import written_aside
 

@@ -16,7 +16,6 @@ from highdicom.seg import Segmentation
 from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
-from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.cardiac_function import VENTRICLES, CardiacFunction, cardiac_functions
 from swinunet.client.results.dicom_seg_writer import tracking
 from swinunet.client.results.dicom_sr_writer import (
@@ -29,6 +28,7 @@ from swinunet.client.results.dicom_sr_writer import (
     sr_errors_named,
     values_of,
 )
+from swinunet.client.results.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.result import Result
 
 _PERCENT: Final = CodedConcept("%", "UCUM", "Percent")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from swinunet.client.dicom.source_images import SourceImages
 from swinunet.client.locating import Located
-from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.cardiac_function import cardiac_functions
+from swinunet.client.results.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.report import (
     Box,
     Input,

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 from swinunet.client.inputs import LoadedInput, readable_name
-from swinunet.client.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.formats import FORMATS_BY_NAME
 from swinunet.client.results.identity import Identity
 from swinunet.client.results.options import OutputOptions
+from swinunet.client.results.phased_segmentation import PhasedSegmentation
 from swinunet.client.results.quality import Quality, judge_quality
 from swinunet.client.results.source_header import usable_part
 from swinunet.client.segmentation import Segmentation

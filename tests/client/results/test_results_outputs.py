@@ -111,7 +111,7 @@ def test_outputs_that_are_refused(text: str, says: str) -> None:
 
 
 def test_nifti_has_no_dicom_outputs() -> None:
-    assert OutputOptions().formats_for(is_dicom=False) == ("nifti", "png", "json")
+    assert OutputOptions().formats_for(is_dicom=False) == ("nifti", "png", "html", "json")
     with pytest.raises(InputError, match="needs a DICOM input"):
         OutputOptions(("seg",)).formats_for(is_dicom=False)
 
