@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 
 from swinunet.cli import main
-from swinunet.samples.mni152 import HIPPOCAMPUS_BOXES, write_mni152_series
+from swinunet.samples.mni152 import write_mni152_series
 
 
 def run(output: Path) -> None:
     """Write the series below `output` and hand over to `swinunet segment`, as a user would call it."""
     series = write_mni152_series(output / "mni152_t1")
-    boxes = [f"--roi={side}={','.join(f'{edge:g}' for edge in box)}" for side, box in HIPPOCAMPUS_BOXES.items()]
-    command = ["swinunet", "segment", str(series), "-o", str(output / "results"), *boxes, "--overwrite"]
+    command = ["swinunet", "segment", str(series), "-o", str(output / "results"), "--overwrite"]
     print(f"DICOM series: {series}\n$ {shlex.join(command)}", flush=True)
     sys.argv = command
     main()
