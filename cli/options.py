@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -100,7 +101,10 @@ class _Callback:
         for name, (cls, group, parameters) in self._groups.items():
             mine = {parameter.name: values[parameter.name] for parameter in parameters}
             arguments[name] = _typed(context, mine) if group.of else cls(**mine)
-        self._verb(**arguments)
+        from swinunet.foundation.files import nothing_empty_left
+
+        with nothing_empty_left(value for value in values.values() if isinstance(value, Path)):
+            self._verb(**arguments)
 
 
 def _group_of(hint: Any) -> tuple[type, OptionGroup]:

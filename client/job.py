@@ -123,6 +123,7 @@ def run_job(
 def _whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to fill, which takes the place of `folder` when the block ends well and is gone when it does not."""
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)  # another run into it that failed may have taken it away
         with work_folder(folder.parent) as work:
             aside = work / "new"
             aside.mkdir()

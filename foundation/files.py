@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,6 +53,19 @@ def prepare_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+@contextmanager
+def nothing_empty_left(paths: Iterable[Path]) -> Iterator[None]:
+    """If the block fails, remove those of these folders, and of the folders above them, that it made and left empty."""
+    absent = {folder for path in paths for folder in (path, *path.parents) if not os.path.lexists(folder)}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(absent, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
+        raise
 
 
 def unwritable(folder: Path, error: OSError) -> OutputError:

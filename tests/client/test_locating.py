@@ -153,7 +153,7 @@ def test_a_locator_that_is_not_served_is_named(tritonserver: object, tmp_path: P
     assert done.returncode == 1
     assert "cropped has its boxes found by finder: Triton at" in done.stderr
     assert "has no model finder that is ready; it serves: cropped; serve that, too, or" in done.stderr
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_locator_of_another_modality_is_named_and_several_models_are_chosen_from(

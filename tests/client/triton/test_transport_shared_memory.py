@@ -150,6 +150,6 @@ def test_the_command_that_is_interrupted_leaves_nothing(tmp_path: Path, number: 
         130,
         "swinunet: interrupted with 1 of 1 inputs to do; go on with --resume",
     )
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
     assert client_regions() == []
     assert not list(Path("/dev/shm").glob(f"swinunet_{running.pid}_*"))
