@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu cpu-image clean
+.PHONY: help demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -119,5 +119,10 @@ gpu: ## on a GPU host: TensorRT and onnxruntime-gpu into the environment, in the
 	$(BIN)/python -m pip uninstall -qq -y onnxruntime
 	$(PIP) --editable '.[gpu]' tensorrt==$(TENSORRT_VERSION)
 
+# Installs nothing, so that it needs no network: a GPU host has run `make gpu`.
+gpu-check: ## what this machine's GPU builds, runs rightly and how fast: a folder to send back, in under ten minutes
+	@test -x $(BIN)/python || { echo "nothing is installed in $(VENV); first: make gpu (without a GPU: make lint)" >&2; exit 1; }
+	$(BIN)/python -P -m swinunet.benchmarks.gpu_check --output gpu_check_output
+
 clean: ## remove the environment and everything made by the other targets
-	rm -rf $(VENV) demo_output benchmark_output mutation_output
+	rm -rf $(VENV) demo_output benchmark_output gpu_check_output mutation_output

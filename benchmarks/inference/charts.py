@@ -17,7 +17,7 @@ from swinunet.benchmarks.measure.measurements import Spread
 from swinunet.benchmarks.reports.numbers import number
 
 # One colour an engine, one line style a precision.
-_COLOURS = {
+COLOURS = {
     "pytorch": "#8c8c8c",
     "torch-compile": "#c0475b",
     "torchscript": "#b59a2a",
@@ -26,7 +26,7 @@ _COLOURS = {
     "onnxruntime-cuda": "#e07b39",
     "tensorrt": "#76b900",
 }
-_OTHER = "#9b5fc0"
+OTHER_COLOUR = "#9b5fc0"
 _STYLES = {"bf16": "--", "fp16": "-.", "int8": ":"}
 _STAGE_COLOURS = {
     "read": "#b7c9e2",
@@ -61,10 +61,10 @@ def plot_engines(result: BenchmarkResult, path: Path) -> None:
         axes.set_ylim(len(measured) - 0.4, -0.6)
     latency.set_yticks(range(len(measured)), [_label(each) for each in measured], fontsize=9)
     memory.set_yticks([])
-    _dress(latency, "Latency of one slice, ms", "p50 (bar, figure), p95 and p99 (ticks)", grid="x")
-    _dress(throughput, "Throughput, slices per second", "batch; median and range of the rounds", grid="both")
-    _dress(memory, "Peak memory, one slice, MiB", "resident", grid="x")
-    _powers_of_two(throughput, result.settings.batches)
+    dress(latency, "Latency of one slice, ms", "p50 (bar, figure), p95 and p99 (ticks)", grid="x")
+    dress(throughput, "Throughput, slices per second", "batch; median and range of the rounds", grid="both")
+    dress(memory, "Peak memory, one slice, MiB", "resident", grid="x")
+    powers_of_two(throughput, result.settings.batches)
     throughput.set_ylim(0, throughput.get_ylim()[1])
     for axes in (latency, memory):
         axes.set_xlim(0, axes.get_xlim()[1] * 1.18)
@@ -103,12 +103,12 @@ def plot_triton(result: BenchmarkResult, path: Path) -> None:
     bare = [row for row in result.triton if row.measured and row.load == CallerLoad(row.size)]
     if bare and bare[0].samples[0].bare_slices_per_s:
         _line(throughput, bare, "#333333", ":", "bare engine at the batch formed", "bare_slices_per_s")
-    _dress(throughput, "Throughput, slices per second", "callers", grid="both")
-    _dress(latency, "Latency of a request, p50, ms", "callers", grid="both")
-    _dress(queue, "Time in Triton's queue, mean, ms", "callers", grid="both")
+    dress(throughput, "Throughput, slices per second", "callers", grid="both")
+    dress(latency, "Latency of a request, p50, ms", "callers", grid="both")
+    dress(queue, "Time in Triton's queue, mean, ms", "callers", grid="both")
     sizes = sorted({row.size for row in result.triton})
     for axes in (throughput, latency, queue):
-        _powers_of_two(axes, sizes)
+        powers_of_two(axes, sizes)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
     if groups:
         handles, labels = throughput.get_legend_handles_labels()
@@ -144,8 +144,8 @@ def plot_chain(result: BenchmarkResult, path: Path) -> None:
         )
     slices = f"{chain.slices} DICOM slices" if chain else "not measured"
     share = f"; the network computes {chain.compute_share.median:.0%} of it" if chain and jobs else ""
-    _dress(stacked, f"Wall time of the whole chain, {slices}{share}", "s; each moment counted once", grid="x")
-    _dress(own, "Each stage by itself", "s, median; stages overlap", grid="y")
+    dress(stacked, f"Wall time of the whole chain, {slices}{share}", "s; each moment counted once", grid="x")
+    dress(own, "Each stage by itself", "s, median; stages overlap", grid="y")
     figure.savefig(path, format="png")
 
 
@@ -220,10 +220,11 @@ def _label(each: MeasuredEngine) -> str:
 
 
 def _colour(each: MeasuredEngine) -> str:
-    return _COLOURS.get(each.engine.loader, _OTHER)
+    return COLOURS.get(each.engine.loader, OTHER_COLOUR)
 
 
-def _dress(axes: Axes, title: str, label: str, grid: str) -> None:
+def dress(axes: Axes, title: str, label: str, grid: str) -> None:
+    """Title, label of the x axis, and a pale grid along the axis `grid`."""
     axes.set_title(title, loc="left", fontweight="bold", fontsize=11)
     axes.set_xlabel(label, fontsize=9)
     axes.grid(axis=grid, color="#e9e9e9", linewidth=0.7)  # type: ignore[arg-type]
@@ -232,7 +233,8 @@ def _dress(axes: Axes, title: str, label: str, grid: str) -> None:
     axes.tick_params(labelsize=8)
 
 
-def _powers_of_two(axes: Axes, sizes: Sequence[int]) -> None:
+def powers_of_two(axes: Axes, sizes: Sequence[int]) -> None:
+    """An x axis of batches or callers, each of `sizes` with its number."""
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(list(sizes)))
     axes.xaxis.set_minor_locator(NullLocator())

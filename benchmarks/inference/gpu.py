@@ -17,6 +17,15 @@ MODES = (("fp32", False), ("fp16", False), ("fp16", True))  # precision, compile
 _TIMEOUT_S = 600.0
 
 
+def roofline(gflop: float, gb: float, peaks: dict[str, float]) -> tuple[float, str]:
+    """The least milliseconds that so many operations and bytes (10 ** 9) take, and which of the two is the limit.
+
+    peaks: GFLOP/s and GB/s, as `GpuWorker.roofline` measures them.
+    """
+    arithmetic_ms, memory_ms = 1e3 * gflop / peaks["gflop_per_s"], 1e3 * gb / peaks["gb_per_s"]
+    return max(arithmetic_ms, memory_ms), "operations" if arithmetic_ms >= memory_ms else "bytes"
+
+
 @dataclass
 class MeasuredGpu(Measurements[float]):
     """One way to run at one batch. samples: p50 of a batch, ms. roofline_ms: no run is faster, by the measured peaks.
@@ -41,9 +50,7 @@ class MeasuredGpu(Measurements[float]):
         """Take in one round of the worker, beside the roofline. peaks: of this precision."""
         self.samples.append(1e3 * statistics.median(measured["latencies_s"]))
         self.gflop, self.gb = measured["gflop"], measured["gb"]
-        arithmetic_ms, memory_ms = 1e3 * self.gflop / peaks["gflop_per_s"], 1e3 * self.gb / peaks["gb_per_s"]
-        self.roofline_ms = max(arithmetic_ms, memory_ms)
-        self.bound = "operations" if arithmetic_ms >= memory_ms else "bytes"
+        self.roofline_ms, self.bound = roofline(self.gflop, self.gb, peaks)
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""

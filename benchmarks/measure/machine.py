@@ -29,7 +29,10 @@ _INSTRUCTION_SETS = {
     "bf16": "Arm BF16",
     "sve": "SVE",
 }
-_PACKAGES = ("torch", "onnxruntime", "openvino", "nvidia-pytriton", "tritonclient", "numpy")
+_PACKAGES = (
+    *("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx"),
+    *("nvidia-pytriton", "tritonclient", "numpy"),
+)
 
 
 @dataclass(frozen=True)

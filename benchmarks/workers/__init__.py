@@ -5,5 +5,5 @@ A benchmark starts one with `measure.processes.WorkerProcess("engine_worker")`; 
 engine_worker    one engine                         caller_worker    one caller of Triton
 chain_worker     the client, from DICOM to SEG      gpu_worker       the network on a GPU
 gemm_worker      matrix products                    reading_worker   one DICOM folder, read once
-training_worker  one way to train
+training_worker  one way to train                gpu_check_worker one row of `make gpu-check`
 """

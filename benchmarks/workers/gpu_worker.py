@@ -50,18 +50,22 @@ class GpuWorker:
     def measure(self, *, precision: str, compiled: bool, batch: int, seconds: float) -> dict[str, Any]:
         """Latencies at one batch, s, and what the batch takes: GFLOP, and GB that layers read and write."""
         network = self._networks[precision]
-        image = self._slices[torch.arange(batch) % len(self._slices)].to(_DTYPES[precision])
+        image = self._images(precision, batch)
         run: Callable[[Tensor], Tensor] = network
         if compiled:
             run = self._compiled.setdefault(precision, torch.compile(network, mode="reduce-overhead"))
         for _ in range(3):  # compilation, then the capture of the CUDA graph
             self._labels(run, image)
-        moved = _bytes_moved(network, image)
-        return {
-            "latencies_s": self._times(lambda: self._labels(run, image), seconds),
-            "gflop": self._gflop * batch,
-            "gb": moved / 1e9,
-        }
+        found = self.work(precision=precision, batch=batch)
+        return {"latencies_s": self._times(lambda: self._labels(run, image), seconds), **found}
+
+    def work(self, *, precision: str, batch: int) -> dict[str, Any]:
+        """What one batch takes: GFLOP, and GB that layers read and write."""
+        image = self._images(precision, batch)
+        return {"gflop": self._gflop * batch, "gb": _bytes_moved(self._networks[precision], image) / 1e9}
+
+    def _images(self, precision: str, batch: int) -> Tensor:
+        return self._slices[torch.arange(batch) % len(self._slices)].to(_DTYPES[precision])
 
     @torch.inference_mode()
     def _labels(self, run: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
@@ -107,4 +111,4 @@ def _bytes_moved(network: nn.Module, image: Tensor) -> int:
 
 if __name__ == "__main__":
     worker = GpuWorker()
-    serve_orders({"load": worker.load, "roofline": worker.roofline, "measure": worker.measure})
+    serve_orders({"load": worker.load, "roofline": worker.roofline, "work": worker.work, "measure": worker.measure})
