@@ -94,9 +94,15 @@ def frame_keys(seg: Dataset, source: SourceImages) -> list[Key]:
 
 
 def pack_frames(frames: Iterable[np.ndarray], file: IO[bytes]) -> None:
-    """Write frames as Pixel Data: uint8 a byte a pixel, bool a bit, frame upon frame without a gap (PS3.5 8.1.1)."""
+    """Write frames as Pixel Data: uint8 a byte a pixel, bool a bit, frame upon frame without a gap (PS3.5 8.1.1).
+
+    The length is even (PS3.5 7.1.1), with a zero byte at the end where it must be: pydicom (3.0.2) adds one to a
+    value that it copies from a file, and leaves the length odd that it writes before it.
+    """
+    length = 0
     for pixels in _whole_bytes(frames):
-        file.write((np.packbits(pixels, bitorder="little") if pixels.dtype == bool else pixels).tobytes())
+        length += file.write((np.packbits(pixels, bitorder="little") if pixels.dtype == bool else pixels).tobytes())
+    file.write(bytes(length % 2))
 
 
 def read_frames(file: IO[bytes]) -> tuple[Dataset, Iterator[np.ndarray]]:

@@ -80,6 +80,20 @@ def test_seg_reads_back_as_the_mask(
     assert np.array_equal(found.transpose(2, 1, 0), mask)
 
 
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
+def test_pixel_data_that_would_be_odd_are_padded(tmp_path: Path, seg_type: SegType) -> None:
+    """PS3.5 7.1.1; a PACS refuses another length. One frame of 3 x 7 pixels is 3 bytes, or 21 as a label map."""
+    mask = np.zeros((3, 7, 3), np.uint8)
+    mask[1, 2, 1] = 1
+    path = write(
+        tmp_path / "seg.dcm", mask, SourceImages.of_slices(classic_series("axial", mask.shape, (1, 1, 1))), seg_type
+    )
+    content = path.read_bytes()
+    begin = content.rindex(b"\xe0\x7f\x10\x00OB\x00\x00") + 12
+    length = int.from_bytes(content[begin - 4 : begin], "little")
+    assert length == len(content) - begin == (4 if seg_type == "binary" else 22)
+
+
 def test_positions_equal_the_source(tmp_path: Path) -> None:
     headers = classic_series("oblique", (6, 7, 9), (0.7, 0.7, 2.5))
     seg = pydicom.dcmread(write(tmp_path / "seg.dcm", blobs((6, 7, 9), 1), SourceImages.of_slices(headers)))
