@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
+.PHONY: help demo gateway-demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,10 @@ $(VENV)/dev.stamp: $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp ## segment both hippocampi of the MNI152 brain: DICOM in, a real Triton, DICOM SEG out
 	$(BIN)/python -m swinunet.demo --output $(DEMO_OUT)
+
+gateway-demo: $(VENV)/demo.stamp ## a network of three on loopback: a sender, the gateway, a PACS; the brain goes in, SEG and SR come back
+	@$(PIP) --editable '.[client,demo,gateway,server]'
+	$(BIN)/python -m swinunet.demo.gateway --output $(DEMO_OUT)
 
 test: $(VENV)/dev.stamp ## run every test, against a real Triton
 	$(BIN)/python -m pytest

@@ -1,8 +1,8 @@
-"""Servers that listen on every interface, run where nobody but the test reaches them.
+"""Servers that listen on every interface, run where nobody but this process reaches them.
 
 Orthanc and storescp cannot be told to listen on loopback only. Each runs in a network namespace of its own, whose only
-device is loopback; a `Relay` of the test's process joins a port there and a port of ours, and can be made slow, silent
-or down, as a network is.
+device is loopback; a `Relay` of this process joins a port there and a port of ours, and can be made slow, silent or
+down, as a network is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
+from swinunet.foundation.errors import ServerError
 
 _CLONE_NEWNET = 0x40000000
 LOOPBACK = "127.0.0.1"
@@ -32,12 +32,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def why_no_closed_network() -> str | None:
+    """What is missing to make a network namespace; None if nothing is."""
+    if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
+        return "needs root, util-linux and iproute2 to make a network namespace"
+    return None
+
+
 class ClosedServer:
-    """A command that runs in its own network namespace. Skips the test where none can be made."""
+    """A command that runs in its own network namespace, with `folder` as its working folder and place for its log.
+
+    Raises ServerError where no namespace can be made.
+    """
 
     def __init__(self, command: Sequence[object], folder: Path, environment: dict[str, str] | None = None) -> None:
-        if os.geteuid() != 0 or not shutil.which("unshare") or not shutil.which("ip"):
-            pytest.skip("needs root, util-linux and iproute2 to make a network namespace")
+        if reason := why_no_closed_network():
+            raise ServerError(reason)
+        self._name = Path(str(command[0])).name
         log = (folder / "server.log").open("ab")
         self.process = subprocess.Popen(
             ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *map(str, command)],
@@ -51,22 +62,34 @@ class ClosedServer:
         self._relays: list[Relay] = []
 
     def reached(self, port: int) -> Relay:
-        """A relay from a port of ours to `port` of the server; waits until the server listens there."""
+        """A relay from a port of ours to `port` of the server; waits until the server listens there.
+
+        Raises ServerError if the server ends, or does not listen within two minutes.
+        """
+        self.wait_for(port)
+        return self._kept(Relay(socket.create_server((LOOPBACK, 0)), lambda: self.connect(port)))
+
+    def wait_for(self, port: int) -> None:
+        """Return when the server listens on `port`. Raises ServerError if it ends, or not within two minutes."""
         deadline = time.monotonic() + 120
         while True:
-            assert self.process.poll() is None, "the server ended"
-            with suppress(OSError), self._socket() as probe:
-                probe.connect((LOOPBACK, port))
-                break
-            assert time.monotonic() < deadline, f"the server does not listen on port {port}"
+            if self.process.poll() is not None:
+                raise ServerError(f"{self._name} ended before it listened on port {port}")
+            with suppress(OSError), self.connect(port):
+                return
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self._name} does not listen on port {port}")
             time.sleep(0.05)
 
-        def connect() -> socket.socket:
-            inside = self._socket()
+    def connect(self, port: int) -> socket.socket:
+        """A connection to `port` of the server, without a relay. Raises OSError."""
+        inside = self._socket()
+        try:
             inside.connect((LOOPBACK, port))
-            return inside
-
-        return self._kept(Relay(socket.create_server((LOOPBACK, 0)), connect))
+        except OSError:
+            inside.close()
+            raise
+        return inside
 
     def reaches(self, port: int) -> Relay:
         """A relay from a port of the server's loopback to `port` of ours."""
@@ -76,6 +99,7 @@ class ClosedServer:
         return self._kept(Relay(listening, lambda: socket.create_connection((LOOPBACK, port))))
 
     def stop(self) -> None:
+        """End the server and its relays."""
         for relay in self._relays:
             relay.close()
         self.process.terminate()
@@ -127,15 +151,18 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def down(self) -> None:
+        """Close what is open, and refuse what comes."""
         self._down = True
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def up(self) -> None:
+        """Carry again."""
         self._down = False
 
     def close(self) -> None:
+        """End it."""
         self._closed = True
         self.down()
         self._listening.close()

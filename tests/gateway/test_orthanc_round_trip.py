@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from closed_network import LOOPBACK, Relay, free_port
 from dicom_nodes import Orthanc, running_orthanc
 from dicomweb_client import DICOMwebClient
 from gateway_runs import make_config, make_study, part10_files, wait_for, wait_for_jobs
@@ -17,6 +16,7 @@ from sqlalchemy import select
 from swinunet.gateway.config.settings import GatewayConfig
 from swinunet.gateway.ledger.schema import commitments
 from swinunet.gateway.process.gateway import Gateway
+from swinunet.samples.closed_network import LOOPBACK, Relay, free_port
 from swinunet.serving import TritonServer
 
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"

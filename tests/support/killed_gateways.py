@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from closed_network import LOOPBACK, free_port
 from dicom_nodes import wait_until
 from gateway_intakes import KeepingIntake
 from gateway_runs import PATIENCE_S, jobs_of, make_study, part10_files
@@ -29,6 +28,7 @@ from swinunet.gateway.ledger.database import Ledger
 from swinunet.gateway.network.dimse.association import DimseAddress, DimseTimeouts
 from swinunet.gateway.network.dimse.listener import DicomListener
 from swinunet.gateway.network.dimse.sender import send_by_dimse
+from swinunet.samples.closed_network import LOOPBACK, free_port
 
 _CONFIGURATION = """
 spool = "spool"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from closed_network import LOOPBACK
 from dicom_nodes import Orthanc, running_orthanc
 from dicom_series import make_series, save
 from gateway_intakes import KeepingIntake
@@ -18,6 +17,7 @@ from swinunet.gateway.config.peers import ListenerConfig
 from swinunet.gateway.contract import Commitments, Intake
 from swinunet.gateway.network.dimse.association import DimseAddress, DimseTimeouts
 from swinunet.gateway.network.dimse.listener import DicomListener
+from swinunet.samples.closed_network import LOOPBACK
 
 TIMEOUTS = DimseTimeouts(connect=20, association=60, answer=120, silence=120)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import pytest
-from closed_network import LOOPBACK
 from dicom_nodes import dcmtk, wait_until
 from gateway_intakes import KeepingIntake
 from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
@@ -25,6 +24,7 @@ from swinunet.gateway.network.dimse.association import DimseAddress, DimseTimeou
 from swinunet.gateway.network.dimse.contexts import verification_context
 from swinunet.gateway.network.dimse.sender import echo, send_by_dimse
 from swinunet.gateway.network.dimse.upper_layer import MAXIMUM_PDU_BYTES
+from swinunet.samples.closed_network import LOOPBACK
 
 from .conftest import TIMEOUTS, StartListener, address_of
 

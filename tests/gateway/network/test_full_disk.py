@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from closed_network import LOOPBACK, free_port
 from gateway_intakes import KeepingIntake
 from small_disk import small_disk
 
@@ -18,6 +17,7 @@ from swinunet.gateway.network.web.http_client import HttpTimeouts, WebAddress
 from swinunet.gateway.network.web.server import WebServer
 from swinunet.gateway.network.web.stow import StowServer
 from swinunet.gateway.network.web.stow_client import send_by_stow
+from swinunet.samples.closed_network import LOOPBACK, free_port
 
 from .conftest import TIMEOUTS, address_of
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from closed_network import LOOPBACK
 from dicom_nodes import Orthanc, dcmtk, require_dcmtk, wait_until
 from gateway_intakes import KeepingIntake
 
@@ -18,6 +17,7 @@ from swinunet.gateway.network.dimse.association import DimseAddress, open_associ
 from swinunet.gateway.network.dimse.contexts import verification_context
 from swinunet.gateway.network.dimse.listener import DicomListener, is_allowed
 from swinunet.gateway.network.dimse.sender import echo, send_by_dimse
+from swinunet.samples.closed_network import LOOPBACK
 
 from .conftest import TIMEOUTS, StartListener, address_of
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from closed_network import LOOPBACK
 from dicom_nodes import Orthanc, wait_until
 from dicom_series import make_series, save
 from gateway_intakes import KeepingCommitments, KeepingIntake
@@ -22,6 +21,7 @@ from swinunet.gateway.config.peers import DimsePeer, WebPeer
 from swinunet.gateway.contract import CommitmentReport, Reference
 from swinunet.gateway.network.dimse.commitment import send_report
 from swinunet.gateway.network.peers import Peers
+from swinunet.samples.closed_network import LOOPBACK
 
 from .conftest import StartListener
 

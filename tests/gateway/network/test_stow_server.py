@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 import pydicom
 import pytest
 import requests
-from closed_network import LOOPBACK, free_port
 from dicom_nodes import Orthanc, wait_until
 from dicom_series import assert_no_patient
 from dicomweb_client import DICOMwebClient
@@ -25,6 +24,7 @@ from swinunet.gateway.config.peers import WebConfig
 from swinunet.gateway.contract import Answer
 from swinunet.gateway.network.web.server import WebServer, behind_token
 from swinunet.gateway.network.web.stow import StowServer
+from swinunet.samples.closed_network import LOOPBACK, free_port
 
 TOKEN = "a-token-of-the-test"
 BOUNDARY = "gateway.test.boundary"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from closed_network import LOOPBACK, free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,6 +24,7 @@ from swinunet.gateway.network.peers import Peers
 from swinunet.gateway.network.tls import client_context, server_context
 from swinunet.gateway.network.web.server import WebServer
 from swinunet.gateway.network.web.stow import StowServer
+from swinunet.samples.closed_network import LOOPBACK, free_port
 
 from .conftest import StartListener
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from closed_network import LOOPBACK
 from gateway_intakes import KeepingIntake
 
 from swinunet.foundation.errors import PeerError
@@ -23,6 +22,7 @@ from swinunet.gateway.network.web.queries import count_by_qido
 from swinunet.gateway.network.web.retrieval import fetch_by_wado
 from swinunet.gateway.network.web.stow_client import send_by_stow
 from swinunet.gateway.network.web.webhook import post_webhook
+from swinunet.samples.closed_network import LOOPBACK
 
 TIMEOUTS = HttpTimeouts(connect=20, read=60)
 PAYLOAD = json.dumps({"job": 7, "state": "done"})
