@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from closed_network import free_port
 from floors import ROOT
 from small_model import SMALL_SPEC, write_small_repository
 
@@ -21,6 +20,7 @@ from swinunet.client import TritonModel
 from swinunet.client.segmentation import segment_volume
 from swinunet.imaging import ModelSpec, Volume, Window, ZScore
 from swinunet.imaging.slices import PlaneSlices
+from swinunet.samples.closed_network import free_port
 from swinunet.serving import TritonServer
 
 EXAMPLES = ROOT / "docs" / "examples"
