@@ -27,10 +27,10 @@ def run_gpu_check(settings: GpuCheckSettings, say: Say = say_nothing) -> GpuChec
     result = GpuCheckResult(host.gpu, host.compute_capability, batches)
     say(f"GPU: {host.gpu or 'none that nvidia-smi lists; the CPU rows show that the check works'}")
     with tempfile.TemporaryDirectory(prefix="swinunet-gpu-check-") as scratch:
-        for index, (source, recipe) in enumerate(_sources(settings)):
+        for index, (source, recipe) in enumerate(_sources(settings, host.gpu)):
             say(f"preparing {source.name if source else f'the network of recipe {recipe}, untrained'}")
             target = Path(scratch) / str(index)
-            result.models.append(prepare_model(source, recipe, target, _limit_s(settings, end)))
+            result.models.append(prepare_model(source, recipe, target, max(0.0, end - time.monotonic()) / 2))
         _make_rows(settings, result, end, say)
     order = [model.title for model in result.models]
     result.rows.sort(key=lambda row: order.index(row.model))
@@ -64,12 +64,15 @@ def _limit_s(settings: GpuCheckSettings, end: float) -> float:
     return max(0.0, min(settings.row_s, end - time.monotonic()))
 
 
-def _sources(settings: GpuCheckSettings) -> list[tuple[Path | None, str]]:
+def _sources(settings: GpuCheckSettings, gpu: str | None) -> list[tuple[Path | None, str]]:
     """The model folders of the repository, then the recipe."""
     folder = settings.repository
     models = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     shipped = [path for path in models if any(each.name.isdigit() for each in path.iterdir())]
-    return [*((path.resolve(), "") for path in shipped), (None, settings.recipe)]
+    return [
+        *((path.resolve(), "") for path in shipped),
+        (None, settings.recipe or ("tiny" if gpu is None else "swin-unet")),
+    ]
 
 
 def prepare_model(source: Path | None, recipe: str, target: Path, limit_s: float) -> PreparedModel:

@@ -44,14 +44,15 @@ _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx-cu12": "tensorrt_rtx"}  # seve
 
 @dataclass(frozen=True)
 class GpuCheckSettings:
-    """repository: of the shipped models. recipe: of the network that is measured untrained, beside them.
+    """repository: of the shipped models. recipe: of the network that is measured untrained, beside them;
+    None takes the paper's, or the smallest where there is no GPU.
 
     seconds: of measuring at each batch. row_s, total_s: time limits of a row and of the whole run, s.
     batches: None takes GPU_BATCHES, or CPU_BATCHES where there is no GPU. max_bytes: of the report folder.
     """
 
     repository: Path
-    recipe: str = "swin-unet"
+    recipe: str | None = None
     seconds: float = 0.4
     row_s: float = 120.0
     total_s: float = 570.0
