@@ -19,7 +19,6 @@ FLOORS["batch"] = {"foundation", "imaging", "client", "serving"}
 FLOORS["export"] = {"foundation", "imaging", "training", "serving", "samples"}
 FLOORS["evaluation"] = {"foundation", "imaging", "training", "client", "export"}
 FLOORS["benchmarks"] = {"foundation", "imaging", "training", "client", "export", "serving", "samples", "batch"}
-FLOORS["benchmarks"] |= {"gateway"}
 FLOORS["cli"] = FLOORS.keys() - {"cli"}
 FLOORS["demo"] = FLOORS.keys() - {"demo"}
 FLOORS[""] = {"cli", "client", "foundation", "imaging", "serving"}  # swinunet/ itself: `python -m`, notebooks
