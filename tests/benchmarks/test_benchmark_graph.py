@@ -25,7 +25,7 @@ def test_quick_run_counts_and_measures_every_change(
     options = ["--repository", str(small_repository), "--quick", "--seconds", "0.01", "-o", str(tmp_path / "report")]
     status, out, err = run_main(capfd, monkeypatch, "graph", *options)
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["graph.json", "graph.md"]
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["graph.html", "graph.json", "graph.md"]
     report = json.loads((tmp_path / "report" / "graph.json").read_text())
     text = (tmp_path / "report" / "graph.md").read_text()
 

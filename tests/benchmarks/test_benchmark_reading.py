@@ -31,6 +31,7 @@ def test_quick_run_reads_every_folder_both_ways(
     status, out, err = run_benchmark(capfd, monkeypatch, "reading", "--quick", "-o", str(tmp_path / "report"))
     assert status == 0, err
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        "reading.html",
         "reading.json",
         "reading.md",
         "reading.png",

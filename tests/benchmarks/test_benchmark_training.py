@@ -29,7 +29,11 @@ def test_quick_run_measures_every_way_of_training(
     options = ["--recipes", "tiny", "--quick", "--seconds", "0.01", "-o", str(tmp_path / "report")]
     status, out, err = run_main(capfd, monkeypatch, "training", *options)
     assert status == 0, err
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["training.json", "training.md"]
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        "training.html",
+        "training.json",
+        "training.md",
+    ]
     report = json.loads((tmp_path / "report" / "training.json").read_text())
     text = (tmp_path / "report" / "training.md").read_text()
 

@@ -33,7 +33,7 @@ from swinunet.foundation.errors import InputError
 from swinunet.serving.canary import MIN_FOREGROUND_AGREEMENT
 
 FIGURES = ("p50_ms", "p95_ms", "p99_ms", "slices_per_s")
-FILES = ("report.md", "report.json", "engines.png", "triton.png", "chain.png")
+FILES = ("report.md", "report.json", "report.html", "engines.png", "triton.png", "chain.png")
 CHOSEN = ("onnxruntime-fp32", "openvino-f32", "openvino-bf16", "tensorrt-fp16")
 
 

@@ -37,7 +37,7 @@ def test_it_measures_writes_and_is_served(
     assert status == 0, err
     assert "openvino-f32" in out
     assert "onnxruntime-fp32" in out
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"tune.md", "tune.json", "tune.png"}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"tune.md", "tune.json", "tune.html", "tune.png"}
     found = json.loads((tmp_path / "report" / "tune.json").read_text())
     assert all(each["foreground_agreement"] == 1.0 for each in found["trials"])
     assert chosen_by_itself(repository) == ("tuned", "")

@@ -151,5 +151,5 @@ def test_the_report_says_why_the_winner_won(version: Path, tmp_path: Path) -> No
         ("openvino-bf16, 2 streams", "-", "it did not start"),
     ]
     written = report.write(tmp_path)
-    assert {path.name for path in written} == {"tune.md", "tune.json", "tune.png"}
+    assert {path.name for path in written} == {"tune.md", "tune.json", "tune.html", "tune.png"}
     assert json.loads((tmp_path / "tune.json").read_text())["winner"]["gain"]["median"] == 2.0
