@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from swinunet.foundation.errors import InputError
 
-PIXEL_LOSSES = ("dice-ce", "dice-bce", "dice-focal")  # loop/losses.py
+PIXEL_LOSSES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced")  # loop/losses.py
 INITS = ("normal", "xavier")  # network/initialise.py
 VOLUME_AUGMENTATIONS = ("head",)  # loop/volume_augmentation.py
 DEVICES = ("auto", "cpu", "cuda")  # loop/hardware.py

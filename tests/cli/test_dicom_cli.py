@@ -136,6 +136,7 @@ def test_inspect_shows_and_reports(
         "allowances": [],
         "taken": True,  # the broken file lies in no folder of this series
         "reason": "taken: the only one that fits",
+        "models": [],  # none of the shipped ones reads slices of 3 x 4 pixels
     }
     assert [broken["file"] for broken in report["unreadable"]] == ["broken.dcm"]
 
@@ -165,9 +166,12 @@ def test_inspect_chooses_as_the_shipped_model_would(
     assert json.loads(out)["model"] is None
 
 
+_BROKEN_SPEC = b'name: "m"\nparameters { key: "swinunet_spec", value { string_value: "{" } }'
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
-    [(b"name: {", "no readable Triton config"), (b"\xff", "no readable"), (b'name: "m"', "this is no model spec")],
+    [(b"name: {", "no readable Triton config"), (b"\xff", "no readable"), (_BROKEN_SPEC, "this is no model spec")],
 )
 def test_inspect_without_a_sound_shipped_model(
     config: bytes, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

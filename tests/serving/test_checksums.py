@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped_model import SHIPPED
 
 from swinunet.serving import ServingError, TritonServer
 from swinunet.serving.canary import MIN_AGREEMENT, MIN_FOREGROUND_AGREEMENT, _compare
@@ -20,7 +21,7 @@ FLIPS = 40
 @pytest.fixture(scope="module")
 def version(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the version that is shipped."""
-    (shipped,) = served_version_folders(repository, "cpu")
+    (shipped,) = [folder for folder in served_version_folders(repository, "cpu") if folder.parent.name == SHIPPED]
     return Path(shutil.copytree(shipped, tmp_path_factory.mktemp("model") / shipped.name))
 
 

@@ -147,7 +147,7 @@ def test_broken_data_is_named(msd: Path, tmp_path: Path, damage: object, says: s
 def test_other_refusals(msd: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no recipe is named 'huge'"):
         train(msd, tmp_path / "run", SPEC, TrainSettings(recipe="huge"))
-    with pytest.raises(InputError, match="precision fp8"):
+    with pytest.raises(InputError, match="precision 'fp8'"):
         train(msd, tmp_path / "run", SPEC, TrainSettings(recipe="tiny", precision="fp8"))
     with pytest.raises(InputError, match="the spec's input is"):
         train(msd, tmp_path / "other", dataclasses.replace(SPEC, input_size=(64, 64)), TrainSettings(recipe="tiny"))
