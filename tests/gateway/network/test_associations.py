@@ -199,6 +199,7 @@ def test_a_client_that_says_nothing_is_let_go(start_listener: StartListener, int
         starting.sendall(b"\x01\x00\x00")  # and no more of its request
         assert closes(silent)
         assert closes(starting)
+    wait_until(lambda: listener.association_count == 0, "the place that they held")
     association = open_association(address_of(listener), "SENDER", [verification_context()], TIMEOUTS)
     wait_until(lambda: not association.is_established, "the end of an association that is idle")
     wait_until(lambda: len(intake.ended) == 1, "the end at the listener")
