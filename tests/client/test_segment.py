@@ -332,7 +332,7 @@ def test_a_job_that_fails_leaves_nothing(tritonserver: object, small_repository:
         loaded = load_input(case, model.spec)
         run_job(loaded, out / "old", model)
         before = {path: path.read_bytes() for path in (out / "old").iterdir()}
-        assert {path.name for path in before} >= {"mask.nii.gz", "report.json", "overlay.png"}
+        assert {path.name for path in before} == {"mask.nii.gz", "report.json", "overlay.png", "index.html"}
         for name in ("new", "old"):
             with pytest.raises(ServerError, match="no Triton answers at"):
                 run_job(loaded, out / name, model, tick=lambda slices: signal_server(server, signal.SIGKILL))
