@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from swinunet.gateway.ledger.administration import JobStatus, status_of_job
 from swinunet.gateway.ledger.database import Ledger
@@ -43,25 +43,23 @@ def job_history(ledger: Ledger, spool: Path, job_id: int) -> JobHistory | None:
         return None
     with ledger.read() as connection:
         study_uid = connection.scalar(select(jobs.c.study_uid).where(jobs.c.id == job_id))
-        asked = select(audit).where(audit.c.details.contains(json.dumps(study_uid), autoescape=True))
-        rows = [(row, json.loads(row.details)) for row in connection.execute(asked.order_by(audit.c.id))]
-        by_job = select(audit).where(audit.c.event == "instances_sent").where(
-            audit.c.details.contains(f'"job": {job_id},', autoescape=True)
-        )  # fmt: skip
-        rows += [(row, json.loads(row.details)) for row in connection.execute(by_job.order_by(audit.c.id))]
+        of_study = audit.c.details.contains(json.dumps(study_uid), autoescape=True)
+        of_job = audit.c.details.contains(f'"job": {job_id},', autoescape=True)
+        asked = select(audit).where(or_(of_study, and_(audit.c.event == "instances_sent", of_job))).order_by(audit.c.id)
+        rows = [(row, json.loads(row.details)) for row in connection.execute(asked)]
         promised = connection.execute(
             select(commitments.c.destination, commitments.c.state, commitments.c.reason)
             .where(commitments.c.job_id == job_id)
             .order_by(commitments.c.destination)
         ).all()
-    events = {
-        row.id: HistoryEvent(row.at, row.event, row.success, _words(details))
+    events = tuple(
+        HistoryEvent(row.at, row.event, row.success, _words(details))
         for row, details in rows
         if details.get("job", job_id) == job_id
-    }
+    )
     return JobHistory(
         job,
-        tuple(events[key] for key in sorted(events)),
+        events,
         tuple((row.destination, row.state, row.reason) for row in promised),
         overlay_file(spool, job) is not None,
     )

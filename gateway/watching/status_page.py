@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from swinunet.foundation.errors import InputError
-from swinunet.gateway.ledger.administration import RETRIED, counts, retry, status
+from swinunet.gateway.ledger.administration import RETRIED, counts, retry, status, status_of_job
 from swinunet.gateway.ledger.database import Ledger
 from swinunet.gateway.watching.job_history import job_history, overlay_file
 from swinunet.gateway.watching.sessions import COOKIE, Sessions
@@ -121,8 +121,8 @@ class StatusPage:
         return self._rendered("job.html", request=request, history=found, can_retry=found.job.state in RETRIED)
 
     async def _overlay(self, request: Request) -> Response:
-        found = await run_in_threadpool(job_history, self._ledger, self._spool, request.path_params["job"])
-        picture = overlay_file(self._spool, found.job) if found else None
+        job = await run_in_threadpool(status_of_job, self._ledger, request.path_params["job"])
+        picture = overlay_file(self._spool, job) if job else None
         return FileResponse(picture, media_type="image/png") if picture else Response(status_code=404)
 
     async def _retry(self, request: Request) -> Response:
