@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from gateway_pacs import Pacs, free_port, pacs, route_to_pacs
+from gateway_pacs import Pacs, pacs, route_to_pacs
 from gateway_process import gateway_process, stop
 from gateway_runs import make_config, make_study, wait_for
 from pydicom.dataset import Dataset
@@ -19,6 +19,7 @@ from pynetdicom import AE
 from swinunet.gateway.config.settings import GatewayConfig
 from swinunet.gateway.ledger.administration import status
 from swinunet.gateway.ledger.database import Ledger
+from swinunet.samples.closed_network import free_port
 from swinunet.serving import TritonServer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 import requests
-from gateway_pacs import free_port, pacs, route_to_pacs
+from gateway_pacs import pacs, route_to_pacs
 from gateway_runs import make_config, make_study, part10_files, wait_for, wait_for_jobs
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
@@ -16,6 +16,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import ComprehensiveSRStorage  # type: ignore[attr-defined]
 
 from swinunet.gateway.process.gateway import Gateway
+from swinunet.samples.closed_network import free_port
 from swinunet.serving import TritonServer
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,15 +16,10 @@ from small_model import small_images, small_labels
 from tritonclient.utils import InferenceServerException
 
 from swinunet.client import ServerOptions, TritonModel
+from swinunet.samples.closed_network import free_port
 from swinunet.serving import TritonServer
 
 pytestmark = pytest.mark.usefixtures("tritonserver")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

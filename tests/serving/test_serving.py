@@ -19,6 +19,7 @@ from small_model import write_small_repository
 from tritonclient.utils import InferenceServerException
 
 from swinunet import serving
+from swinunet.samples.closed_network import free_port
 from swinunet.serving import ServingError, TritonServer
 
 pytestmark = pytest.mark.usefixtures("tritonserver", "nothing_left")
@@ -79,12 +80,6 @@ def test_asked_for_ports_are_used_and_the_log_is_readable(small_repository: Path
     assert file.read_text().splitlines() == lines
     assert any("INFO small 1: openvino" in line and "precision f32" in line for line in lines)
     assert not any("cuda" in line.lower() or line.startswith(("+", "|")) for line in lines)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("purpose", ["gRPC", "metrics"])
