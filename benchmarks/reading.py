@@ -20,7 +20,7 @@ from swinunet.benchmarks.measure.processes import WorkerProcess
 from swinunet.benchmarks.measure.rounds import Group, Progress, Run, Task, no_progress, run_interleaved, sampling
 from swinunet.benchmarks.reading_series import CASES, QUICK_CASES, ReadingCase, write_case
 from swinunet.benchmarks.reports.numbers import NONE, spread_text
-from swinunet.benchmarks.reports.report import Report, table_with_remarks
+from swinunet.benchmarks.reports.report import Picture, Report, table_with_remarks
 
 WAYS = {"plain": "pydicom, one thread", "client": "the client"}
 _TIMEOUT_S = 600.0
@@ -144,7 +144,7 @@ def reading_report(result: ReadingResult) -> Report:
             "rows": [_figures(row) for row in result.rows],
         },
         footnotes=_footnotes(result),
-        pictures={"reading.png": partial(_draw, result)},
+        pictures={"reading.png": Picture(partial(_draw, result), "Time to read each folder, by way of reading")},
     )
 
 

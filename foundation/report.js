@@ -3,6 +3,9 @@
 document.querySelectorAll("table").forEach((table) => {
   const numberOf = (text) => Number.parseFloat((text.match(/-?\d+(\.\d+)?/) ?? ["NaN"])[0]);
   table.querySelectorAll("thead th").forEach((head, at) => {
+    if (!head.textContent.trim()) {
+      return;
+    }
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

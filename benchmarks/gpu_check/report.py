@@ -14,7 +14,7 @@ from swinunet.benchmarks.gpu_check.result import EngineRow, GpuCheckResult, Meas
 from swinunet.benchmarks.gpu_check.settings import engine_precision
 from swinunet.benchmarks.inference.charts import COLOURS, OTHER_COLOUR, dress, powers_of_two
 from swinunet.benchmarks.reports.numbers import NONE, number
-from swinunet.benchmarks.reports.report import Report
+from swinunet.benchmarks.reports.report import Picture, Report
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.tables import Table
 
@@ -37,7 +37,9 @@ def gpu_check_report(result: GpuCheckResult) -> Report:
         figures=result.to_json(),
         footnotes=_footnotes(result),
         descriptions=[f"{row.model}, {row.title}: {row.description}" for row in result.rows if row.description],
-        pictures={f"{NAME}.png": partial(draw_throughput, result)},
+        pictures={
+            f"{NAME}.png": Picture(partial(draw_throughput, result), "Slices per second of each engine over the batch")
+        },
     )
 
 

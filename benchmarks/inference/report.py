@@ -12,7 +12,7 @@ from swinunet.benchmarks.inference.goals import goals
 from swinunet.benchmarks.inference.result import BenchmarkResult, MeasuredEngine, MeasuredInference
 from swinunet.benchmarks.inference.tables import tables
 from swinunet.benchmarks.measure.measurements import spread_json
-from swinunet.benchmarks.reports.report import Report
+from swinunet.benchmarks.reports.report import Picture, Report
 
 
 def benchmark_report(result: BenchmarkResult) -> Report:
@@ -34,9 +34,16 @@ def benchmark_report(result: BenchmarkResult) -> Report:
         introduction=f"Input {spec.in_channels} x {height} x {width}, {spec.num_classes} classes.",
         descriptions=[f"{row.title}: {row.description or row.remark}" for row in rows],
         pictures={
-            "engines.png": partial(plot_engines, result),
-            "triton.png": partial(plot_triton, result),
-            "chain.png": partial(plot_chain, result),
+            "engines.png": Picture(
+                partial(plot_engines, result), "Latency, throughput over the batch, and peak memory of each engine"
+            ),
+            "triton.png": Picture(
+                partial(plot_triton, result),
+                "Throughput, latency and time in Triton's queue over the number of callers",
+            ),
+            "chain.png": Picture(
+                partial(plot_chain, result), "Time of each stage from DICOM to SEG, of the whole and by itself"
+            ),
         },
     )
 

@@ -19,12 +19,21 @@ _BUSY = 0.05  # share of the cores' time that others may take before figures suf
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG of a report. draw: writes it to a path. shows: what is to be seen, in words for those who do not see it."""
+
+    draw: Callable[[Path], None]
+    shows: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run found, ready to be shown and written.
 
     name: of the files. title: of what was measured, for the terminal; heading: the same for a page. command: that ran.
     figures: for programs, beside what all reports have. footnotes: what a reader of the tables must know.
-    introduction, descriptions: before the machine, and after the tables. pictures: by file name, what draws each.
+    introduction, descriptions: before the machine, and after the tables. pictures: by file name. subject: before the
+    heading.
     """
 
     name: str
@@ -39,7 +48,8 @@ class Report:
     schema_version: int = 1
     introduction: str = ""
     descriptions: Sequence[str] = ()
-    pictures: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    subject: str = "Benchmark"
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -66,9 +76,13 @@ class Report:
     def markdown(self) -> str:
         """The report, as a page."""
         made = f"{self.run.machine.started}, {self.run.seconds:.0f} s, by `{self.command}`."
-        parts = [f"# Benchmark: {self.heading}", f"{self.introduction} {made}".strip(), *_machine(self.run.machine)]
+        parts = [
+            f"# {self.subject}: {self.heading}",
+            f"{self.introduction} {made}".strip(),
+            *_machine(self.run.machine),
+        ]
         parts += [f"## {table.title}\n\n{table.markdown(figures_to_the_right=False)}" for table in self.tables]
-        parts += [f"![{name.removesuffix('.png')}]({name})" for name in self.pictures]
+        parts += [f"![{picture.shows}]({name})" for name, picture in self.pictures.items()]
         if self.descriptions:
             parts += ["How each computes:", _bullets(self.descriptions)]
         return "\n\n".join([*parts, "Notes:", _bullets(self.notes)]) + "\n"
@@ -83,8 +97,8 @@ class Report:
                 page, figures, *pictures, _ = (Path(aside) / name for name in self.files)
                 page.write_text(self.markdown())
                 figures.write_text(json.dumps(self.json(), indent=1) + "\n")
-                for draw, path in zip(self.pictures.values(), pictures, strict=True):
-                    draw(path)
+                for picture, path in zip(self.pictures.values(), pictures, strict=True):
+                    picture.draw(path)
                 write_report_page(Path(aside), self.name)
                 return [(Path(aside) / name).replace(folder / name) for name in self.files]
         except OSError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from swinunet.benchmarks.measure.samples import LatencySample
 from swinunet.benchmarks.reports.numbers import number, spread_text
-from swinunet.benchmarks.reports.report import Report
+from swinunet.benchmarks.reports.report import Picture, Report
 from swinunet.benchmarks.tuning.goal import memory_mb
 from swinunet.benchmarks.tuning.measuring import Trial
 from swinunet.benchmarks.tuning.search import TuningResult
@@ -15,7 +16,7 @@ from swinunet.benchmarks.tuning.tuned_config import figures
 from swinunet.foundation.tables import Table
 
 _COLOURS = ("#2a9d8f", "#3b6fb6", "#e07b39", "#9b5fc0", "#b59a2a", "#c0475b")  # one an engine
-_HEADS = ("way of serving", "callers", "slices/s", "p50 ms", "p95 ms", "MB", "")
+_HEADS = ("way of serving", "callers", "slices/s", "p50 ms", "p95 ms", "MB", "remark")
 
 
 def tuning_report(result: TuningResult) -> Report:
@@ -24,7 +25,7 @@ def tuning_report(result: TuningResult) -> Report:
     return Report(
         name="tune",
         title=title,
-        heading=title,
+        heading=f"{result.version.title} for the {result.goal.text}",
         command="swinunet tune",
         run=result.run,
         quick=False,
@@ -35,7 +36,8 @@ def tuning_report(result: TuningResult) -> Report:
             "trials": [_json(each) for each in result.trials],
         },
         footnotes=list(_notes(result)),
-        pictures={"tune.png": lambda path: plot_tuning(result, path)},
+        pictures={"tune.png": Picture(partial(plot_tuning, result), "Latency against throughput of every measurement")},
+        subject="Tuning",
     )
 
 
@@ -49,11 +51,10 @@ def plot_tuning(result: TuningResult, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     engines = list(dict.fromkeys(trial.candidate.engine.name for trial in result.trials))
-    colours = ("#2a9d8f", "#3b6fb6", "#e07b39", "#9b5fc0", "#b59a2a", "#c0475b")
     for trial in result.trials:
         samples = list(trial.samples.values())
         if samples:
-            colour = colours[engines.index(trial.candidate.engine.name) % len(colours)]
+            colour = _COLOURS[engines.index(trial.candidate.engine.name) % len(_COLOURS)]
             first = next(
                 each for each in result.trials if each.candidate.engine == trial.candidate.engine and each.samples
             )

@@ -14,7 +14,10 @@ from swinunet.training.loop.run_folder import read_log
 from swinunet.training.loop.settings import TrainSettings
 
 REPORT_NAME = "run"
-PICTURES = ("curves.png", "overlays.png")
+PICTURES = {
+    "curves.png": "Loss, learning rate and Dice of each structure over the epochs",
+    "overlays.png": "Reference and prediction of the best, the median and the worst validation case",
+}
 
 
 def write_run_report(run: Path, spec: ModelSpec, settings: TrainSettings) -> None:
@@ -28,16 +31,19 @@ def run_markdown(log: list[dict[str, Any]], spec: ModelSpec, settings: TrainSett
     """The report as Markdown. log: the records of log.jsonl."""
     judged = [record for record in log if "dice" in record]
     parts = [f"# Training run: {spec.name}", _summary(log, judged)]
-    parts += [f"## {table.title}\n\n{table.markdown()}" for table in (_validations(judged, spec), _settings(settings))]
-    parts += [f"![{name.removesuffix('.png')}]({name})" for name in PICTURES]
+    parts += [f"![{shows}]({name})" for name, shows in PICTURES.items()]
+    validations, chosen = _validations(judged, spec), _settings(settings)
+    parts += [f"## {validations.title}\n\n{validations.markdown()}"]
+    parts += [f"## {chosen.title}\n\n{chosen.markdown(figures_to_the_right=False)}"]
     return "\n\n".join(parts) + "\n"
 
 
 def _summary(log: list[dict[str, Any]], judged: list[dict[str, Any]]) -> str:
-    minutes = sum(record["seconds"] + record.get("validation_seconds", 0.0) for record in log) / 60
+    seconds = sum(record["seconds"] + record.get("validation_seconds", 0.0) for record in log)
+    took = f"{seconds / 60:.1f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
     best = max(judged, key=lambda record: record["dice"], default=None)
     found = f" Best validation Dice {best['dice']:.4f}, in epoch {best['epoch']}." if best else ""
-    return f"{len(log)} epochs in {minutes:.1f} minutes.{found}"
+    return f"{len(log)} epochs in {took}.{found}"
 
 
 def _validations(judged: list[dict[str, Any]], spec: ModelSpec) -> Table:
@@ -60,4 +66,8 @@ def _per_class(record: dict[str, Any], spec: ModelSpec) -> list[str]:
 
 def _settings(settings: TrainSettings) -> Table:
     values = {name: value for name, value in dataclasses.asdict(settings).items() if not isinstance(value, dict)}
-    return Table("Settings", ("setting", "value"), [(name, f"`{value}`") for name, value in values.items()])
+    return Table("Settings", ("setting", "value"), [(name, _value(value)) for name, value in values.items()])
+
+
+def _value(value: object) -> str:
+    return f"`{value}`" if str(value) else "(none)"

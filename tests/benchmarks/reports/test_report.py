@@ -12,7 +12,7 @@ from swinunet.benchmarks.measure.machine import Machine
 from swinunet.benchmarks.measure.measurements import Spread
 from swinunet.benchmarks.measure.rounds import Run
 from swinunet.benchmarks.reports.numbers import number, percent_text, spread_text
-from swinunet.benchmarks.reports.report import Report, table_with_remarks
+from swinunet.benchmarks.reports.report import Picture, Report, table_with_remarks
 from swinunet.foundation.errors import OutputError
 
 MACHINE = Machine("a processor", 2, 4, ("AVX2",), 8.0, "Linux", "3.11", {"torch": "2"}, "today", 0.5, others_cpu=0.06)
@@ -26,7 +26,7 @@ REPORT = Report(
     tables=[table_with_remarks("Figures", ("thing", "ms", "remark"), [("this", "1.0", ""), ("that", "2.0", "")])],
     figures={"rows": [1.0, 2.0]},
     footnotes=["ms: of one."],
-    pictures={"some.png": lambda path: path.write_text("drawn") and None},
+    pictures={"some.png": Picture(lambda path: path.write_text("drawn") and None, "Some [ms] of it")},
 )
 
 
@@ -39,7 +39,7 @@ def test_all_files_are_written_in_place_of_an_earlier_report(tmp_path: Path) -> 
         "# Benchmark: some of it\n\ntoday, 12 s, by `swinunet benchmark some`.\n\nMachine: a processor"
     )
     assert "## Figures\n\n| thing | ms |\n" in text
-    assert "![some](some.png)" in text
+    assert "![Some [ms] of it](some.png)" in text
     assert figures["notes"] == REPORT.notes
     assert all(f"- {note}" in text for note in REPORT.notes)
     assert (figures["schema_version"], figures["rows"], figures["machine"]["cores"]) == (1, [1.0, 2.0], 2)
@@ -51,7 +51,7 @@ def test_a_picture_that_fails_leaves_the_earlier_report(tmp_path: Path) -> None:
 
     (tmp_path / "some.md").write_text("an earlier one")
     with pytest.raises(OutputError, match="No space left"):
-        replace(REPORT, pictures={"some.png": full}).write(tmp_path)
+        replace(REPORT, pictures={"some.png": Picture(full, "nothing")}).write(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("some.md", "an earlier one")]
 
 
