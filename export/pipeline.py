@@ -25,7 +25,7 @@ from swinunet.imaging import ModelSpec
 from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.network.swin_unet import SwinUNet
 
-__all__ = ["Exported", "GateOptions", "check_version", "export_checkpoint", "promote"]
+__all__ = ["Exported", "GateOptions", "check_version", "export_checkpoint", "promote", "with_boxes"]
 
 DEFAULT_OPTIONS = GateOptions()
 
@@ -85,7 +85,7 @@ def promote(
     """
     with staged_version(repository, spec, configs) as folder:
         fill(folder, evidence)
-        report = _with_boxes(
+        report = with_boxes(
             judge(folder, network, spec, evidence, configs, options), folder, repository, configs, spec, options
         )
         report.require("nothing was promoted")
@@ -106,12 +106,12 @@ def check_version(path: Path, repository: Path, data: Path | None, options: Gate
     configs = read_configs(folder.parent, spec.version) or make_configs(spec, recorded_choice(folder))
     evidence = gather_evidence(spec, data, folder / SPLIT_FILE, assume_ras=options.assume_ras)
     report = judge(folder, network, spec, evidence, configs, options)
-    report = _with_boxes(report, folder, folder.parent.parent, configs, spec, options)
+    report = with_boxes(report, folder, folder.parent.parent, configs, spec, options)
     report.require("take it out with --rollback, or export it again")
     return report
 
 
-def _with_boxes(
+def with_boxes(
     report: Report, folder: Path, repository: Path, configs: Configs, spec: ModelSpec, options: GateOptions
 ) -> Report:
     """The report with the third part: the boxes of every pair of model and locator that the version is part of."""

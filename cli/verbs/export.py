@@ -14,7 +14,6 @@ from swinunet.cli.options import with_options
 
 if TYPE_CHECKING:
     from swinunet.export.gate.report import Report
-    from swinunet.export.pipeline import Exported
     from swinunet.foundation.progress import Say
 
 _REPORT_WIDTH = 160  # columns; on a narrower terminal the report's tables cannot be read
@@ -36,7 +35,7 @@ class ExportOptions:
     """A checkpoint, how it is proven, and where it goes."""
 
     checkpoint: Annotated[str | None, typer.Argument()] = None
-    """Checkpoint (.safetensors); with --check also a version folder; with --rollback and --configs a model's name."""
+    """Checkpoint; with --check and --renew also a version folder; with --rollback and --configs a model's name."""
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/")] = None
     """Triton model repository."""
     version: Annotated[int | None, typer.Option(min=1, show_default="the spec's")] = None
@@ -61,6 +60,8 @@ class ExportOptions:
     """Name the first layer that differs in a graph that fails."""
     check: Annotated[bool, typer.Option("--check")] = False
     """Only repeat the proof; nothing is written."""
+    renew: Annotated[bool, typer.Option("--renew")] = False
+    """Give a version the model.py and configs of this software, after proof; graphs and weights stay as they are."""
     rollback: Annotated[bool, typer.Option("--rollback")] = False
     """Take the last version of a model out of service."""
     configs: Annotated[bool, typer.Option("--configs")] = False
@@ -72,14 +73,16 @@ class ExportOptions:
         """Raise InputError for options of different jobs."""
         from swinunet.foundation.errors import InputError
 
-        if sum((self.check, self.rollback, self.configs)) > 1:
-            raise InputError("--check, --rollback and --configs are three jobs; give one of them")
-        if (self.check or self.rollback or self.configs) and self.version is not None:
-            raise InputError("--version is of a new version; leave it out with --check, --rollback and --configs")
-        if (self.check or self.rollback) and self.serve_with is not None:
-            raise InputError("--serve-with is of a config; leave it out with --check and --rollback")
-        if (self.check or self.rollback or self.configs) and self.spec is not None:
-            raise InputError("--spec is of a new version; leave it out with --check, --rollback and --configs")
+        jobs = ("--check", "--renew", "--rollback", "--configs")
+        chosen = [name for name in jobs if getattr(self, name.removeprefix("--"))]
+        if len(chosen) > 1:
+            raise InputError(f"{' and '.join(chosen)} are jobs of their own; give one of them")
+        if chosen and self.version is not None:
+            raise InputError(f"--version is of a new version; leave it out with {chosen[0]}")
+        if chosen and self.serve_with is not None and not self.configs:
+            raise InputError(f"--serve-with is of a config; leave it out with {chosen[0]}")
+        if chosen and self.spec is not None:
+            raise InputError(f"--spec is of a new version; leave it out with {chosen[0]}")
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +103,8 @@ def export(options: ExportOptions) -> None:
 
     Repeat the proof: `swinunet export model_repository/swin_unet_hippocampus/1 --check`
 
+    After an update of this software: `swinunet export model_repository/swin_unet_hippocampus/1 --renew`
+
     Find the layer that is wrong: `swinunet export model_repository/swin_unet_hippocampus/1 --check --bisect`
 
     Return to the version before: `swinunet export --rollback swin_unet_hippocampus`
@@ -113,7 +118,7 @@ def export(options: ExportOptions) -> None:
     if options.serve_with is not None:
         _refuse_served(options.serve_with)
     repository = options.repository or default_repository()
-    making = not (options.check or options.rollback)
+    making = not (options.check or options.renew or options.rollback)
     if options.rollback:
         _roll_back(repository, options.checkpoint)
     elif options.configs:
@@ -157,24 +162,29 @@ def _prove(checkpoint: Path, repository: Path, options: ExportOptions) -> None:
             done, judged = _judged(checkpoint, repository, options, say)
         show(judged)
     if done:
-        print_line(f"{done.spec.name} version {done.spec.version}: {done.folder}")
+        print_line(done)
         print_line(_RESTART)
 
 
-def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[Exported | None, Report]:
+def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say) -> tuple[str, Report]:
+    """What was written, in words, empty for nothing; and the proof."""
     from swinunet.export.engines.registry import DEFAULT_SERVED
     from swinunet.export.pipeline import GateOptions, check_version, export_checkpoint
+    from swinunet.export.renewal import renew_version
     from swinunet.export.repository.other_spec import with_spec
 
     gate = GateOptions(
         tuple(options.engine or ()), options.serve, options.bisect, say, options.assume_ras, options.heads
     )
     if options.check:
-        return None, check_version(checkpoint, repository, options.data, gate)
+        return "", check_version(checkpoint, repository, options.data, gate)
+    if options.renew:
+        folder, report = renew_version(checkpoint, repository, options.data, gate)
+        return f"{folder}: model.py, configs and proof are of this software", report
     serve_with = options.serve_with or DEFAULT_SERVED
     with with_spec(checkpoint, options.spec) as specified:
         done = export_checkpoint(specified, repository, options.version, options.data, gate, serve_with)
-    return done, done.report
+    return f"{done.spec.name} version {done.spec.version}: {done.folder}", done.report
 
 
 def _roll_back(repository: Path, model: str | None) -> None:

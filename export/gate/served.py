@@ -31,13 +31,16 @@ def served_model(folder: Path, name: str, version: int, configs: Configs) -> Ite
         model = Path(made) / name
         model.mkdir()
         configs.write(model)
-        _link(folder, model / str(version))
+        link_version(folder, model / str(version))
         with TritonServer(Path(made)) as server, connect(server.url) as client:
             yield lambda image: infer(client, name, version, image)
 
 
-def _link(folder: Path, target: Path) -> None:
-    """The version's files as links. model.py is copied: Python would leave its __pycache__ beside the original."""
+def link_version(folder: Path, target: Path) -> None:
+    """Make `target` a version folder of links to the files of `folder`, without the proof.
+
+    model.py is copied: Python would leave its __pycache__ beside the original.
+    """
     target.mkdir()
     for path in folder.iterdir():
         if path.suffix == ".py":

@@ -23,7 +23,7 @@ from swinunet.export.file_names import (
 from swinunet.export.repository.model_card import model_card
 from swinunet.export.sample_slices import sample_slices
 from swinunet.foundation.errors import CheckpointError, InputError
-from swinunet.foundation.files import sha256_of_file
+from swinunet.foundation.files import sha256_of_file, write_whole
 from swinunet.imaging import ModelSpec
 from swinunet.training.data.split_file import SPLIT_FILE
 from swinunet.training.network.checkpoint import load_checkpoint
@@ -55,7 +55,7 @@ def fill_version(
     more_slices: what the canary is made of if the model finds nothing in the MNI152 brain, which is public and comes
     first so that no patient's slices travel. Raises InputError if it finds nothing in either.
     """
-    shutil.copyfile(Path(__file__).with_name("python_backend_model.py"), folder / MODEL_PY_FILE)
+    write_model_py(folder)
     shutil.copyfile(checkpoint, folder / CHECKPOINT_FILE)
     split = checkpoint.with_name(SPLIT_FILE)
     if split.is_file():
@@ -66,6 +66,11 @@ def fill_version(
     image, labels = _canary(network, [lambda: sample_slices(spec, None), *([more_slices] if more_slices else [])])
     np.savez_compressed(folder / CANARY_FILE, image=image, labels=labels)
     write_load_test(folder / LOAD_TEST_FILE, image[0])
+
+
+def write_model_py(folder: Path) -> None:
+    """Write what the CPU config runs, of this software, into a version folder. Raises OutputError."""
+    write_whole(folder / MODEL_PY_FILE, Path(__file__).with_name("python_backend_model.py").read_bytes())
 
 
 def write_load_test(path: Path, image: np.ndarray) -> None:
