@@ -84,10 +84,9 @@ debian: ## Debian packages for tests that skip without them (root): dciodvfy, Po
 	command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; \
 		systemctl disable --now prometheus 2>/dev/null || true; }
 
-benchmark: $(VENV)/dev.stamp ## every engine, Triton, the whole chain on the paper's network, DICOM reading, and what tuning gains; 15 minutes or so
-	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --output benchmark_output
+benchmark: $(VENV)/dev.stamp ## every engine, Triton, the whole chain on the paper's network, DICOM reading, and what tuning gains; 20 minutes or so
+	$(BIN)/swinunet benchmark --recipe swin-unet --perf-analyzer --tune swin_unet_hippocampus --output benchmark_output
 	$(BIN)/swinunet benchmark reading --output benchmark_output
-	$(BIN)/swinunet tune swin_unet_hippocampus --throughput --no-write --output benchmark_output
 
 NO_GPU := no NVIDIA GPU here (nvidia-smi does not run); the CPU engines need none: make demo, make benchmark
 NO_DOCKER := no Docker that answers here; with TensorRT on this GPU host (make gpu), swinunet export --engine tensorrt-fp16 \

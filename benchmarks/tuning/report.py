@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +40,24 @@ def tuning_report(result: TuningResult) -> Report:
         pictures={"tune.png": Picture(partial(plot_tuning, result), "Latency against throughput of every measurement")},
         subject="Tuning",
     )
+
+
+def with_gain(report: Report, result: TuningResult) -> Report:
+    """Another report with what tuning a model gained over what is served by default."""
+    shown = [result.default, *([result.winner] if result.winner and result.winner is not result.default else [])]
+    title = f"{result.version.title} tuned for the {result.goal.text}"
+    return replace(
+        report,
+        tables=[*report.tables, Table(title, _HEADS, [_row(result, trial) for trial in shown])],
+        figures={**report.figures, "tuning": figures(result)},
+        footnotes=[*report.footnotes, f"Tuned: {why_it_won(result)}"],
+    )
+
+
+def without_gain(report: Report, reason: str) -> Report:
+    """Another report that says why tuning found nothing."""
+    footnotes = [*report.footnotes, f"Not tuned: {reason}"]
+    return replace(report, figures={**report.figures, "tuning": None}, footnotes=footnotes)
 
 
 def plot_tuning(result: TuningResult, path: Path) -> None:

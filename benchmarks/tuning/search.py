@@ -88,7 +88,8 @@ def planned(version: ModelVersion) -> tuple[list[Candidate], list[LeftOut]]:
     first = [default, *(each for each in with_other_engines(engines, cores) if each != default)]
     streams = knows_streams(version.folder)
     if not streams:
-        left_out.append(LeftOut("streams", "the model.py of this version has none; export it again as a new version"))
+        renew = f"renew it (swinunet export {version.folder} --renew)"
+        left_out.append(LeftOut("streams", f"the model.py of this version has none; {renew}"))
     later = [*with_other_parallelism(default, cores, streams=streams), *with_other_batches(default)]
     return [*first, *later], left_out
 

@@ -14,7 +14,9 @@ from swinunet.cli.options import with_options
 from swinunet.cli.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
+    from swinunet.benchmarks.inference.model_version import ModelVersion
     from swinunet.benchmarks.inference.settings import BenchmarkSettings
+    from swinunet.benchmarks.reports.report import Report
 
 _SUBJECTS = {
     "serving": "every engine and Triton",
@@ -24,7 +26,7 @@ _SUBJECTS = {
     "batch": "what `swinunet batch` adds to segmenting an archive",
 }
 _OPTIONS_OF = {  # beside --output and --quick, which all understand
-    "serving": ("repository", "model", "recipe", "data", "engines", "batches", "seconds", "perf_analyzer"),
+    "serving": ("repository", "model", "recipe", "data", "engines", "batches", "seconds", "perf_analyzer", "tune"),
     "training": ("recipes", "seconds"),
     "reading": (),
     "graph": ("repository", "model", "recipe", "seconds"),
@@ -56,6 +58,8 @@ class BenchmarkOptions:
     """Time for each row in each round."""
     perf_analyzer: Annotated[bool, typer.Option("--perf-analyzer")] = False
     """Download NVIDIA's load generator if it is not installed (13 MiB)."""
+    tune: Annotated[str | None, typer.Option(metavar="MODEL")] = None
+    """At the end tune this model of the repository for throughput; the gain goes into the report."""
     recipes: Annotated[str | None, typer.Option(show_default="all")] = None
     """Of `benchmark training`: recipes to measure, as small,tiny."""
     quick: Annotated[bool, typer.Option("--quick")] = False
@@ -105,7 +109,8 @@ def benchmark(options: BenchmarkOptions) -> None:
 
     Writes report.md, report.json, engines.png, triton.png and chain.png: latency, throughput, memory, labels, the share
     of this machine's matrix-multiply peak, and which goals were reached. Takes about a quarter of an hour, two
-    minutes with --quick; leave the machine alone meanwhile.
+    minutes with --quick; leave the machine alone meanwhile. With --tune it also says what `swinunet tune` gains, and
+    writes tune.md, tune.json and tune.png; the repository stays as it is.
 
     `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
     A step of a large recipe takes about half a minute on one core; choose with --recipes.
@@ -141,6 +146,7 @@ def _serving(options: BenchmarkOptions) -> None:
 
     if options.data is not None:
         DataFolder.open(options.data)  # refuse it now, not in every engine
+    tuned = _require_tunable(options)
     with TemporaryDirectory(prefix="swinunet-benchmark-") as made, interrupted_by_sigterm():
         if options.recipe is not None:
             from swinunet.benchmarks.inference.untrained import export_untrained
@@ -152,7 +158,40 @@ def _serving(options: BenchmarkOptions) -> None:
         print_line(f"{version.title}: {settings.summary}")
         with _progress() as progress:
             result = run_benchmark(version, settings, progress, data=options.data, trained=options.recipe is None)
-    _publish(benchmark_report(result), options.output)
+        report = benchmark_report(result)
+        _publish(_with_gain(report, tuned, options) if tuned else report, options.output)
+
+
+def _require_tunable(options: BenchmarkOptions) -> ModelVersion | None:
+    """The version to tune, None for none. Raises InputError, before anything is measured, for one that cannot be."""
+    if options.tune is None:
+        return None
+    from swinunet.benchmarks.inference.model_version import find_version
+    from swinunet.benchmarks.tuning.search import planned
+    from swinunet.foundation.paths import default_repository
+
+    version = find_version(options.repository or default_repository(), options.tune)
+    planned(version)
+    return version
+
+
+def _with_gain(report: Report, version: ModelVersion, options: BenchmarkOptions) -> Report:
+    """Tune a version, publish what was found, and return the report with the gain."""
+    from swinunet.benchmarks.inference.model_version import gflop
+    from swinunet.benchmarks.tuning.goal import Goal
+    from swinunet.benchmarks.tuning.report import tuning_report, with_gain, without_gain
+    from swinunet.benchmarks.tuning.search import tune_model
+    from swinunet.foundation.errors import SwinUNetError
+
+    try:
+        with _progress() as progress:
+            result = tune_model(
+                version, Goal(), gflop(version), options.seconds or (0.1 if options.quick else 1.0), progress
+            )
+    except SwinUNetError as error:  # what was measured before is published all the same
+        return without_gain(report, str(error))
+    _publish(tuning_report(result), options.output)
+    return with_gain(report, result)
 
 
 def _training(options: BenchmarkOptions) -> None:

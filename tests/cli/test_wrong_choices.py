@@ -67,7 +67,7 @@ FURTHER = {
 FREE = {
     "address", "batches", "body_part", "calling_ae", "cases", "checkpoint", "depths", "group_by", "header", "labels",
     "modality", "model", "name", "roi", "series", "shard", "source", "split", "study", "subject", "traces", "tree",
-    "url", "weights",
+    "tune", "url", "weights",
 }  # fmt: skip
 
 

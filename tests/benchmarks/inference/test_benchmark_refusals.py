@@ -35,6 +35,15 @@ def unknown_model(_repository: Path) -> list[str]:
     return ["--model", "liver"]
 
 
+def unknown_model_to_tune(_repository: Path) -> list[str]:
+    return ["--tune", "liver"]
+
+
+def nothing_to_tune(_repository: Path) -> list[str]:
+    """The version has no gate."""
+    return ["--tune", "small"]
+
+
 def no_time(_repository: Path) -> list[str]:
     return ["--seconds", "0"]
 
@@ -70,6 +79,8 @@ REFUSED: dict[Callable[[Path], list[str]], str] = {
     no_graph: "model.onnx is missing",
     broken_graph: "is not a readable ONNX file",
     unknown_model: "has no model 'liver' (there is: small)",
+    unknown_model_to_tune: "has no model 'liver' (there is: small)",
+    nothing_to_tune: "no engine can be tried here",
     no_time: "--seconds is 0; expected more than 0",
     not_a_time: "--seconds is nan; expected more than 0",
     unknown_engine: "there is no engine 'openvino-f31'; choose from pytorch-fp32,",

@@ -13,7 +13,9 @@ from tritonclient.grpc import model_config_pb2
 
 from swinunet.benchmarks.inference.model_version import ModelVersion
 from swinunet.benchmarks.measure.measurements import Spread
+from swinunet.benchmarks.measure.rounds import Run
 from swinunet.benchmarks.measure.samples import LabelComparison, LatencySample
+from swinunet.benchmarks.reports.report import Report
 from swinunet.benchmarks.tuning.bounds import Bounds
 from swinunet.benchmarks.tuning.candidates import (
     Candidate,
@@ -24,7 +26,7 @@ from swinunet.benchmarks.tuning.candidates import (
 )
 from swinunet.benchmarks.tuning.goal import Goal
 from swinunet.benchmarks.tuning.measuring import Trial
-from swinunet.benchmarks.tuning.report import front_of, tuning_report, why_it_won
+from swinunet.benchmarks.tuning.report import front_of, tuning_report, why_it_won, with_gain, without_gain
 from swinunet.benchmarks.tuning.search import TuningResult
 from swinunet.export.engines.registry import engine_named
 from swinunet.foundation.errors import InputError
@@ -153,3 +155,16 @@ def test_the_report_says_why_the_winner_won(version: Path, tmp_path: Path) -> No
     written = report.write(tmp_path)
     assert {path.name for path in written} == {"tune.md", "tune.json", "tune.html", "tune.png"}
     assert json.loads((tmp_path / "tune.json").read_text())["winner"]["gain"]["median"] == 2.0
+    other = with_gain(dataclasses.replace(report, name="report", tables=[], footnotes=[], figures={"a": 1}), result)
+    assert [row[0] for row in other.tables[0].rows] == ["openvino-f32", "openvino-bf16"]
+    (note,) = other.footnotes
+    assert "(openvino-f32) 2.00 (1.90-2.10) times as many" in note
+    assert other.figures["a"] == 1
+    assert other.figures["tuning"]["gain"]["median"] == 2.0  # type: ignore[index]
+
+
+def test_a_report_says_why_nothing_was_tuned() -> None:
+    machine = Report("report", "t", "h", "c", Run(), False, [], {}, ["measured"])
+    found = without_gain(machine, "nothing reaches 5 ms")
+    assert found.footnotes == ["measured", "Not tuned: nothing reaches 5 ms"]
+    assert found.json()["tuning"] is None
