@@ -1,4 +1,5 @@
-"""Augmentation of whole batches: rotation, scale, shift, mirror images, contrast, gamma, noise; on any device."""
+"""Augmentation of whole batches, on any device: rotation, scale, shift, deformation, mirror images, contrast, gamma,
+bias, noise."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from swinunet.training.loop.settings import Augmentation
 
 __all__ = ["Augmentation", "augment"]
+
+ELASTIC_GRID = 5  # nodes along each edge: a deformation as coarse as the organs of a slice
 
 
 def augment(
@@ -55,7 +58,7 @@ def _flip(
 
 
 def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rotate, scale and shift in the plane."""
+    """Rotate, scale, shift and deform in the plane."""
     n = image.shape[0]
     angle = _uniform(n, torch.pi * settings.rotation_degrees / 180, settings, generator)
     zoom = torch.exp(_uniform(n, settings.scale, settings, generator))
@@ -66,13 +69,26 @@ def _move(image: Tensor, labels: Tensor, settings: Augmentation, generator: torc
     theta[:, 0, 2] = _uniform(n, 2 * settings.shift, settings, generator)
     theta[:, 1, 2] = _uniform(n, 2 * settings.shift, settings, generator)
     grid = F.affine_grid(theta.to(image.device), [n, 1, *image.shape[2:]], align_corners=False)
+    if settings.elastic:
+        grid = grid + _displacement(image, _uniform(n, 2 * settings.elastic, settings, generator), generator)
     image = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     moved = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return image, moved[:, 0].long()
 
 
+def _displacement(image: Tensor, largest: Tensor, generator: torch.Generator) -> Tensor:
+    """Smooth random displacements float32 [B, H, W, 2], of at most `largest` [B], in units of half an edge.
+
+    Random vectors on a coarse grid, between which a bicubic spline runs (Ronneberger et al., arXiv 1505.04597, 3.1).
+    """
+    coarse = torch.randn(len(image), 2, ELASTIC_GRID, ELASTIC_GRID, generator=generator).to(image.device)
+    field = F.interpolate(coarse, size=image.shape[2:], mode="bicubic", align_corners=True)
+    field = field / field.abs().amax(dim=(1, 2, 3), keepdim=True)
+    return (field * largest.to(image.device).view(-1, 1, 1, 1)).permute(0, 2, 3, 1)
+
+
 def _shade(image: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change contrast, brightness and gamma, add noise; padding (exactly 0 in every channel) stays 0."""
+    """Change contrast, brightness and gamma, add noise and bias; padding (exactly 0 in every channel) stays 0."""
     n, device = image.shape[0], image.device
 
     def drawn(spread: float) -> Tensor:

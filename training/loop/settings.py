@@ -29,7 +29,8 @@ class Augmentation:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     probability: float = 0.5
-    """Probability of each of rotation, scale, shift, contrast, brightness, gamma, noise and bias, 0 to 1."""
+    """Probability of each of rotation, scale, shift, contrast, brightness, gamma, noise, bias and deformation, 0 to
+    1."""
     mirror_probability: float = 0.5
     """Probability of a mirror image of the patient, left for right, 0 to 1. Always 0 where a label names a side."""
     flip_probability: float = 0.0
@@ -53,6 +54,8 @@ class Augmentation:
     bias: float = 0.0
     """Largest gain of a smooth field over the slice, as of a surface coil, as a natural logarithm: 0.7 is 0.5 to 2
     times. Off by default."""
+    elastic: float = 0.0
+    """Largest displacement of a smooth random deformation, as a share of the field of view. Off by default."""
 
     def __post_init__(self) -> None:
         for name in ("probability", "mirror_probability", "flip_probability"):
