@@ -187,6 +187,22 @@ def test_augmentation_moves_image_and_labels_together() -> None:
     assert (bright == (moved_labels == 1)).float().mean() > 0.97
 
 
+def test_deformation_is_smooth_bounded_and_the_same_for_image_and_labels() -> None:
+    ramp = torch.linspace(0.1, 1.0, 64).expand(8, 1, 64, 64).contiguous()  # the value says the column it came from
+    labels = (ramp[:, 0] > 0.55).long()
+    only = Augmentation(
+        probability=1, mirror_probability=0, rotation_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0,
+        noise=0, elastic=0.1,
+    )  # fmt: skip
+    moved, moved_labels = augment(ramp, labels, only, torch.Generator().manual_seed(0))
+    inside = (slice(None), 0, slice(8, -8), slice(8, -8))  # further than 0.1 of 64 pixels from the edges
+    columns = (moved[inside] - ramp[inside]) / 0.9 * 63
+    assert 0.5 < columns.abs().max() <= 6.5  # pixels
+    assert columns.diff(dim=1).abs().max() < 1.5  # from a row to the next
+    near = (moved[inside] - 0.55).abs() < 0.02  # within a pixel of the border either is right
+    assert ((moved[inside] > 0.55).long() == moved_labels[:, 8:-8, 8:-8])[~near].all()
+
+
 def test_augmentation_off_changes_nothing_but_the_order_of_neighbours() -> None:
     image, labels = torch.rand(4, 3, 16, 16), torch.randint(0, 2, (4, 16, 16))
     same, same_labels = augment(image, labels, Augmentation(probability=0), torch.Generator().manual_seed(0))
