@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from swinunet.batch.attempts import Attempts
 from swinunet.batch.manifest import ManifestRow
@@ -112,7 +112,8 @@ class Scheduler:
         self._attempts.end(event.entry)
         if isinstance(event, Finished):
             self._setbacks_in_a_row = 0
-            yield event.rows
+            deaths = self._attempts.deaths[event.entry]
+            yield tuple(replace(row, deaths=deaths) for row in event.rows)
         else:
             yield from self._after_setback(event)
 

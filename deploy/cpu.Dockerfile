@@ -16,7 +16,8 @@ RUN python3 -m venv /opt/venv && \
 FROM ${BASE_IMAGE}
 # libpython: Triton's Python backend loads it.
 RUN apt-get update && apt-get install --yes --no-install-recommends python3 libpython3.11 && \
-    rm -rf /var/lib/apt/lists/* && useradd --uid 10001 --user-group --no-create-home swinunet
+    rm -rf /var/lib/apt/lists/* && useradd --uid 10001 --user-group --no-create-home swinunet && \
+    install -d -o swinunet -g swinunet /spool
 COPY --from=build /opt/venv /opt/venv
 # Nothing is written but in /tmp and in what is mounted, so the root may be read-only. The two of malloc make large
 # requests faster: memory that was freed is kept for the next.
