@@ -1,8 +1,8 @@
 """The served model on a CPU: a graph beside this file, run by OpenVINO or ONNX Runtime in Triton's Python backend.
 
 `swinunet export` copies this file as `model.py` into every version directory, so it stands alone: NumPy and the engine.
-The model's config.pbtxt chooses in its `parameters`: `engine` and `precision` (a key of GRAPHS) and `threads` (0 is
-every core).
+The model's config.pbtxt chooses in its `parameters`: `engine` and `precision` (a key of GRAPHS), `threads` (0 is every
+core) and `streams`, the parts of a batch that are computed at once, all with one copy of the weights.
 
     image          float16 [B, C, H, W]   normalised, finite
     labels         uint8   [B, H, W]
@@ -18,7 +18,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ GRAPHS = {
 _PIXELS_AT_ONCE = 2 * 224 * 224
 
 Outputs = dict[str, np.ndarray]
-Engine = Callable[[np.ndarray], Outputs]
+Engine = Callable[[Sequence[np.ndarray]], list[Outputs]]  # as many images at once as it has streams, at most
 
 # Triton 24.10's stub was built against NumPy 1. Under NumPy 2 its as_numpy() reads wrong values and Tensor(name, array)
 # sends empty ones, both in silence; DLPack is right. Under NumPy 1 it is the other way round: its from_dlpack loops.
@@ -69,15 +70,17 @@ class TritonPythonModel:
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         self._shape = tuple(int(size) for size in config["input"][0]["dims"])  # C, H, W
         name, precision, threads = (parameters[key] for key in ("engine", "precision", "threads"))
+        self._streams = int(parameters.get("streams", "1"))
         path = _graph(Path(args["model_repository"], args["model_version"]), name, precision)
         try:
-            self._run, description = _LOADERS[name](path, precision, int(threads))
+            self._run, description = _LOADERS[name](path, precision, int(threads), self._streams)
         except Exception as error:  # each engine raises what it likes on a damaged graph
             reason = " ".join(str(error).split())[-200:]
             raise pb_utils.TritonModelException(f"{path} cannot be loaded by {name} ({reason})") from None
         self._at_once = max(1, _PIXELS_AT_ONCE // (self._shape[1] * self._shape[2]))
         for batch in {1, min(self._at_once, config["max_batch_size"])}:
-            self._run(np.zeros((batch, *self._shape), np.float16))  # a first run allocates; no caller should wait
+            image = np.zeros((batch, *self._shape), np.float16)
+            self._run([image] * self._streams)  # a first run allocates; no caller should wait
         _let_go_of_weights()
         model = f"{args['model_name']} {args['model_version']}"
         pb_utils.Logger.log_info(f"{model}: {description}, {time.perf_counter() - started:.1f} s to load")
@@ -103,16 +106,17 @@ class TritonPythonModel:
         return responses
 
     def _infer(self, images: np.ndarray, wanted: set[str]) -> Outputs:
-        """The outputs that are `wanted`, of all slices, no more than `_at_once` computed at a time."""
-        starts = range(0, len(images), self._at_once)
-        if len(starts) == 1:
-            return self._run(images)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-        for start in starts:
-            found = self._run(images[start : start + self._at_once])
-            for name, arrays in parts.items():
-                arrays.append(found[name].copy())  # the next run writes over it
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        """The outputs that are `wanted`, of all slices, no more than `_at_once` in each stream at a time."""
+        size = min(self._at_once, -(-len(images) // self._streams))  # so that no stream is idle
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        if len(parts) == 1:
+            return self._run(parts)[0]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        for start in range(0, len(parts), self._streams):
+            for outputs in self._run(parts[start : start + self._streams]):
+                for name, arrays in found.items():
+                    arrays.append(outputs[name].copy())  # the next run writes over it
+        return {name: np.concatenate(arrays) for name, arrays in found.items()}
 
     def _image(self, request: Any) -> Any:
         """The request's image, or a TritonError: raising would fail the requests of other callers in the batch."""
@@ -169,28 +173,37 @@ class _Exporter:
             _set_capsule_name(self._capsule, _USED)
 
 
-def _openvino(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
+def _openvino(path: Path, precision: str, threads: int, streams: int) -> tuple[Engine, str]:
     import openvino
 
     core = openvino.Core()
     # Always set: left alone, OpenVINO takes bf16 on a CPU that has it, and f32 would depend on the machine.
     hint = _float_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    if streams > 1:
+        config["NUM_STREAMS"] = streams
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
     compiled = core.compile_model(_read_mapped(core, path), "CPU", config)
     _let_go_of_weights()  # packed by now, but for those that the first run packs
-    request = compiled.create_infer_request()
+    requests = [compiled.create_infer_request() for _ in range(streams)]
     names = {port: port.get_any_name() for port in compiled.outputs}
 
-    def run(image: np.ndarray) -> Outputs:
+    def run(images: Sequence[np.ndarray]) -> list[Outputs]:
         # Shared arrays live until the next run; Triton has copied the responses into its shared memory by then.
-        results = request.infer({"image": image}, share_inputs=True, share_outputs=True)
-        return {name: results[port] for port, name in names.items()}
+        if len(images) == 1:
+            results = requests[0].infer({"image": images[0]}, share_inputs=True, share_outputs=True)
+            return [{name: results[port] for port, name in names.items()}]
+        busy = requests[: len(images)]
+        for request, image in zip(busy, images, strict=True):
+            request.start_async({"image": image}, share_inputs=True)
+        for request in busy:
+            request.wait()
+        return [{name: request.get_tensor(port).data for port, name in names.items()} for request in busy]
 
     used = compiled.get_property("INFERENCE_NUM_THREADS")
     said = f"int8 and {hint}" if precision == "int8" else hint
-    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {said}, {used} threads"
+    return run, f"openvino {openvino.__version__.split('-')[0]}, precision {said}, {_sharing(used, streams)}"
 
 
 def _float_precision(precision: str, capabilities: list[str]) -> str:
@@ -224,20 +237,34 @@ def _let_go_of_weights() -> None:
             _madvise(start, end - start, mmap.MADV_DONTNEED)
 
 
-def _onnxruntime(path: Path, precision: str, threads: int) -> tuple[Engine, str]:
+def _onnxruntime(path: Path, precision: str, threads: int, streams: int) -> tuple[Engine, str]:
     import onnxruntime
 
     if precision == "auto":
         precision = "f32"
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # A run computes with its caller's thread and with those of the session, which all runs share.
+    options.intra_op_num_threads = threads if streams == 1 else max(1, (threads or _cores()) // streams)
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    callers = ThreadPoolExecutor(streams)
 
-    def run(image: np.ndarray) -> Outputs:
+    def run_one(image: np.ndarray) -> Outputs:
         return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
-    return run, f"onnxruntime {onnxruntime.__version__}, precision {precision}, {threads or 'all'} threads"
+    def run(images: Sequence[np.ndarray]) -> list[Outputs]:
+        return [run_one(images[0])] if len(images) == 1 else list(callers.map(run_one, images))
+
+    said = _sharing(threads or "all", streams)
+    return run, f"onnxruntime {onnxruntime.__version__}, precision {precision}, {said}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _sharing(threads: int | str, streams: int) -> str:
+    return f"{threads} threads" + (f" in {streams} streams" if streams > 1 else "")
 
 
 _LOADERS = {"openvino": _openvino, "onnxruntime": _onnxruntime}
