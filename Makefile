@@ -73,7 +73,7 @@ docs: $(VENV)/dev.stamp ## the documentation as a site, in docs_output
 	@echo "docs_output/index.html"
 
 # Debian starts what it installs: an Orthanc that listens on every interface, which no test needs.
-debian: ## Debian packages for tests that skip without them (root): dciodvfy, PostgreSQL, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus, Node
+debian: ## Debian packages for tests that skip without them (root): dciodvfy, PostgreSQL, Orthanc with DICOMweb, dcmtk, Chromium, Prometheus, Node, zsh, fish
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 	command -v dciodvfy >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends dicom3tools; }
 	command -v Orthanc >/dev/null && command -v dcmsend >/dev/null || { apt-get update -qq \
@@ -81,6 +81,8 @@ debian: ## Debian packages for tests that skip without them (root): dciodvfy, Po
 		systemctl disable --now orthanc 2>/dev/null || true; }
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	command -v node >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs; }
+	command -v zsh >/dev/null && command -v fish >/dev/null || { apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends zsh fish; }
 	command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; \
 		systemctl disable --now prometheus 2>/dev/null || true; }
 
