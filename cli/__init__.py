@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from swinunet.cli import verbs
+from swinunet.cli.verb_help import Verb
 from swinunet.foundation.errors import MissingExtraError, SwinUNetError
 from swinunet.foundation.terminal import one_line
 
@@ -74,9 +75,13 @@ class _Verbs(TyperGroup):
             return None
         alone = typer.Typer(rich_markup_mode="markdown", add_completion=False)
         importlib.import_module(self._module_of[cmd_name]).register(alone)
-        if not self._listing:
-            return typer.main.get_command(alone)
         (info,) = alone.registered_commands
+        if not self._listing:
+            info.cls = Verb
+            command = typer.main.get_command(alone)
+            assert isinstance(command, Verb)
+            command.common = getattr(info.callback, "common", ())
+            return command
         return TyperCommand(cmd_name, help=info.help or inspect.getdoc(info.callback))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -96,8 +101,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(context: typer.Context, asked: bool) -> None:
+    if asked and not context.resilient_parsing:  # which completion does
         from importlib.metadata import version
 
         print(f"swinunet {version('swinunet')}")

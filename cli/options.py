@@ -27,6 +27,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
+from swinunet.cli.verb_help import HELP_ALL, help_all_option
 from swinunet.foundation.field_docs import field_docs
 
 
@@ -69,16 +70,20 @@ class OptionGroup:
         return found
 
 
-def with_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """A Typer callback whose options are the fields of the dataclasses that `verb` takes. Its help is `verb`'s."""
-    return _Callback(verb)
+def with_options(verb: Callable[..., None], common: Sequence[str] = ()) -> Callable[..., None]:
+    """A Typer callback whose options are the fields of the dataclasses that `verb` takes. Its help is `verb`'s.
+
+    common: the options that `--help` shows, as `--output`, in its order, where all of them do not fit one screen.
+    """
+    return _Callback(verb, tuple(common))
 
 
 class _Callback:
     """Options are worked out when they are asked for, which the list of verbs does not."""
 
-    def __init__(self, verb: Callable[..., None]) -> None:
+    def __init__(self, verb: Callable[..., None], common: tuple[str, ...]) -> None:
         self._verb, self.__doc__, self.__name__ = verb, verb.__doc__, verb.__name__
+        self.common = common
 
     @cached_property
     def _groups(self) -> dict[str, tuple[type, OptionGroup, list[inspect.Parameter]]]:
@@ -90,6 +95,7 @@ class _Callback:
     @property
     def __signature__(self) -> inspect.Signature:
         options = [parameter for _, _, parameters in self._groups.values() for parameter in parameters]
+        options.append(_parameter(HELP_ALL, help_all_option(hidden=not self.common), False))
         return inspect.Signature([_parameter("context", typer.Context), *options])
 
     @property

@@ -37,9 +37,11 @@ class StudyOptions:
     list_: Annotated[Path | None, typer.Option("--list")] = None
     """Text file with one path per line."""
     roi: list[str] | None = None
-    """Box in patient coordinates (mm, LPS): [left=|right=]XMIN,XMAX,YMIN,YMAX,ZMIN,ZMAX; repeatable."""
+    """Box in patient coordinates (mm, LPS): x, y and z from and to, and the side if it
+    matters, as left=7,43,-2,47,-31,8; repeatable."""
     rois: Annotated[Path | None, typer.Option(metavar="FILE.csv")] = None
-    """CSV with a box a line: study,side,x_min,x_max,y_min,y_max,z_min,z_max; each study is segmented in its own."""
+    """CSV with a box a line, of the columns study, side, x_min, x_max, y_min, y_max, z_min and z_max; each study is
+    segmented in its own."""
     series: str | None = None
     """SeriesInstanceUID, if a folder has several series."""
     allow: Annotated[list[Allowance] | None, typer.Option(metavar="VERDICT")] = None

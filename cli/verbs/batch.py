@@ -27,7 +27,7 @@ class ArchiveOptions:
     """Which archive, which part of it, and on which machines."""
 
     tree: Annotated[str, typer.Option(metavar="ARCHIVE")]
-    """Folder, fsspec URL (s3://bucket/archive) or DICOMweb service (dicomweb+https://pacs/dicom-web)."""
+    """Folder, fsspec URL (s3://bucket/archive) or DICOMweb service (dicomweb+https://...)."""
     depth: int = 1
     """How many folders below the archive its entries lie, an entry being what a worker takes at a time."""
     shard: Annotated[str, typer.Option(metavar="I/N")] = "1/1"
@@ -75,9 +75,12 @@ class EngineOptions:
         return lambda settings: RayPool(settings, options)
 
 
+_COMMON = ("--tree", "--output", "--depth", "--shard", "--model", "--url", "--engine", "--address")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("batch", no_args_is_help=True)(with_options(batch))
+    app.command("batch", no_args_is_help=True)(with_options(batch, common=_COMMON))
 
 
 def batch(
@@ -87,7 +90,7 @@ def batch(
     chosen: ModelOptions,
     server: Annotated[ConnectionOptions, OptionGroup("The server, with --url")],
 ) -> None:
-    """Segment a whole archive. Run it again to go on where it stopped.
+    """Segment a whole archive; run it again to go on.
 
     Results go to OUT/results, and a row for each study to OUT/manifest/*.parquet, which can be queried at any time.
 

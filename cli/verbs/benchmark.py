@@ -99,18 +99,21 @@ class BenchmarkOptions:
         return replace(settings, seconds=self.seconds or settings.seconds, perf_analyzer=self.perf_analyzer)
 
 
+_COMMON = ("--model", "--recipe", "--output", "--data", "--engines", "--batches", "--quick")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("benchmark")(with_options(benchmark))
+    app.command("benchmark")(with_options(benchmark, common=_COMMON))
 
 
 def benchmark(options: BenchmarkOptions) -> None:
-    """Measure every engine, Triton and the whole chain from DICOM to SEG, in one interleaved run.
+    """Measure every engine, Triton, and the chain from DICOM to SEG.
 
-    Writes report.md, report.json, engines.png, triton.png and chain.png: latency, throughput, memory, labels, the share
-    of this machine's matrix-multiply peak, and which goals were reached. Takes about a quarter of an hour, two
-    minutes with --quick; leave the machine alone meanwhile. With --tune it also says what `swinunet tune` gains, and
-    writes tune.md, tune.json and tune.png; the repository stays as it is.
+    All in one run, interleaved. It writes report.md, report.json, engines.png, triton.png and chain.png: latency,
+    throughput, memory, labels, the share of this machine's matrix-multiply peak, and which goals were reached. Takes
+    about a quarter of an hour, two minutes with --quick; leave the machine alone meanwhile. With --tune it also says
+    what `swinunet tune` gains, and writes tune.md, tune.json and tune.png; the repository stays as it is.
 
     `swinunet benchmark training` measures training steps on the CPU instead, and writes training.md and training.json.
     A step of a large recipe takes about half a minute on one core; choose with --recipes.

@@ -40,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(options: ConvertOptions) -> None:
-    """Write one DICOM series as NIfTI: real values, on the scanner's own grid. The file appears whole or not at all.
+    """Write one DICOM series as NIfTI, on the scanner's own grid.
+
+    The values are real ones. The file appears whole or not at all.
 
     A series in time, such as a cine of the heart, becomes a file of four axes; `--series UID#7` takes its 7th phase.
 

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(options: DoctorOptions) -> None:
-    """Say what this machine has, what works on it, and the one command that mends each thing that does not.
+    """Say what works on this machine, and what mends the rest.
 
     Ends with status 1 if `swinunet segment` cannot work here by itself.
 

@@ -50,14 +50,18 @@ class EvaluateOptions:
     """Compare two evaluation.json, A and B, given instead of MODEL and DATA."""
 
 
+_COMMON = ("--output", "--split", "--part", "--cases", "--compare")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("evaluate", no_args_is_help=True)(with_options(evaluate))
+    app.command("evaluate", no_args_is_help=True)(with_options(evaluate, common=_COMMON))
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Measure Dice, HD95 and NSD (mm) and volume error (ml) per case and class, on the native grid.
+    """Measure Dice, HD95, NSD and volume error of every case.
 
+    Per class, on the native grid, in mm and ml.
     Writes evaluation.json, evaluation.md and evaluation.png.
 
     Example: `swinunet evaluate runs/a/checkpoint.safetensors Task04_Hippocampus -o a --split runs/a/split.json`

@@ -85,13 +85,16 @@ class ExportOptions:
             raise InputError(f"--spec is of a new version; leave it out with {chosen[0]}")
 
 
+_COMMON = ("--data", "--version", "--engine", "--serve-with", "--check", "--bisect", "--rollback", "--repository")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("export", no_args_is_help=True)(with_options(export))
+    app.command("export", no_args_is_help=True)(with_options(export, common=_COMMON))
 
 
 def export(options: ExportOptions) -> None:
-    """Export a checkpoint to ONNX, prove that every engine computes the same, and put it where Triton serves it.
+    """Export a checkpoint, prove every engine, let Triton serve it.
 
     A model that was trained on crops is judged with the locator that finds its boxes (--heads).
 

@@ -72,10 +72,11 @@ def register(app: typer.Typer) -> None:
 
 
 def gateway(options: GatewayOptions) -> None:
-    """Receive studies from a PACS, segment them when they are complete, and send the results back.
+    """Receive studies from a PACS, segment them, send results back.
 
-    Listens for C-STORE and STOW-RS as its configuration says, and runs until Ctrl-C or SIGTERM: then it
-    receives nothing more, finishes what is under way, and leaves the rest in its ledger for the next start.
+    A study is segmented when it is complete. Listens for C-STORE and STOW-RS as its configuration says, and runs until
+    Ctrl-C or SIGTERM: then it receives nothing more, finishes what is under way, and leaves the rest in its ledger for
+    the next start.
 
     `explain FOLDER` says what would be done with a study, and why. `fetch --from PACS --study UID` gets one.
     `status` lists studies and jobs, `retry JOB` tries one again, `forget STUDY` removes all there is of one,

@@ -45,9 +45,20 @@ class ModelOptions:
     """Names of the classes without the background, in their order: NAME,NAME,..."""
 
 
+_COMMON = (
+    "--output",
+    "--labels",
+    "--spec",
+    "--like",
+    "--in-channels",
+    "--classes",
+    "--window",
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("import", no_args_is_help=True)(with_options(import_weights))
+    app.command("import", no_args_is_help=True)(with_options(import_weights, common=_COMMON))
 
 
 def import_weights(
@@ -55,11 +66,11 @@ def import_weights(
     model: Annotated[ModelOptions, OptionGroup(_PANEL)],
     chosen: Annotated[SpecOptions, OptionGroup(_PANEL)],
 ) -> None:
-    """Turn published Swin-Unet or ImageNet Swin Transformer weights into a checkpoint.
+    """Turn published weights into a checkpoint.
 
-    The original key names are understood: those of HuCaoFighting/Swin-Unet, whose network the result then computes,
-    and of microsoft/Swin-Transformer, whose blocks go into the encoder and, mirrored, into the decoder. Sizes follow
-    from the file. Nothing in it is executed.
+    Of Swin-Unet, or of the Swin Transformer for ImageNet. The original key names are understood: those of
+    HuCaoFighting/Swin-Unet, whose network the result then computes, and of microsoft/Swin-Transformer, whose blocks go
+    into the encoder and, mirrored, into the decoder. Sizes follow from the file. Nothing in it is executed.
 
     With --spec, --like or --labels the result is a model that can be exported, evaluated and served; its input size is
     that of the weights.
@@ -68,7 +79,7 @@ def import_weights(
     aorta,gallbladder,left_kidney,right_kidney,liver,pancreas,spleen,stomach --modality CT --body-part ABDOMEN
     --window -125,275 --scaled-to 0,1`
 
-    To train from: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
+    Example: `swinunet import swin_tiny_patch4_window7_224.pth -o swin-t.safetensors --in-channels 1 --classes 9`
     """
     from swinunet.foundation.errors import InputError, OutputError
     from swinunet.foundation.terminal import print_line, show_table

@@ -41,7 +41,9 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(options: InspectOptions) -> None:
-    """Show the DICOM volumes in a folder: what each is, whether a model would take it, and why or why not.
+    """Show the DICOM volumes in a folder, and which a model would take.
+
+    Each with what it is, and why it would be taken or why not.
 
     Exit status 1 if the folder is empty or contains no DICOM image.
 

@@ -30,15 +30,18 @@ class ModelsOptions:
     """Print JSON instead of a table."""
 
 
+_COMMON = ("--repository", "--url", "--json")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("models")(with_options(models))
+    app.command("models")(with_options(models, common=_COMMON))
 
 
 def models(options: ModelsOptions, server: Annotated[ConnectionOptions, OptionGroup("The server, with --url")]) -> None:
-    """List the models of a server, or of a repository: name, version, what each takes and finds, licence, Dice.
+    """List the models of a server, or of a repository.
 
-    Exit status 1 if there is none.
+    Each with its name, version, what it takes and finds, licence and Dice. Exit status 1 if there is none.
 
     Example: `swinunet models --url triton.hospital:8001`
     """

@@ -26,9 +26,23 @@ if TYPE_CHECKING:
     from swinunet.client.model_choice import Assigned
 
 
+_COMMON = (
+    "--output",
+    "--roi",
+    "--tree",
+    "--model",
+    "--url",
+    "--outputs",
+    "--allow",
+    "--deidentify",
+    "--overwrite",
+    "--resume",
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("segment", no_args_is_help=True)(with_options(segment))
+    app.command("segment", no_args_is_help=True)(with_options(segment, common=_COMMON))
 
 
 def segment(
@@ -37,9 +51,13 @@ def segment(
     chosen: ModelOptions,
     server: Annotated[ConnectionOptions, OptionGroup("The server, with --url")],
 ) -> None:
-    """Segment DICOM folders or NIfTI files through Triton: DICOM SEG and SR, NIfTI, JSON report and overlay PNG.
+    """Segment DICOM folders or NIfTI files.
 
-    Example: `swinunet segment study/ case.nii.gz -o results --url triton.hospital:8001`
+    Writes DICOM SEG and SR, NIfTI, a JSON report, an overlay PNG and a page to look at.
+
+    Example: `swinunet segment study/ case.nii.gz -o results`
+
+    With a Triton elsewhere: `swinunet segment study/ -o results --url triton.hospital:8001`
 
     With several models served, each study is for the one whose rules it meets (`swinunet inspect` says which).
 

@@ -41,13 +41,16 @@ class ServeOptions:
     """Start again, at the same address, when the repository has a new version or one was taken out."""
 
 
+_COMMON = ("--repository", "--port", "--http-port", "--config", "--poll", "--log-file")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    app.command("serve")(with_options(serve))
+    app.command("serve")(with_options(serve, common=_COMMON))
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve a model repository with Triton on 127.0.0.1 until Ctrl-C.
+    """Serve models with Triton on 127.0.0.1 until Ctrl-C.
 
     Serving begins when each model has answered a request whose answer is known. The same request is repeated
     while it serves, and two wrong or missing answers in a row end it with exit status 1. A version that is exported

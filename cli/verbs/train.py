@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from swinunet.training.data.spec_overrides import SpecOverrides
 
 _DEFAULTS = TrainSettings()
-_HELP = """Train a Swin-UNet on a folder of labelled images, which are checked first.
+_HELP = """Train a Swin-UNet on a folder of labelled images.
+
+The images are checked first.
 
 Example: `swinunet train Task04_Hippocampus -o runs/hippocampus --spec training/specs/hippocampus.json`
 
@@ -69,16 +71,29 @@ class RunOptions:
 class DataOptions:
     """How the data are checked."""
 
-    check: bool = False
+    check: Annotated[bool, typer.Option("--check")] = False
     """Check the data and stop; exit status 1 if a case is broken."""
-    skip_broken: bool = False
+    skip_broken: Annotated[bool, typer.Option("--skip-broken")] = False
     """Train without the broken cases; fingerprint.json lists them."""
+
+
+_COMMON = (
+    "--output",
+    "--resume",
+    "--spec",
+    "--check",
+    "--recipe",
+    "--epochs",
+    "--batch-size",
+    "--weights",
+    "--split",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     sizes = [f"- `{name}`: {size}" for name, size in RECIPE_SIZES.items()]
-    app.command("train", help="\n".join([_HELP, *sizes]), no_args_is_help=True)(with_options(train))
+    app.command("train", help="\n".join([_HELP, *sizes]), no_args_is_help=True)(with_options(train, common=_COMMON))
 
 
 def train(

@@ -50,18 +50,21 @@ class TuneOptions:
         return Goal(self.latency_ms, self.memory_mb)
 
 
+_COMMON = ("--latency-ms", "--throughput", "--memory-mb", "--seconds", "--output", "--dry-run")
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("tune", no_args_is_help=True)(with_options(tune))
+    app.command("tune", no_args_is_help=True)(with_options(tune, common=_COMMON))
 
 
 def tune(options: TuneOptions) -> None:
-    """Find the fastest way of serving a model on this machine, on a real Triton under load.
+    """Find the fastest way of serving a model on this machine.
 
-    Tried are the engines that are exported and passed the gate, processes, streams that share one copy of the weights,
-    batches and queue delays. Every answer is compared with ONNX Runtime's float32. The winner becomes
-    configs/tuned.pbtxt, which `swinunet serve` takes by itself on a machine of the same kind. Takes some minutes; leave
-    the machine alone meanwhile.
+    A real Triton is put under load. Tried are the engines that are exported and passed the gate, processes, streams
+    that share one copy of the weights, batches and queue delays. Every answer is compared with ONNX Runtime's float32.
+    The winner becomes configs/tuned.pbtxt, which `swinunet serve` takes by itself on a machine of the same kind. Takes
+    some minutes; leave the machine alone meanwhile.
 
     Examples: `swinunet tune swin_unet_hippocampus --latency-ms 100`, `swinunet tune --throughput --dry-run`
     """

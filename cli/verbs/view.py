@@ -29,10 +29,11 @@ def register(app: typer.Typer) -> None:
 
 
 def view(options: ViewOptions) -> None:
-    """Look at results in the browser, and accept or reject them, until Ctrl-C.
+    """Look at results in the browser, and accept or reject them.
 
-    One result opens its page; several open a table, those with quality flags first. Marks and comments are kept in
-    review.csv in the folder. Only this machine, and only who has the address with its key, can see the results.
+    Until Ctrl-C. One result opens its page; several open a table, those with quality flags first. Marks and comments
+    are kept in review.csv in the folder. Only this machine, and only who has the address with its key, can see the
+    results.
 
     Example: `swinunet view results`
     """

@@ -65,7 +65,7 @@ def parse_outputs(text: str) -> tuple[str, ...]:
 
 def outputs_help() -> str:
     """What the command line's help says of `--outputs`."""
-    return f"Results to write, some of {','.join(FORMATS_BY_NAME)}."
+    return f"Results to write, some of {', '.join(FORMATS_BY_NAME)}; separated by commas."
 
 
 def outputs_default() -> str:

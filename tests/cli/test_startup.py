@@ -72,7 +72,7 @@ def test_help_of_a_verb_imports_no_library_and_no_other_verb(verb: str) -> None:
 
 
 def test_help_of_train_says_how_large_the_recipes_are() -> None:
-    _, out, _, _ = run("train", "--help")
+    _, out, _, _ = run("train", "--help-all")
     assert "27.17 M parameters, 12.20 GFLOP" in " ".join(out.split())
 
 

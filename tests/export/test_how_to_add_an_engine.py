@@ -73,7 +73,7 @@ def test_the_benchmark_measures_it_and_the_help_names_it(
     assert [each.title for each in choose_engines(NAME)] == ["PyTorch eager fp32", "ONNX reference fp32"]
     assert BenchmarkSettings().engines[-1].key == NAME
     monkeypatch.setenv("COLUMNS", "200")
-    status, out, _ = run_swinunet(capfd, monkeypatch, "export", "--help")
+    status, out, _ = run_swinunet(capfd, monkeypatch, "export", "--help-all")
     assert status == 0
     assert NAME in out
 
@@ -86,6 +86,6 @@ def test_without_the_entry_nobody_knows_it(
     with pytest.raises(Exception, match=f"there is no engine '{NAME}'"):
         choose_engines(NAME)
     monkeypatch.setenv("COLUMNS", "200")
-    _, out, _ = run_swinunet(capfd, monkeypatch, "export", "--help")
+    _, out, _ = run_swinunet(capfd, monkeypatch, "export", "--help-all")
     assert NAME not in out
     assert "openvino-bf16" in out

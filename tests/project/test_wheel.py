@@ -117,7 +117,7 @@ def test_the_command_runs_from_anywhere(python: Path, project: Path) -> None:
     command = python.with_name("swinunet")
     assert "Usage: swinunet" in run(command, "--help", cwd=project)
     assert run(command, "--version", cwd=project).strip() == f"swinunet {importlib.metadata.version('swinunet')}"
-    assert "27.17 M parameters" in " ".join(run(command, "train", "--help", cwd=project).split())
+    assert "27.17 M parameters" in " ".join(run(command, "train", "--help-all", cwd=project).split())
 
 
 def test_it_finds_the_shipped_model(python: Path, project: Path) -> None:

@@ -51,7 +51,7 @@ def swinunet(copy: Path, *arguments: object) -> str:
 def test_an_output_added_by_the_page_is_listed_written_reported_and_resumed(
     extended: Path, small_triton: TritonServer, tmp_path: Path
 ) -> None:
-    assert "nifti,seg,sr,png,html,csv,json" in swinunet(extended, "segment", "--help")
+    assert "nifti, seg, sr, png, html, csv, json" in swinunet(extended, "segment", "--help")
     write_nifti(small_study(4), tmp_path / "case.nii.gz")
     job = ("segment", tmp_path / "case.nii.gz", "-o", tmp_path / "out", "--url", small_triton.url)
     chosen = ("--outputs", "csv,json")
