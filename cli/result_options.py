@@ -45,29 +45,38 @@ class ResultOptions(ResultFormatOptions):
     resume: Annotated[bool, typer.Option("--resume")] = False
     """Skip inputs that have a result by the same model with the same options."""
 
-    def output_options(self) -> OutputOptions:
-        """As `segment_studies` takes them; creates the key if it is absent. Raises InputError."""
-        from swinunet.client import OutputOptions
-        from swinunet.client.results.deidentify import Pseudonyms
+    def chosen_formats(self, tree: Path | None) -> tuple[str, ...] | None:
+        """Names of the results to write; None for the default ones. tree: the folder whose studies are segmented.
+
+        Raises InputError for what does not go together, and where results are recognised by their JSON report and
+        there would be none.
+        """
         from swinunet.client.results.formats import parse_outputs
 
         if self.identified and self.deidentify:
             raise InputError("--identified names the patient and --deidentify removes the name; give one of the two")
         formats = None if self.outputs is None else parse_outputs(self.outputs)
-        pseudonyms = Pseudonyms.from_file(self.deidentify) if self.deidentify else None
-        return OutputOptions(formats, self.seg_type, self.restore, pseudonyms, self.identified)
-
-    def require_report(self, results: OutputOptions, tree: Path | None) -> None:
-        """Raise InputError where results are recognised by their JSON report and there would be none."""
-        if results.formats is None or "json" in results.formats:
-            return
+        if formats is None or "json" in formats:
+            return formats
         if self.resume:
             raise InputError("--resume goes by the JSON report of each result; add json to --outputs")
-        if tree and "nifti" in results.formats and self.output.resolve().is_relative_to(tree.resolve()):
+        if tree and "nifti" in formats and self.output.resolve().is_relative_to(tree.resolve()):
             raise InputError(
                 f"{self.output}: lies in the tree, where the next run would take masks without a JSON report for "
                 "images; add json to --outputs, or give an output folder elsewhere"
             )
+        return formats
+
+    def output_options(self, formats: tuple[str, ...] | None) -> OutputOptions:
+        """As `segment_studies` takes them. Creates the key if it is absent, so input is looked at before.
+
+        formats: of `chosen_formats`. Raises InputError for a key that cannot be used, OutputError if it cannot be made.
+        """
+        from swinunet.client import OutputOptions
+        from swinunet.client.results.deidentify import Pseudonyms
+
+        pseudonyms = Pseudonyms.from_file(self.deidentify) if self.deidentify else None
+        return OutputOptions(formats, self.seg_type, self.restore, pseudonyms, self.identified)
 
 
 def result_names(studies: Sequence[Study], pseudonyms: Pseudonyms | None) -> list[str]:

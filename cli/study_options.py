@@ -50,7 +50,10 @@ class StudyOptions:
     """NIfTI without qform and sform: its axes run to the patient's right, front and head."""
 
     def studies(self) -> list[Study]:
-        """The studies that the options name. Raises InputError if there are none, or they contradict each other."""
+        """The studies that the options name.
+
+        Raises InputError if there are none, not one of them is there, or the options contradict each other.
+        """
         from swinunet.client.study_list import read_list, read_paths, studies_at, studies_below
 
         if self.tree and self.series:
@@ -65,4 +68,7 @@ class StudyOptions:
         studies = studies_at(paths, self.series) + (studies_below(self.tree) if self.tree else [])
         if not studies:
             raise InputError("nothing to segment: no input was given, and no list that names one")
+        if not any(each.path.exists() for each in studies):
+            others = f", nor is any of the {len(studies) - 1} others there" if len(studies) > 1 else ""
+            raise InputError(f"{studies[0].path}: no such file or folder{others}")
         return studies

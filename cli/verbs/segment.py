@@ -75,10 +75,10 @@ def segment(
         raise InputError("--overwrite replaces results that exist and --resume keeps them; give one of the two")
     options = server.server_options()
     rois = tuple(parse_roi(text) for text in study.roi or [])
-    outputs = results.output_options()
-    results.require_report(outputs, study.tree)
+    formats = results.chosen_formats(study.tree)
     warnings.simplefilter("ignore")  # in every thread: pydicom's quote values, which may be the patient's
     studies = study.studies()
+    outputs = results.output_options(formats)
     names = result_names(studies, outputs.pseudonyms)
     if study.rois:
         studies = studies_with_boxes(studies, names, study.rois)

@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 
 import pytest
+from command_line import run_swinunet
 from pydicom.dataset import Dataset
 from result_samples import classic_series
 
@@ -43,6 +44,33 @@ def test_pseudonyms_are_keyed_hashes(tmp_path: Path) -> None:
     assert key.patient(header) == key.name("77", "patient")
     header.PatientID = ""
     assert key.patient(header) == key.name("1.2", "patient")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("absent", "-o", "out"),
+        ("absent", "missing", "-o", "out"),
+        ("present", "-o", "out", "--outputs", "seg,foo"),
+        ("present", "-o", "out", "--resume", "--outputs", "seg"),
+        ("present", "-o", "out", "--identified"),
+        ("present", "-o", "out", "--roi", "1,2,3"),
+        ("--list", "absent", "-o", "out"),
+        ("--tree", "absent", "-o", "out"),
+    ],
+    ids=" ".join,
+)
+def test_a_job_that_is_refused_leaves_no_new_key(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    refused: tuple[str, ...],
+) -> None:
+    (tmp_path / "present").mkdir()
+    monkeypatch.chdir(tmp_path)
+    status, _, said = run_swinunet(capfd, monkeypatch, "segment", *refused, "--deidentify", "key.json")
+    assert (status, said.count("\n")) == (1, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["present"]
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601])
