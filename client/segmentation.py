@@ -25,7 +25,7 @@ from swinunet.imaging import ModelSpec, StudySlices, Volume, plane_view
 from swinunet.imaging.study_slices import Output
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """What the model found in a volume.
 
@@ -33,10 +33,9 @@ class Segmentation:
     mask: uint8 [I, J, K] on the volume's grid, values as `segments` say. confidence: 255 times the probability of each
         voxel's class, uint8 [I, J, K]; None where the server sent labels alone.
     seconds: the job's wall time, shared out so that it adds up. locate: finding the boxes, where they were found.
-        preprocess and restore: our own work on slices, most of
-        it while requests are under way. inference: waiting for answers with nothing else left to do. What the requests
-        took themselves is `exchange.round_trip_s`. turn: waiting until another job was done with the server. measure:
-        what the mask holds of each segment.
+        preprocess and restore: our own work on slices, most of it while requests are under way. inference: waiting for
+        answers with nothing else left to do. What the requests took themselves is `exchange.round_trip_s`. turn:
+        waiting until another job was done with the server. measure: what the mask holds of each segment.
     trace: what the job's requests are called on the server, `<trace>-<n>`.
     located: how the boxes were found; None if the user drew them, or the model saw the whole.
     """

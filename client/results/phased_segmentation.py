@@ -21,7 +21,7 @@ from swinunet.imaging import PhaseStack
 from swinunet.imaging.study_slices import Output
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PhasedSegmentation(Segmentation):
     """What the model found in each phase of a series in time.
 
