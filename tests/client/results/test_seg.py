@@ -365,8 +365,11 @@ def test_seg_refusals_are_one_line_without_the_patient(tmp_path: Path, headers: 
 def test_seg_is_valid_dicom(tmp_path: Path, headers: list[Dataset], seg_type: SegType) -> None:
     """Of label maps, Debian's dciodvfy knows neither the SOP class nor that segment 0 is the background."""
     known = {"binary": (), "labelmap": ("Information Object Not found", "SegmentNumber of 0")}[seg_type]
-    for seed, mask in enumerate((blobs((12, 10, 6), 1), np.zeros((12, 10, 6), np.uint8))):
-        path = write(tmp_path / f"{seed}.dcm", mask, SourceImages.of_slices(headers), seg_type)
+    one_plane = np.zeros((12, 10, 1), np.uint8)
+    one_plane[2:5, 3:8], one_plane[6:9, 3:8] = 1, 4  # its second plane is an empty one, of no source image
+    for seed, mask in enumerate((blobs((12, 10, 6), 1), np.zeros((12, 10, 6), np.uint8), one_plane)):
+        source = SourceImages.of_slices(headers[: mask.shape[2]])
+        path = write(tmp_path / f"{seed}.dcm", mask, source, seg_type)
         verdict = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False).stderr
         errors = [line for line in verdict.splitlines() if "Error" in line]
         assert not [line for line in errors if not line.endswith(known)]
