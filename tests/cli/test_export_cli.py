@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from command_line import run_swinunet
+from small_model import write_small_repository
 from tiny_version import tiny_checkpoint, tree
+
+RESTART = (
+    "a server that runs already serves what it did before until it is started again (swinunet serve --poll does so)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,15 @@ def test_bad_input_is_one_clear_line(
     assert says in err
     assert err.count("\n") == 1
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("job", ["--configs", "--rollback"])
+def test_what_changes_a_repository_says_that_a_running_server_must_be_started_again(
+    job: str, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_small_repository(tmp_path) / "small"
+    (model / "1" / "checkpoint.safetensors").write_bytes(checkpoint.read_bytes())
+    if job == "--rollback":
+        shutil.copytree(model / "1", model / "2")
+    status, out, _ = run_swinunet(capfd, monkeypatch, "export", job, "small", "--repository", tmp_path)
+    assert (status, " ".join(out.split()).endswith(RESTART)) == (0, True), out

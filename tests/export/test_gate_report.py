@@ -12,6 +12,7 @@ import pytest
 from swinunet.export.gate.masks import MaskFigures, StructureFigures
 from swinunet.export.gate.report import GateError, Report, Verdict
 from swinunet.export.gate.tensors import BatchFigures
+from swinunet.serving import processor
 from swinunet.training.metrics.statistics import Estimate
 
 LEFT = StructureFigures("left", 0.91234, Estimate(-0.0012, -0.0031, 0.0004), 1.234, -0.0456, 0.998765, 0.1234, 8.0, 0.1)
@@ -194,3 +195,14 @@ def test_what_nothing_was_said_of_is_empty() -> None:
         None,
         "",
     )
+
+
+def test_gate_json_says_which_processor_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`serving` goes by it: int8 that was judged on another kind is refused (tests/serving/test_processor.py)."""
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx512_vnni fma avx2 avx512f\n")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "version").mkdir()
+    report(GOOD).write(tmp_path / "version")
+    assert json.loads((tmp_path / "version" / "gate.json").read_text())["processor"] == [
+        "avx2", "avx512_vnni", "avx512f",
+    ]  # fmt: skip

@@ -14,7 +14,11 @@ from small_model import SMALL_SPEC
 
 from swinunet.cli.verbs.serve import _take_up
 from swinunet.export.repository.triton_config import cpu_config
+from swinunet.export.repository.versions import roll_back
 from swinunet.serving import ServingError, TritonServer
+from swinunet.training.network.checkpoint import save_checkpoint
+from swinunet.training.network.recipes import recipe
+from swinunet.training.network.swin_unet import SwinUNet
 
 COMMAND = [sys.executable, "-c", "from swinunet.cli import main; main()", "serve", "--check-every", "0.2"]
 
@@ -94,15 +98,22 @@ def test_a_version_that_does_not_start_ends_the_server(small_repository: Path, m
         _take_up(server, [small_repository / "small" / "2"], poll=True)
 
 
-def test_serve_with_poll_serves_the_new_version(tritonserver: object, small_repository: Path) -> None:
+def test_serve_with_poll_serves_a_new_version_and_the_one_before_after_its_rollback(
+    tritonserver: object, small_repository: Path
+) -> None:
+    network = SwinUNet(recipe("tiny").build(SMALL_SPEC.context_slices, SMALL_SPEC.num_classes))
+    save_checkpoint(small_repository / "small" / "1" / "checkpoint.safetensors", network, SMALL_SPEC)
     command = [*COMMAND, "--poll", "--repository", str(small_repository)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         first = process.stdout.readline()
         add_version(small_repository, 2)
         second = process.stdout.readline()
+        roll_back(small_repository, "small")  # reads the spec in the checkpoint of the version before
+        third = process.stdout.readline()
         process.terminate()
         process.communicate(timeout=600)
     assert first.startswith("serving small version 1: gRPC 127.0.0.1:")
     assert second == first.replace("version 1", "version 2")
+    assert third == first
     assert process.returncode == 0
     assert traces(process.pid) == []
