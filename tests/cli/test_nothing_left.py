@@ -25,7 +25,10 @@ WRONG = {
     "tune": ("tune --throughput --repository nowhere -o new/out", "nowhere is no folder"),
 }
 FURTHER = {
-    "segment, a server": ("segment nowhere -o new/out --url 127.0.0.1:1 --timeout connect=0.2", "no Triton answers"),
+    "segment, a server": (
+        "segment data/images/case_0.nii.gz -o new/out --url 127.0.0.1:1 --timeout connect=0.2",
+        "no Triton answers",
+    ),
     "segment, a tree": ("segment --tree nowhere -o new/out", "nowhere: no such folder"),
     "evaluate, a server": ("evaluate 127.0.0.1:1 data -o new/out", "no Triton answers"),
     "evaluate, data": ("evaluate nowhere.onnx nowhere -o new/out", "nowhere: no such folder"),
