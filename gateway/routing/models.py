@@ -61,8 +61,8 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
     taken = choice.candidates if choice.taken or route.several_series == "each" else ()
     fitting = []
     for series in taken:
-        # Boxes are what is read then, however large the whole is.
-        if fault := "" if route.rois else series_fault(series, spec):
+        # Boxes, the route's or the locator's, are what is read then, however large the whole is.
+        if fault := "" if route.rois or spec.boxes else series_fault(series, spec):
             why[series.selector] = f"not taken: {fault}"
         else:
             why[series.selector] = "taken"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import run_here
-from dicom_series import save
+from dicom_series import make_series, save
 from gateway_runs import make_config, make_study
+from located_models import CROPPED
 from small_model import SMALL_SPEC
 
 from swinunet.client.dicom import scan_folder
@@ -52,6 +54,17 @@ def test_a_model_takes_what_its_rules_let_it(tmp_path: Path) -> None:
     (taken,) = verdict.taken
     assert verdict.reasons == ((taken.selector, "taken"),)
     assert refusal_of([verdict]) == ""
+
+
+def test_what_is_larger_than_a_crop_is_read_where_a_locator_finds_the_boxes(tmp_path: Path) -> None:
+    """20 x 20 pixels of 10 mm against a field of view of 48 mm."""
+    stored = np.random.default_rng(0).integers(0, 1000, (6, 20, 20)).astype(np.uint16)
+    save(tmp_path, make_series(stored, pixel_spacing_mm=(10.0, 10.0)))
+    whole = dataclasses.replace(CROPPED, boxes=None)
+    for spec, taken in ((CROPPED, 1), (whole, 0)):
+        (verdict,) = judge_models(scan_folder(tmp_path), ROUTE, {"cropped": spec})
+        assert len(verdict.taken) == taken
+    assert "do not fit the model's field of view of 48 x 48 mm" in refusal_of([verdict])
 
 
 def test_a_study_of_another_modality_is_refused_in_words(tmp_path: Path) -> None:
