@@ -12,7 +12,7 @@ CHECKPOINT ?= $(lastword $(sort $(wildcard model_repository/swin_unet_hippocampu
 REPOSITORY ?= model_repository
 include deploy/versions.env
 
-.PHONY: help demo gateway-demo docs test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
+.PHONY: help demo gateway-demo docs test container-test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,11 @@ conformance: $(VENV)/dev.stamp ## write docs/dicom-conformance.md from the code
 
 batch-kills: $(VENV)/dev.stamp ## COUNT=2000 studies on a Ray cluster of 4 nodes here; workers and a node are killed meanwhile
 	SWINUNET_BATCH_STUDIES=$(or $(COUNT),2000) $(BIN)/python -m pytest -q tests/batch/test_ray_batch.py -k workers_and_a_node
+
+container-test: $(VENV)/dev.stamp ## root: build the CPU image with podman, segment in it, start deploy/compose.yaml and send it a head; 10 minutes
+	@command -v debootstrap >/dev/null && command -v podman >/dev/null && test -x /usr/lib/podman/netavark || { apt-get update -qq \
+		&& apt-get install -y -qq --no-install-recommends podman runc buildah netavark aardvark-dns iptables debootstrap; }
+	SWINUNET_TEST_IMAGE=1 $(BIN)/python -m pytest -q tests/deploy/test_cpu_image.py tests/deploy/test_compose_started.py
 
 mutation: $(VENV)/dev.stamp ## break lines on purpose, 40 a file, and count those no test notices; ONLY=imaging, PER_FILE=40, SECONDS=3000
 	$(BIN)/python tests/mutation/mutation.py $(if $(ONLY),--only $(ONLY)) --per-file $(or $(PER_FILE),40) $(if $(SECONDS),--seconds $(SECONDS))

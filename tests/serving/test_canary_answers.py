@@ -31,6 +31,12 @@ def test_the_right_labels_pass(tmp_path: Path) -> None:
     assert check(tmp_path, LABELS)
 
 
+def test_a_server_that_takes_fewer_slices_at_once_gets_them_one_by_one(tmp_path: Path) -> None:
+    write_canary(tmp_path, LABELS)
+    with answering_server(LABELS, "1", max_batch_size=1) as url, connect(url) as client:
+        assert check_model(client, tmp_path, MODEL, 10)
+
+
 def test_background_alone_does_not_pass_for_a_small_structure(tmp_path: Path) -> None:
     write_canary(tmp_path, LABELS)
     with pytest.raises(ServingError, match=r"99\.2% of all labels and 0\.0% of the foreground agree"):
