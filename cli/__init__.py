@@ -154,7 +154,7 @@ def _refused_output(probe: str = "") -> str:
 
 def _message(error: Exception) -> str:
     if isinstance(error, SwinUNetError):
-        return str(error)
+        return "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRA_OF:
         extra = _EXTRA_OF[str(error.name).split(".")[0]]
         return str(

@@ -27,6 +27,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
+from swinunet.cli.suggestions import suggested_paths
 from swinunet.cli.verb_help import HELP_ALL, help_all_option
 from swinunet.foundation.field_docs import field_docs
 
@@ -109,7 +110,8 @@ class _Callback:
             arguments[name] = _typed(context, mine) if group.of else cls(**mine)
         from swinunet.foundation.files import nothing_empty_left
 
-        with nothing_empty_left(value for value in values.values() if isinstance(value, Path)):
+        typed = [each for value in values.values() for each in (value if isinstance(value, list) else [value])]
+        with nothing_empty_left(value for value in typed if isinstance(value, Path)), suggested_paths(typed):
             self._verb(**arguments)
 
 

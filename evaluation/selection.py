@@ -8,6 +8,7 @@ from pathlib import Path
 
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.files import sha256_of_file
+from swinunet.foundation.nearest import did_you_mean
 from swinunet.training.data.folders import CasePaths, DataFolder
 from swinunet.training.data.split_file import Part, read_part
 
@@ -77,4 +78,4 @@ def _require(names: Sequence[str], known: dict[str, object] | dict[str, CasePath
         listed = ", ".join(list(known)[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
         asked = f"{unknown[0]!r}" if unknown else "no case"
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise InputError(f"{who} {asked}{more}; {where} {listed}")
+        raise InputError(f"{who} {asked}{more}; {where} {listed}{did_you_mean(unknown[0] if unknown else '', known)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from swinunet.foundation.errors import ServingError
+from swinunet.foundation.nearest import did_you_mean
 from swinunet.serving.checksums import check_files, served_version_folders
 from swinunet.serving.leftovers import is_launchable
 from swinunet.serving.plan import check_plans
@@ -38,5 +39,8 @@ def _check_repository(repository: Path, config_name: str | None) -> None:
             )
     # Triton would fall back to config.pbtxt without a word, and fail for a reason that has nothing to do with it.
     if config_name and not any(repository.glob(f"*/configs/{config_name}.pbtxt")):
-        known = ", ".join(sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})) or "none"
-        raise ServingError(f"no model in {repository} has the config {config_name!r}; there is: {known}")
+        known = sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
+        raise ServingError(
+            f"no model in {repository} has the config {config_name!r}; there is: "
+            f"{', '.join(known) or 'none'}{did_you_mean(config_name, known)}"
+        )

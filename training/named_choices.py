@@ -6,6 +6,7 @@ What each name stands for is told where it is implemented, in the modules that a
 from __future__ import annotations
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.nearest import did_you_mean
 
 PIXEL_LOSSES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced")  # loop/losses.py
 INITS = ("normal", "xavier")  # network/initialise.py
@@ -19,7 +20,10 @@ def require_loss(name: str) -> None:
     base, _, _ = name.partition("+")
     if base not in PIXEL_LOSSES or name.partition("+")[1:] not in (("", ""), ("+", "boundary")):
         names = ", ".join(PIXEL_LOSSES)
-        raise InputError(f"no loss is named {name!r}; choose one of {names}, or one of them with +boundary after it")
+        raise InputError(
+            f"no loss is named {name!r}; choose one of {names}, or one of them with +boundary after it"
+            f"{did_you_mean(base, PIXEL_LOSSES)}"
+        )
 
 
 def require_init(name: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from swinunet.foundation.errors import CheckpointError, InputError, MissingExtraError
+from swinunet.foundation.nearest import did_you_mean
 from swinunet.imaging import SPEC_KEY, ModelSpec
 
 SLICES = 16  # different ones, taken in turn
@@ -46,7 +47,10 @@ def find_version(repository: Path, name: str | None) -> ModelVersion:
         raise InputError(f"{repository} has several models ({listed}); choose one with --model")
     if not models or (name is not None and name not in models):
         wanted = f"model {name!r}" if name else "model"
-        raise InputError(f"{repository} has no {wanted} (there is: {listed}); make one with `swinunet export`")
+        raise InputError(
+            f"{repository} has no {wanted} (there is: {listed}); make one with `swinunet export`"
+            f"{did_you_mean(name or '', models)}"
+        )
     return _read_version(models[name or next(iter(models))])
 
 

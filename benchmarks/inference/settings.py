@@ -8,6 +8,7 @@ from typing import Literal
 
 from swinunet.export.engines.registry import measured_engines
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ def choose_engines(names: str) -> tuple[Engine, ...]:
     known = {engine.key: engine for engine in engines()}
     unknown = next((name for name in wanted if name not in known), None)
     if unknown is not None or not wanted:
-        raise InputError(f"--engines: there is no engine {unknown or ''!r}; choose from {', '.join(known)}")
+        raise InputError(
+            f"--engines: there is no engine {unknown or ''!r}; choose from {', '.join(known)}"
+            f"{did_you_mean(unknown or '', known)}"
+        )
     return tuple(engine for engine in engines() if engine == BASELINE or engine.key in wanted)
 
 

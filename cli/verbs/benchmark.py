@@ -68,11 +68,14 @@ class BenchmarkOptions:
     def require_consistent(self) -> None:
         """Raise InputError for options that contradict each other, or that would be ignored, and unknown recipes."""
         from swinunet.foundation.errors import InputError
+        from swinunet.foundation.nearest import did_you_mean
         from swinunet.training.network.recipe_sizes import require_recipe
 
         if self.what not in _SUBJECTS:
             listed = ", ".join(f"{name} ({meaning})" for name, meaning in _SUBJECTS.items())
-            raise InputError(f"there is no benchmark of {self.what!r}; choose one of {listed}")
+            raise InputError(
+                f"there is no benchmark of {self.what!r}; choose one of {listed}{did_you_mean(self.what, _SUBJECTS)}"
+            )
         if self.seconds is not None and not 0 < self.seconds <= 600:
             raise InputError(f"--seconds is {self.seconds:g}; expected more than 0 and at most 600")
         for name in dict.fromkeys(name for names in _OPTIONS_OF.values() for name in names):

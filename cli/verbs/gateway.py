@@ -11,6 +11,7 @@ import typer
 
 from swinunet.cli.options import with_options
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from swinunet.gateway.config.settings import GatewayConfig
@@ -54,7 +55,10 @@ class GatewayOptions:
     def require_consistent(self) -> None:
         """Raise InputError for what is missing, or would be ignored."""
         if self.action not in _ACTIONS:
-            raise InputError(f"there is no action {self.action!r}; choose one of {', '.join(_ACTIONS)}")
+            raise InputError(
+                f"there is no action {self.action!r}; choose one of {', '.join(_ACTIONS)}"
+                f"{did_you_mean(self.action, _ACTIONS)}"
+            )
         wanted = _ACTIONS[self.action]
         if wanted and self.subject is None:
             raise InputError(f"`swinunet gateway {self.action}` wants a {wanted}")

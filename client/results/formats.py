@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ def parse_outputs(text: str) -> tuple[str, ...]:
     """Output formats as written on the command line, "seg,json", in the order of the table. Raises InputError."""
     asked = [word.strip() for word in text.split(",")]
     if unknown := [word for word in asked if word not in FORMATS_BY_NAME]:
-        raise InputError(f"--outputs {unknown[0]!r}: expected some of {','.join(FORMATS_BY_NAME)}")
+        raise InputError(
+            f"--outputs {unknown[0]!r}: expected some of {','.join(FORMATS_BY_NAME)}"
+            f"{did_you_mean(unknown[0], FORMATS_BY_NAME)}"
+        )
     for each in (FORMATS_BY_NAME[name] for name in asked):
         for needed in (FORMATS_BY_NAME[name] for name in each.needs if name not in asked):
             raise InputError(f"--outputs {each.name}: it refers to the {needed.title}; add {needed.name}")

@@ -23,6 +23,7 @@ from swinunet.client.triton.shared_memory import SharedSlots, remove_orphans
 from swinunet.client.triton.tensors import largest_batch, require_tensors
 from swinunet.client.triton.tracing import RequestSpan, Tracer
 from swinunet.foundation.errors import ServerError
+from swinunet.foundation.nearest import did_you_mean
 from swinunet.imaging import SPEC_KEY, ModelSpec
 from swinunet.imaging.location import require_locator
 from swinunet.imaging.study_slices import Output
@@ -231,7 +232,10 @@ class TritonModel:
         ready = sorted({model.name for model in models if model.state == "READY"})
         listed = ", ".join(ready) or "none"
         if name is not None and name not in ready:
-            raise ServerError(f"Triton at {self.url} has no model {name} that is ready; it serves: {listed}")
+            raise ServerError(
+                f"Triton at {self.url} has no model {name} that is ready; it serves: {listed}"
+                f"{did_you_mean(name, ready)}"
+            )
         found = {each: self._connection.model_config(each) for each in ([name] if name else ready)}
         ours = {each: config for each, config in found.items() if SPEC_KEY in config.parameters}
         specs = {each: self._spec_of(each, config) for each, config in ours.items()}

@@ -23,6 +23,7 @@ from swinunet.export.file_names import (
 )
 from swinunet.export.tolerances import TOLERANCES, Tolerance
 from swinunet.foundation.errors import InputError, MissingExtraError
+from swinunet.foundation.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from swinunet.export.engines.loaded_engine import LoadedEngine
@@ -136,10 +137,11 @@ def choose_judged(names: Sequence[str]) -> tuple[Engine, ...]:
     for name in names:
         found = [engine for engine in judged_engines() if name in (engine.name, engine.library.name)]
         if not found:
+            names_known = [engine.name for engine in judged_engines()]
             libraries = ", ".join(dict.fromkeys(engine.library.name for engine in judged_engines()))
             raise InputError(
                 f"no engine is named {name!r}; choose from {libraries} (every precision), or one of "
-                f"{', '.join(engine.name for engine in judged_engines())}"
+                f"{', '.join(names_known)}{did_you_mean(name, names_known)}"
             )
         chosen += found
     return tuple(dict.fromkeys(chosen))
@@ -149,7 +151,9 @@ def choose_served(name: str) -> Engine:
     """The engine of that name, which the CPU config may run. Raises InputError for other names."""
     known = {engine.name: engine for engine in served_engines()}
     if name not in known:
-        raise InputError(f"the CPU config cannot serve {name!r}; choose one of {', '.join(known)}")
+        raise InputError(
+            f"the CPU config cannot serve {name!r}; choose one of {', '.join(known)}{did_you_mean(name, known)}"
+        )
     return known[name]
 
 

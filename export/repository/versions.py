@@ -31,6 +31,7 @@ from swinunet.export.file_names import CHECKPOINT_FILE, GRAPH_FILE
 from swinunet.export.repository.served_configs import CPU_CONFIG, Configs, make_configs, recorded_choice
 from swinunet.foundation.errors import InputError, OutputError
 from swinunet.foundation.files import sha256_of_file
+from swinunet.foundation.nearest import did_you_mean
 from swinunet.imaging import ModelSpec
 
 _ASIDE = re.compile(r"\.\d+\.[\w.]+")  # .<version>.<random> of a version, .<process>.<name> of a config
@@ -172,7 +173,9 @@ def _model(repository: Path, name: str | None) -> Path:
         return next(iter(models.values()))
     if name is None or name not in models:
         asked = f"no model {name!r}" if name else "no single model"
-        raise InputError(f"{repository} has {asked} (there is: {listed}); name one of them")
+        raise InputError(
+            f"{repository} has {asked} (there is: {listed}); name one of them{did_you_mean(name or '', models)}"
+        )
     return models[name]
 
 

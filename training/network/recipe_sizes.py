@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swinunet.foundation.errors import InputError
+from swinunet.foundation.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,6 @@ RECIPE_SIZES: dict[str, RecipeSize] = {
 def require_recipe(name: str) -> None:
     """Raises InputError, listing the names, if there is no such recipe."""
     if name not in RECIPE_SIZES:
-        raise InputError(f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}")
+        raise InputError(
+            f"no recipe is named {name!r}; choose one of {', '.join(RECIPE_SIZES)}{did_you_mean(name, RECIPE_SIZES)}"
+        )
