@@ -55,12 +55,12 @@ def _orthanc(folder: Path, gateway_ae: str, gateway_port: int) -> Iterator[DemoP
 
 @contextmanager
 def _storescp(folder: Path) -> Iterator[DemoPacs]:
-    with running_storescp(folder, "--promiscuous") as (relay, stored):
+    with running_storescp(folder, "--promiscuous") as node:
 
         def held() -> list[str]:
-            return [dcmread(file, stop_before_pixels=True).SOPClassUID for file in stored.iterdir()]
+            return [dcmread(file, stop_before_pixels=True).SOPClassUID for file in node.stored.iterdir()]
 
-        yield DemoPacs("dcmtk's storescp", "STORESCP", relay.port, held)
+        yield DemoPacs("dcmtk's storescp", "STORESCP", node.dicom.port, held)
 
 
 @contextmanager

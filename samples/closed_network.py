@@ -91,6 +91,10 @@ class ClosedServer:
             raise
         return inside
 
+    def inside(self, command: Sequence[object]) -> list[str]:
+        """The command line that runs a command in the server's namespace, where its ports are on loopback."""
+        return ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", *map(str, command)]
+
     def reaches(self, port: int) -> Relay:
         """A relay from a port of the server's loopback to `port` of ours."""
         listening = self._socket()

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from swinunet.foundation.errors import ServerError
 from swinunet.samples.closed_network import LOOPBACK, ClosedServer, Relay, why_no_closed_network
 
 _DICOMWEB_PLUGINS = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
-_DICOM_PORT, _HTTP_PORT = 4242, 8042  # in the server's own network
+DICOM_PORT, HTTP_PORT = 4242, 8042  # of both, in the server's own network
 
 
 def why_no_orthanc() -> str | None:
@@ -30,15 +31,24 @@ def why_no_storescp() -> str | None:
     return why_no_closed_network() if shutil.which("storescp") else "needs dcmtk (make debian)"
 
 
+@dataclass(frozen=True)
+class StoreScp:
+    """A running storescp of dcmtk. dicom: its port as we reach it. stored: the folder that it writes to."""
+
+    server: ClosedServer
+    dicom: Relay
+    stored: Path
+
+
 class Orthanc:
     """A running Orthanc. dicom, http: its ports as we reach them, as relays that can be slow or down."""
 
     ae_title = "ORTHANC"
 
     def __init__(self, server: ClosedServer) -> None:
-        self._server = server
-        self.http: Relay = server.reached(_HTTP_PORT)
-        self.dicom: Relay = server.reached(_DICOM_PORT)
+        self.server = server
+        self.http: Relay = server.reached(HTTP_PORT)
+        self.dicom: Relay = server.reached(DICOM_PORT)
         self.url = f"http://{LOOPBACK}:{self.http.port}"
         self.dicomweb_url = f"{self.url}/dicom-web"
         self._session = requests.Session()
@@ -46,7 +56,7 @@ class Orthanc:
 
     def second_http(self) -> Relay:
         """Another way to its HTTP port, which can be down while we still ask."""
-        return self._server.reached(_HTTP_PORT)
+        return self.server.reached(HTTP_PORT)
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
         """Call its REST interface; the JSON of the answer. Raises ServerError."""
@@ -63,7 +73,7 @@ class Orthanc:
 
     def know_modality(self, name: str, ae_title: str, port: int) -> Relay:
         """Make a DICOM node at our `port` known to it under `name`."""
-        relay = self._server.reaches(port)
+        relay = self.server.reaches(port)
         self.rest(
             "PUT", f"modalities/{name}",
             {"AET": ae_title, "Host": LOOPBACK, "Port": relay.port, "AllowStorageCommitment": True},
@@ -72,7 +82,7 @@ class Orthanc:
 
     def know_dicomweb(self, name: str, port: int, path: str = "/", token: str | None = None) -> Relay:
         """Make a DICOMweb server at our `port` known to it under `name`."""
-        relay = self._server.reaches(port)
+        relay = self.server.reaches(port)
         server: dict[str, Any] = {"Url": f"http://{LOOPBACK}:{relay.port}{path}"}
         if token:
             server["HttpHeaders"] = {"Authorization": f"Bearer {token}"}
@@ -101,7 +111,7 @@ def running_orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
     folder.mkdir(parents=True, exist_ok=True)
     configuration = {
         "Name": "ORTHANC", "StorageDirectory": "storage", "IndexDirectory": "storage",
-        "HttpPort": _HTTP_PORT, "DicomPort": _DICOM_PORT, "DicomAet": Orthanc.ae_title,
+        "HttpPort": HTTP_PORT, "DicomPort": DICOM_PORT, "DicomAet": Orthanc.ae_title,
         "RemoteAccessAllowed": True, "AuthenticationEnabled": False,
         "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True, "DicomAlwaysAllowGet": True,
         "DicomAlwaysAllowStore": True, "DicomAssociationCloseDelay": 0, "StableAge": 1,
@@ -116,8 +126,8 @@ def running_orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
 
 
 @contextmanager
-def running_storescp(folder: Path, *options: str) -> Iterator[tuple[Relay, Path]]:
-    """dcmtk's storescp: the relay to its port, and the folder that it writes to.
+def running_storescp(folder: Path, *options: str) -> Iterator[StoreScp]:
+    """dcmtk's storescp, with its folder below `folder`.
 
     Raises ServerError where it is not installed or cannot be kept on loopback.
     """
@@ -125,9 +135,9 @@ def running_storescp(folder: Path, *options: str) -> Iterator[tuple[Relay, Path]
         raise ServerError(reason)
     stored = folder / "stored"
     stored.mkdir(parents=True, exist_ok=True)
-    command = ["storescp", *options, "--output-directory", stored, str(_DICOM_PORT)]
+    command = ["storescp", *options, "--output-directory", stored, str(DICOM_PORT)]
     server = ClosedServer(command, folder, {"TCP_NODELAY": "1"})
     try:
-        yield server.reached(_DICOM_PORT), stored
+        yield StoreScp(server, server.reached(DICOM_PORT), stored)
     finally:
         server.stop()

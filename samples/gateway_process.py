@@ -32,6 +32,16 @@ class GatewayProcess:
             said = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise ServerError(f"the gateway ended with status {self.process.returncode}: {said[-1]}")
 
+    def wait_for(self, port: int) -> None:
+        """Return when it listens on `port`. Raises ServerError if it ends, or does not listen within two minutes."""
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            self.require_running()
+            with suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+                return
+            time.sleep(0.1)
+        raise ServerError(f"the gateway does not listen on port {port} after {_START_S:g} s")
+
 
 @contextmanager
 def running_gateway(configuration: str, folder: Path, dicom_port: int) -> Iterator[GatewayProcess]:
@@ -48,7 +58,7 @@ def running_gateway(configuration: str, folder: Path, dicom_port: int) -> Iterat
         )
     gateway = GatewayProcess(process, config, log)
     try:
-        _wait_for(gateway, dicom_port)
+        gateway.wait_for(dicom_port)
         yield gateway
     finally:
         process.terminate()
@@ -57,13 +67,3 @@ def running_gateway(configuration: str, folder: Path, dicom_port: int) -> Iterat
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _wait_for(gateway: GatewayProcess, port: int) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        gateway.require_running()
-        with suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
-            return
-        time.sleep(0.1)
-    raise ServerError(f"the gateway does not listen on port {port} after {_START_S:g} s")

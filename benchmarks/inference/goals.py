@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from swinunet.benchmarks.inference.result import BenchmarkResult, MeasuredInference
 from swinunet.benchmarks.inference.settings import BASELINE, Engine
 from swinunet.benchmarks.measure.measurements import Spread
+from swinunet.benchmarks.reports.goals import Goal
 from swinunet.benchmarks.reports.numbers import percent_text, spread_text
 from swinunet.serving.canary import MIN_FOREGROUND_AGREEMENT
 
@@ -22,20 +22,6 @@ MEMORY_SHARE = 0.5  # of eager's peak
 TRITON_CALLERS, TRITON_SHARE = 4, 0.95
 COMPUTE_SHARE = 0.7  # of the chain's wall time
 CLIENT_MIB = 300.0  # beside twice the volume
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A goal, what was found, and whether that reaches it; None where it could not be measured."""
-
-    text: str
-    found: str
-    reached: bool | None
-
-    @property
-    def answer(self) -> str:
-        """Whether it was reached, in a word."""
-        return {True: "yes", False: "no", None: "not measured"}[self.reached]
 
 
 def goals(result: BenchmarkResult) -> list[Goal]:

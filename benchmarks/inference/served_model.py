@@ -22,7 +22,8 @@ from tritonclient.grpc import model_config_pb2
 from swinunet.benchmarks.inference.model_version import ModelVersion
 from swinunet.benchmarks.inference.perf_analyzer import PerfAnalyzer
 from swinunet.benchmarks.inference.settings import CallerLoad
-from swinunet.benchmarks.measure.machine import peak_mib, physical_cores, server_processes
+from swinunet.benchmarks.measure.machine import peak_mib, physical_cores
+from swinunet.benchmarks.measure.process_tree import server_processes
 from swinunet.benchmarks.measure.processes import WorkerProcess
 from swinunet.benchmarks.measure.samples import LabelComparison, LatencySample, latency_sample
 from swinunet.serving import ServingError, TritonServer

@@ -12,6 +12,7 @@ from swinunet.benchmarks.inference.gpu import GpuResult
 from swinunet.benchmarks.inference.model_version import spec_name
 from swinunet.benchmarks.inference.result import BenchmarkResult, MeasuredInference, MeasuredLoad
 from swinunet.benchmarks.measure.measurements import Spread
+from swinunet.benchmarks.reports.goals import verdict_table
 from swinunet.benchmarks.reports.numbers import NONE, number, percent_text, spread_text
 from swinunet.benchmarks.reports.report import table_with_remarks
 from swinunet.foundation.tables import Table
@@ -39,8 +40,7 @@ def tables(result: BenchmarkResult) -> list[Table]:
 def _goals(result: BenchmarkResult) -> Table:
     stated_for = result.version.spec.name == spec_name(RECIPE)
     title = "Verdict" if stated_for else f"Verdict (the goals are those of the recipe {RECIPE}, not of this network)"
-    rows = [(each.text, each.found, each.answer) for each in goals(result)]
-    return Table(title, ("goal", "found", "reached"), rows)
+    return verdict_table(goals(result), title)
 
 
 def _engines(result: BenchmarkResult) -> Table:

@@ -93,18 +93,6 @@ def peak_mib(processes: Iterable[int | str] = ("self",)) -> float:
     return sum(_peak_kib(pid) for pid in processes) / 1024
 
 
-def server_processes() -> list[int]:
-    """The process ids of tritonserver and everything under it, where it is a descendant of this process."""
-    parents: dict[int, int] = {}
-    names: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (stat := _read(entry / "stat")):
-            head, _, tail = stat.rpartition(")")
-            names[int(entry.name)], parents[int(entry.name)] = head.partition("(")[2], int(tail.split()[1])
-    ours = _descendants(parents, {os.getpid()})
-    return sorted(_descendants(parents, {pid for pid in ours if names[pid] == "tritonserver"}))
-
-
 class CpuWatch:
     """Who else uses the CPU: `others` after the run, when all of its processes have ended and been waited for."""
 
@@ -123,16 +111,6 @@ class CpuWatch:
 def _peak_kib(pid: int | str) -> float:
     """VmHWM in KiB; 0 for a process that has gone."""
     return float((_field(_read(f"/proc/{pid}/status"), "VmHWM").split() or ["0"])[0])
-
-
-def _descendants(parents: dict[int, int], roots: set[int]) -> set[int]:
-    """`roots` and all processes under them."""
-    found, added = set(roots), True
-    while added:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        found |= more
-        added = bool(more)
-    return found
 
 
 def _cpu_seconds() -> tuple[float, float]:

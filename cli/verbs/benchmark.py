@@ -1,7 +1,8 @@
-"""`swinunet benchmark`: engines and Triton, training, reading or the graph, measured interleaved on this machine."""
+"""`swinunet benchmark`: one of several subjects measured in interleaved rounds on this machine, and reported."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ _SUBJECTS = {
     "reading": "DICOM folders against a plain pydicom loop",
     "graph": "what each change that export makes to the graph saves",
     "batch": "what `swinunet batch` adds to segmenting an archive",
+    "gateway": "receiving beside storescp and Orthanc, the time to the result, memory",
 }
 _OPTIONS_OF = {  # beside --output and --quick, which all understand
     "serving": ("repository", "model", "recipe", "data", "engines", "batches", "seconds", "perf_analyzer", "tune"),
@@ -31,6 +33,7 @@ _OPTIONS_OF = {  # beside --output and --quick, which all understand
     "reading": (),
     "graph": ("repository", "model", "recipe", "seconds"),
     "batch": (),
+    "gateway": (),
 }
 
 
@@ -39,7 +42,7 @@ class BenchmarkOptions:
     """What is measured, how long, and where the report goes."""
 
     what: Annotated[str, typer.Argument(metavar="WHAT")] = "serving"
-    """serving, training, reading, graph or batch."""
+    """serving, training, reading, graph, batch or gateway."""
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/ of the checkout")] = None
     """Model repository."""
     model: str | None = None
@@ -130,11 +133,22 @@ def benchmark(options: BenchmarkOptions) -> None:
     `swinunet benchmark batch` measures what the driver of a batch costs an entry, what a batch adds to segmenting, and
     how Ray's workers scale, and writes batch.md and batch.json.
 
+    `swinunet benchmark gateway` measures how fast the gateway receives, beside dcmtk's storescp and Orthanc where they
+    are installed, how soon a result goes out, and its memory after 10,000 instances. It writes gateway.md,
+    gateway.json and gateway.png.
+
     Examples: `swinunet benchmark --recipe swin-unet`, `swinunet benchmark --quick --engines openvino-f32`,
     `swinunet benchmark training --recipes small,tiny`
     """
     options.require_consistent()
-    measure = {"serving": _serving, "training": _training, "reading": _reading, "graph": _graph, "batch": _batch}
+    measure: dict[str, Callable[[BenchmarkOptions], None]] = {
+        "serving": _serving,
+        "training": _training,
+        "reading": _reading,
+        "graph": _graph,
+        "batch": _batch,
+        "gateway": _gateway,
+    }
     measure[options.what](options)
 
 
@@ -234,6 +248,19 @@ def _batch(options: BenchmarkOptions) -> None:
     with interrupted_by_sigterm(), _progress() as progress:
         result = run_batch_benchmark(settings, progress)
     _publish(batch_report(result), options.output)
+
+
+def _gateway(options: BenchmarkOptions) -> None:
+    from swinunet.benchmarks.gateway.benchmark import run_gateway_benchmark
+    from swinunet.benchmarks.gateway.report import gateway_report
+    from swinunet.benchmarks.gateway.settings import GatewayBenchmarkSettings
+    from swinunet.foundation.files import prepare_folder
+
+    prepare_folder(options.output)
+    settings = GatewayBenchmarkSettings.short() if options.quick else GatewayBenchmarkSettings()
+    with interrupted_by_sigterm(), _progress() as progress:
+        result = run_gateway_benchmark(settings, progress)
+    _publish(gateway_report(result), options.output)
 
 
 def _graph(options: BenchmarkOptions) -> None:

@@ -15,7 +15,7 @@ from server_traces import eventually
 from small_model import small_images, small_labels, small_probabilities, write_small_repository
 from tritonclient.utils import InferenceServerException
 
-from swinunet.benchmarks.measure.machine import server_processes
+from swinunet.benchmarks.measure.process_tree import server_processes
 from swinunet.serving import TritonServer
 
 WAYS = ["openvino", "onnxruntime", "openvino at once", "openvino at once streams", "onnxruntime at once streams"]
