@@ -38,6 +38,7 @@ class GatewayProcess:
         while time.monotonic() < deadline:
             self.require_running()
             with suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+                self.require_running()  # else it is somebody else who listens there
                 return
             time.sleep(0.1)
         raise ServerError(f"the gateway does not listen on port {port} after {_START_S:g} s")

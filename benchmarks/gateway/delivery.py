@@ -12,6 +12,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
 from pynetdicom import AE, evt
+from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import ComprehensiveSRStorage  # type: ignore[attr-defined]
 
 from swinunet.benchmarks.gateway.instances import write_study
@@ -20,6 +21,12 @@ from swinunet.benchmarks.gateway.settings import GatewayBenchmarkSettings
 from swinunet.benchmarks.inference.untrained import export_untrained
 from swinunet.client.results.report import read_report
 from swinunet.foundation.errors import PeerError, ServerError
+from swinunet.gateway.network.dimse.association import (
+    DimseAddress,
+    DimseTimeouts,
+    close_association,
+    open_association,
+)
 from swinunet.samples.closed_network import LOOPBACK, free_port
 from swinunet.samples.gateway_process import GatewayProcess, running_gateway
 from swinunet.serving import TritonServer
@@ -142,15 +149,17 @@ def _running_pacs() -> Iterator[_Pacs]:
 
 def _send(port: int, files: Sequence[Path]) -> float:
     """Send a study on one association; returns the moment before its last instance. Raises PeerError."""
-    ae, began = AE("BENCHMARK"), 0.0
-    ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-    association = ae.associate(LOOPBACK, port, ae_title="SWINUNET")
+    began, context = 0.0, build_context(MRImageStorage, ExplicitVRLittleEndian)
+    association = open_association(DimseAddress("SWINUNET", LOOPBACK, port), "BENCHMARK", [context], DimseTimeouts())
     try:
         for file in files:
             dataset, began = dcmread(file), time.monotonic()
-            if not association.is_established or association.send_c_store(dataset).get("Status") != 0x0000:
-                raise PeerError("the gateway did not take an instance")
+            status = association.send_c_store(dataset).get("Status")
+            if status != 0x0000:
+                told = "nothing" if status is None else f"0x{status:04X}"
+                raise PeerError(f"an instance was sent to the gateway, which answered {told}")
+    except RuntimeError:
+        raise PeerError("the gateway ended the association") from None
     finally:
-        if association.is_established:
-            association.release()
+        close_association(association)
     return began

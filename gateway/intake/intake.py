@@ -116,7 +116,6 @@ class DurableIntake:
         header = read_header(instance.path)
         if instance.sop_class_uid and instance.sop_class_uid != header.sop_class_uid:
             raise InputError("its SOP class is not the one that was announced")
-        sync_file(instance.path)
         target = self._place(instance.path, header)
         try:
             is_new = self._commit.write(self._row(instance, header, sender, target, size))
@@ -133,7 +132,8 @@ class DurableIntake:
     def _place(self, path: Path, header: Header) -> Path:
         """Link the file to its place, on the disk when this returns; the incoming name stays until the ledger has it.
 
-        A start after a crash finds by the incoming name what the ledger may lack. Raises OSError.
+        A start after a crash finds by the incoming name what the ledger may lack. Linked before it is synced, content
+        and name go to the disk at once, where the file system's journal allows. Raises OSError.
         """
         folder = self._spool.study(header.study_uid) / folder_of_uid(header.series_uid)
         target = folder / path.name
@@ -141,11 +141,17 @@ class DurableIntake:
             make_synced(folder, self._spool.root)
             try:
                 os.link(path, target)
-                sync_folder(folder)
-                return target
             except FileNotFoundError:  # retention removed the folder, empty, in between
                 if attempt == 2 or not path.exists():
                     raise
+                continue
+            try:
+                sync_file(target)
+                sync_folder(folder)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
+            return target
         raise AssertionError("unreachable")
 
     def _row(self, instance: ReceivedInstance, header: Header, sender: Sender, target: Path, size: int) -> NewInstance:

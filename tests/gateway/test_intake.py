@@ -255,7 +255,6 @@ def test_a_disk_that_fails_while_an_instance_is_stored(
     assert hand_over(intake, spool.incoming(OWNER), files) == [answer]
     monkeypatch.undo()
     assert rows(ledger, instances) == []
-    remove_strangers(ledger, spool)
     assert stored_files(spool) == []
     assert hand_over(intake, spool.incoming(OWNER), files) == [Answer.STORED]
 
