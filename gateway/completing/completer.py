@@ -7,7 +7,6 @@ The wall clock counts once: for how long a study had been silent before this pro
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from swinunet.gateway.ledger.studies import (
     receiving_activity,
     receiving_study,
 )
+from swinunet.gateway.looping import Looping
 from swinunet.gateway.names import shown_uid
 from swinunet.gateway.routing.routes import SeriesFacts, matching_routes, mismatch
 
@@ -66,27 +66,17 @@ class Completer:
         self._ledger, self._routes, self._count = ledger, routes, count
         self._clock, self._completed = clock or Clock(), completed
         self._followed: dict[str, _Followed] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="completing", daemon=True)
+        self._loop = Looping("completing", self.look, _LOOK_S)
         self._askers = ThreadPoolExecutor(4, thread_name_prefix="count")
 
     def start(self) -> None:
         """Watch from now on."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop watching; what is not complete is followed after the next start."""
-        self._stopped.set()
-        self._thread.join()
+        self._loop.stop()
         self._askers.shutdown(wait=False, cancel_futures=True)
-
-    def _run(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                self.look()
-            except Exception as error:  # the database may be away for a while; nothing is lost by waiting
-                _log.warning("studies could not be looked at (%s)", type(error).__name__)
-                self._stopped.wait(1.0)
 
     def look(self) -> None:
         """One look at every study that receives."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from swinunet.gateway.ledger.deliveries import (
     replace_by_twins,
 )
 from swinunet.gateway.ledger.schema import jobs
+from swinunet.gateway.looping import Looping
 from swinunet.gateway.names import shown_uid
 from swinunet.gateway.spool import Spool
 
@@ -34,7 +34,6 @@ SendFiles = Callable[[Peer, Sequence[Path]], Sequence[SendOutcome]]  # an outcom
 AskCommitment = Callable[[Peer, str, Sequence[Reference]], SendOutcome]  # peer, transaction UID, what it should keep
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_AFTER_ERROR_S = 1.0
 
 
 class Deliverer:
@@ -57,28 +56,20 @@ class Deliverer:
         self._owner, self._send, self._ask = owner, send, ask
         self._webhook, self._clock = webhook, clock or Clock()
         self._commits = peer.kind == "dimse" and peer.commitment
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"deliver-{peer.name}", daemon=True)
+        self._loop = Looping(f"deliver-{peer.name}", self._look, _LOOK_S)
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End when what is being sent is sent."""
-        self._stopped.set()
-        self._thread.join()
+        self._loop.stop()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                while not self._stopped.is_set() and self.deliver_next():
-                    pass
-                if self._commits:
-                    self.ask_next()
-            except Exception as error:  # the database may be away for a while; leases are kept by the beat
-                _log.error("delivery to %s: unexpected %s", self._peer.name, type(error).__name__)
-                self._stopped.wait(_AFTER_ERROR_S)
+    def _look(self) -> None:
+        self._loop.while_some(self.deliver_next)
+        if self._commits:
+            self.ask_next()
 
     def deliver_next(self) -> bool:
         """Send what is due of one job; False if nothing is."""

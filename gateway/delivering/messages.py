@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 
 from swinunet.gateway.config.settings import DeliveringConfig
@@ -12,11 +11,11 @@ from swinunet.gateway.delivering.backoff import is_too_old, retry_after_s
 from swinunet.gateway.ledger.clock import Clock
 from swinunet.gateway.ledger.database import Ledger
 from swinunet.gateway.ledger.outbox import LeasedMessage, any_message_due, end_message, lease_message
+from swinunet.gateway.looping import Looping
 
 SendMessage = Callable[[str], SendOutcome]  # the payload, JSON
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.2
-_AFTER_ERROR_S = 1.0
 
 
 class Messenger:
@@ -31,26 +30,16 @@ class Messenger:
         clock: Clock | None = None,
     ) -> None:
         self._config, self._ledger, self._owner, self._senders = config, ledger, owner, senders
-        self._clock, self._stopped = clock or Clock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="messages", daemon=True)
+        self._clock = clock or Clock()
+        self._loop = Looping("messages", lambda: self._loop.while_some(self.send_next), _LOOK_S)
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End when what is being sent is sent."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                while not self._stopped.is_set() and self.send_next():
-                    pass
-            except Exception as error:  # the database may be away for a while
-                _log.error("messages could not be sent (%s)", type(error).__name__)
-                self._stopped.wait(_AFTER_ERROR_S)
+        self._loop.stop()
 
     def send_next(self) -> bool:
         """Send the message that is due; False if none is."""

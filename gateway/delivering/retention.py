@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from contextlib import suppress
 
 from swinunet.gateway.config.settings import RetentionConfig
@@ -17,6 +16,7 @@ from swinunet.gateway.ledger.retention import (
     studies_at_an_end,
     studies_without_files,
 )
+from swinunet.gateway.looping import Looping
 from swinunet.gateway.names import shown_uid
 from swinunet.gateway.spool import Spool, remove_tree
 
@@ -30,24 +30,15 @@ class Retention:
 
     def __init__(self, config: RetentionConfig, spool: Spool, ledger: Ledger, clock: Clock | None = None) -> None:
         self._config, self._spool, self._ledger, self._clock = config, spool, ledger, clock or Clock()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._loop = Looping("retention", self.remove_old, _LOOK_S)
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """End."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(_LOOK_S):
-            try:
-                self.remove_old()
-            except Exception as error:
-                _log.error("old files could not be removed (%s)", type(error).__name__)
+        self._loop.stop()
 
     def remove_old(self) -> None:
         """Remove everything whose time has come."""
