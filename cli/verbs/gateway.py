@@ -180,7 +180,7 @@ def _fetch(options: GatewayOptions) -> None:
         raise InputError("`swinunet gateway fetch` wants --from PEER and --study UID")
     os.umask(0o077)
     configure_logs()
-    print_line(fetch_study(_read(options), options.source, options.study))
+    print_line(fetch_study(_read(options), _open(options), options.source, options.study))
 
 
 def _status(options: GatewayOptions) -> None:
