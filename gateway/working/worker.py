@@ -67,7 +67,7 @@ class Worker:
         """stage: told where a job is, for tests that kill a worker there."""
         self._config, self._spool, self._ledger, self._models = config, spool, ledger, models
         self._owner, self._clock, self._stage = owner, clock or Clock(), stage
-        self._stopped = threading.Event()
+        self._stopped, self._cancelled = threading.Event(), threading.Event()
         self._control: JobControl | None = None
         self._away = False
 
@@ -89,6 +89,7 @@ class Worker:
     def cancel(self) -> None:
         """Take no more jobs, and give back the one under way."""
         self._stopped.set()
+        self._cancelled.set()
         if (control := self._control) is not None:
             control.cancel()
 
@@ -164,7 +165,7 @@ class Worker:
         model = self._models.model(job.model)
         self._control = model.new_job()
         try:
-            if self._stopped.is_set():
+            if self._cancelled.is_set():
                 self._control.cancel()
             target = self._spool.job(job.id, job.fence) / "results"
             _log.info("job %d: %s reads study %s", job.id, job.model, shown_uid(job.study_uid))

@@ -32,7 +32,7 @@ from swinunet.samples.closed_network import LOOPBACK, free_port
 
 _CONFIGURATION = """
 spool = "spool"
-stop_s = 60
+stop_s = {stop_s}
 [listener]
 port = {port}
 [disk]
@@ -71,7 +71,7 @@ _SENDING = DimseTimeouts(connect=60, association=120, answer=300, silence=300)
 class KilledGateway:
     """A gateway of one configuration that lives several times. `told` is what senders were told is safe."""
 
-    def __init__(self, folder: Path, triton_url: str, silence_s: float = 1.0) -> None:
+    def __init__(self, folder: Path, triton_url: str, silence_s: float = 1.0, stop_s: float = 60.0) -> None:
         self.folder, self.port = folder, free_port()
         self.pacs = KeepingIntake()
         (folder / "pacs").mkdir()
@@ -79,15 +79,17 @@ class KilledGateway:
             ListenerConfig("PACS", LOOPBACK, free_port()), self.pacs, None, incoming=folder / "pacs"
         )
         self._pacs.start()
-        settings = {"port": self.port, "triton": triton_url, "pacs": self._pacs.port, "silence_s": silence_s}
-        (folder / "gateway.toml").write_text(_CONFIGURATION.format(**settings))
+        self.config = folder / "gateway.toml"
+        self.config.write_text(_CONFIGURATION.format(
+            port=self.port, triton=triton_url, pacs=self._pacs.port, silence_s=silence_s, stop_s=stop_s
+        ))  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
         self.told: dict[str, set[str]] = {}  # instances by their study
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Begin a life; returns when it listens."""
-        command = [sys.executable, "-P", "-m", "swinunet", "gateway", "--config", str(self.folder / "gateway.toml")]
+        command = [sys.executable, "-P", "-m", "swinunet", "gateway", "--config", str(self.config)]
         with (self.folder / "gateway.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         wait_until(self._listens, f"the gateway to listen; it said: {self.said()[-2000:]}", seconds=300)
@@ -100,6 +102,12 @@ class KilledGateway:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, as a service manager stops it; its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         """Kill what is left of the last life and stop the PACS."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 from gateway_intakes import KeepingIntake
+from recording_server import Recorder
 
 from swinunet.foundation.errors import PeerError
 from swinunet.gateway.network.web.http_client import HttpTimeouts, WebAddress
@@ -26,42 +25,6 @@ from swinunet.samples.closed_network import LOOPBACK
 
 TIMEOUTS = HttpTimeouts(connect=20, read=60)
 PAYLOAD = json.dumps({"job": 7, "state": "done"})
-
-
-class Recorder:
-    """A web server that answers every request alike, and keeps what came."""
-
-    def __init__(self, status: int, body: bytes, headers: dict[str, str], cut: int) -> None:
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
-        recorder = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                read = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                recorder.requests.append((self.command, self.path, dict(self.headers), read))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body[: len(body) - cut])
-                if cut:
-                    self.close_connection = True
-
-            do_GET = do_POST  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://{LOOPBACK}:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
