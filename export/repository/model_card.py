@@ -26,9 +26,11 @@ def model_card(spec: ModelSpec, config: SwinUNetConfig) -> str:
         rules = zip(spec.modalities, spec.intensities, strict=True)
         intensity = "; ".join(f"{name}: {_intensity(rule)}" for name, rule in rules)
     channels = f"{spec.context_slices} neighbouring slices {spec.context_step_mm:g} mm apart as channels"
+    if spec.context_slices == 1:
+        channels = "each slice by itself"
     if spec.modalities:
         channels = f"{', '.join(spec.modalities)} (co-registered), of each {channels}"
-    planes = ", ".join(spec.planes)
+    planes = ", ".join("acquired (as they were taken)" if plane == "acquired" else plane for plane in spec.planes)
     if len(spec.readings) > 1:
         planes += f"{' and their mirror images' if spec.mirrored else ''} (probabilities averaged)"
     pieces = "Of the mask, the largest connected piece is kept." if spec.components == "largest" else ""
@@ -71,7 +73,15 @@ def _where_it_looks(spec: ModelSpec) -> str:
             f"Trained on crops around the organ: {spec.boxes.locator} finds its boxes, with a margin of "
             f"{spec.boxes.margin_mm:g} mm (docs/head-locator.md), or the user gives them (`--roi`)."
         )
-    return "Of a model that was trained on crops around an organ the user gives the box (`--roi`), of a like size."
+    if spec.larger_slices == "middle":
+        return "It takes whole images as they come; of slices larger than its input it reads the middle."
+    if spec.spacing_mm is None:
+        return "It takes whole images as they come, each slice stretched to its input."
+    rows_mm, columns_mm = (pixels * mm for pixels, mm in zip(spec.input_size, spec.spacing_mm, strict=True))
+    return (
+        f"It takes images whose slices fit {rows_mm:.0f} x {columns_mm:.0f} mm, like those it was trained on; of "
+        "larger ones the user gives the box (`--roi`)."
+    )
 
 
 def _intensity(rule: ZScore | Window) -> str:
@@ -79,4 +89,4 @@ def _intensity(rule: ZScore | Window) -> str:
         between = f"{rule.low_percentile:g} and {rule.high_percentile:g}"
         whose = {"view": "slice's field of view"}.get(rule.per, rule.per)
         return f"z-score per {whose} after clipping to percentiles {between}"
-    return f"window {rule.low:g} to {rule.high:g}, scaled to -1..1"
+    return f"window {rule.low:g} to {rule.high:g}, scaled to {rule.scaled_to[0]:g}..{rule.scaled_to[1]:g}"
