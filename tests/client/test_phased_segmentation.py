@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from command_line import run_here
 from dicom_series import assert_no_patient, make_cine, save
 from PIL import Image
@@ -148,6 +149,31 @@ def test_the_seg_holds_all_phases_each_frame_of_its_instance(
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (float(measures.SpacingBetweenSlices), [*map(float, measures.PixelSpacing)]) == (8, [1, 1])
     assert hd.seg.segread(tmp_path / "out" / "segmentation.dcm").segmentation_type.value == seg_type.upper()
+
+
+def test_highdicom_finds_every_voxel_of_every_phase(results: Path, cine: Path) -> None:
+    """By the instances that each phase is made of."""
+    seg = hd.seg.segread(results / "segmentation.dcm")
+    sources = {
+        tuple(map(int, ds.PatientComments.split())): ds.SOPInstanceUID for ds in map(pydicom.dcmread, cine.iterdir())
+    }
+    for phase, wanted in enumerate(expected()):
+        uids = [sources[phase, k] for k in range(SLICES)]
+        found = seg.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
+        np.testing.assert_array_equal(found == 1, wanted)
+        assert found.max() == 1
+
+
+def test_simpleitk_finds_every_frame(results: Path) -> None:
+    """GDCM, which SimpleITK reads with, knows no phases: it gives the frames in their order."""
+    seg = pydicom.dcmread(results / "segmentation.dcm", stop_before_pixels=True)
+    frames = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(results / "segmentation.dcm"))) > 0
+    assert frames.shape == (int(seg.NumberOfFrames), SIDE, SIDE)
+    found = np.zeros(expected().shape, bool)
+    for groups, frame in zip(seg.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        phase = groups.FrameContentSequence[0].TemporalPositionIndex - 1
+        found[phase, round((float(groups.PlanePositionSequence[0].ImagePositionPatient[2]) - 30) / 8)] |= frame
+    np.testing.assert_array_equal(found, expected())
 
 
 def test_the_sr_says_volumes_and_ejection_fraction_in_codes(results: Path) -> None:
