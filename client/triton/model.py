@@ -6,7 +6,7 @@ import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -161,6 +161,10 @@ class TritonModel:
                     self._require_same_spec()
             finally:
                 control.cancel_calls()
+
+    def span_around(self, control: JobControl, name: str) -> AbstractContextManager[None]:
+        """A span of whoever gives a job, around all that it does for it; nothing where nothing is traced."""
+        return nullcontext() if self._tracer is None else self._tracer.around(control.trace, name)
 
     @contextmanager
     def _job_span(self, control: JobControl) -> Iterator[Callable[[str, int], RequestSpan] | None]:

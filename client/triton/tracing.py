@@ -51,6 +51,23 @@ class Tracer:
         exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("swinunet")
+        self._around: dict[str, Context] = {}  # by trace
+
+    @contextmanager
+    def around(self, trace: str, name: str) -> Iterator[None]:
+        """A span of whoever gives a job, from before it begins until after it: the span of the job is its child.
+
+        trace: the job's.
+        """
+        from opentelemetry.trace import set_span_in_context
+
+        span = self._tracer.start_span(name, _root(trace))
+        self._around[trace] = set_span_in_context(span)
+        try:
+            yield
+        finally:
+            del self._around[trace]
+            span.end()
 
     @contextmanager
     def job(self, trace: str, model: str, version: str) -> Iterator[Context]:
@@ -58,13 +75,10 @@ class Tracer:
 
         trace: 32 hex digits, the job's, which become the trace identifier.
         """
-        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+        from opentelemetry.trace import set_span_in_context
 
-        # A parent that nobody recorded: the trace gets the job's identifier, and the job's span no sibling.
-        parent = SpanContext(int(trace, 16), int(trace[:16], 16) or 1, False, TraceFlags(TraceFlags.SAMPLED))
         attributes = {"model.name": model, "model.version": version}
-        context = set_span_in_context(NonRecordingSpan(parent))
-        span = self._tracer.start_span("segment", context, attributes=attributes)
+        span = self._tracer.start_span("segment", self._around.get(trace) or _root(trace), attributes=attributes)
         try:
             yield set_span_in_context(span)
         finally:
@@ -88,3 +102,11 @@ class Tracer:
     def close(self) -> None:
         """Send what has not been sent."""
         self._provider.shutdown()
+
+
+def _root(trace: str) -> Context:
+    """A parent that nobody recorded: so a trace gets the job's identifier, and the job's span no sibling."""
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+    parent = SpanContext(int(trace, 16), int(trace[:16], 16) or 1, False, TraceFlags(TraceFlags.SAMPLED))
+    return set_span_in_context(NonRecordingSpan(parent))

@@ -170,12 +170,13 @@ class Worker:
             target = self._spool.job(job.id, job.fence) / "results"
             _log.info("job %d: %s reads study %s", job.id, job.model, shown_uid(job.study_uid))
             self._stage("segmenting", job)
-            done = segment_series(folder, target, job.series_uid, scan, route, model, self._control)
+            with model.span_around(self._control, "gateway job"):
+                done = segment_series(folder, target, job.series_uid, scan, route, model, self._control)
+                self._finish(job, route, target)
         finally:
             self._control = None
-        self._finish(job, route, target)
         seconds = sum(done.report.timings_s.values())
-        _log.info("job %d: segmented in %.1f s", job.id, seconds)
+        _log.info("job %d: segmented in %.1f s, trace %s", job.id, seconds, done.segmentation.trace)
 
     def _finish(self, job: LeasedJob, route: RouteConfig, made: Path) -> None:
         kept = keep_results(self._spool, job, made)
