@@ -36,7 +36,9 @@ def connect(url: str, headers: Mapping[str, str] | None = None) -> Iterator[grpc
 
     Raises ServingError for whatever the server refuses.
     """
-    client = grpcclient.InferenceServerClient(url, channel_args=channel_options())
+    # A connection of its own: one that is shared with a client of this process may still wait to try again.
+    options = [*channel_options(), ("grpc.use_local_subchannel_pool", 1)]
+    client = grpcclient.InferenceServerClient(url, channel_args=options)
     client.register_plugin(_Headers(dict(headers or {})))
     try:
         yield client

@@ -37,15 +37,21 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def triton(tritonserver: object, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A server on the shipped repository, one for the whole run. Do not break it."""
-    with TritonServer(repository, log_file=tmp_path_factory.mktemp("triton") / "triton.log") as server:
+    """A server on the shipped repository, one for the whole run. Do not break it.
+
+    Triton's Python backend gives up a model's process that did not run for a second, and may end over its late answer:
+    on a machine that is that busy the server is started again, and clients try again.
+    """
+    log_file = tmp_path_factory.mktemp("triton") / "triton.log"
+    with TritonServer(repository, log_file=log_file) as server, server.started_again_if_it_dies():
         yield server
 
 
 @pytest.fixture(scope="session")
 def small_triton(tritonserver: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A server of the small model, one for the whole run. Do not break it."""
-    with TritonServer(write_small_repository(tmp_path_factory.mktemp("small") / "repository")) as server:
+    small = write_small_repository(tmp_path_factory.mktemp("small") / "repository")
+    with TritonServer(small) as server, server.started_again_if_it_dies():
         yield server
 
 

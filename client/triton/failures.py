@@ -13,14 +13,19 @@ from swinunet.client.triton.options import Timeouts
 _HEALS = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 # Under the same status codes, but for good: a header that is missing, a message too large, a certificate refused.
 _RESTRICTED, _TOO_LARGE, _HANDSHAKE = "protocol is restricted", "larger than max", "handshake failed"
+# Triton's Python backend of a model's process that did not run for a second, as happens on an overloaded machine. When
+# the process goes on, the server may end over its late answer.
+_STARVED = ("is not healthy", "obtain the health mutex")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 def can_heal(error: BaseException) -> bool:
-    """Whether the same call may succeed later: the server is gone, late, or has too much to do."""
+    """Whether the same call may succeed later: the server is gone, late, or has too much to do, or its model has."""
     if not isinstance(error, InferenceServerException):
         return False
     message = str(error.message()).lower()
+    if _has_status(error, "INTERNAL"):
+        return any(text in message for text in _STARVED)
     return _has_status(error, *_HEALS) and not any(text in message for text in (_RESTRICTED, _TOO_LARGE, _HANDSHAKE))
 
 
@@ -55,6 +60,11 @@ def reason(url: str, error: InferenceServerException) -> str:
         )
     if _has_status(error, "DEADLINE_EXCEEDED"):
         return f"Triton at {url} did not answer in time; look at its log, or try again when it is less busy"
+    if any(text in lowered for text in _STARVED):
+        return (
+            f"the model's process of the Triton at {url} has ended, hangs or gets no processor time; look at its log, "
+            "start it again, or try again when the machine is less busy"
+        )
     return f"Triton at {url} refused the request: {message[:300]}"
 
 

@@ -49,6 +49,13 @@ def signal_server(server: TritonServer, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
+def signal_stubs(server: TritonServer, number: signal.Signals) -> None:
+    """Send a signal to the processes that compute the server's models."""
+    for process in session_of(server.pid or 0):
+        if "python_backend_stub" in process.name():
+            os.kill(process.pid, number)
+
+
 def client_regions() -> list[str]:
     """Shared memory that clients have made and not removed; that of another run's living clients is left out."""
     found = sorted(path.name for path in Path("/dev/shm").glob(CLIENT_REGIONS))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
-from breakable_triton import add_version, client_regions, signal_server, slow_down, small_study
+from breakable_triton import add_version, client_regions, signal_server, signal_stubs, slow_down, small_study
 from misrouting_proxy import misrouting_proxy
 from server_traces import eventually
 from small_model import SMALL_SPEC, small_images, small_labels, write_small_repository
@@ -167,6 +167,22 @@ def test_a_server_that_hangs_for_a_while_heals(slow_repository: Path) -> None:
 
         hasty = replace(by_shared_memory(server), timeouts=replace(QUICK, request=1))
         found = segment(server, hasty, Mischief(hang), volume)
+    np.testing.assert_array_equal(found.mask, expected_mask(volume))
+    assert found.exchange.retries > 0
+
+
+@both_ways
+def test_a_model_that_gets_no_processor_time_for_a_while_heals(slow_repository: Path, options: Choose) -> None:
+    """Triton fails requests to a process that stood still for a second, and may end over its late answer."""
+    volume = small_study()
+    with TritonServer(slow_repository) as server, server.started_again_if_it_dies():
+
+        def starve() -> None:
+            signal_stubs(server, signal.SIGSTOP)
+            threading.Timer(2, signal_stubs, (server, signal.SIGCONT)).start()
+
+        patient = replace(options(server), timeouts=Timeouts(connect=30, request=120, outage=120))
+        found = segment(server, patient, Mischief(starve), volume)
     np.testing.assert_array_equal(found.mask, expected_mask(volume))
     assert found.exchange.retries > 0
 
@@ -355,6 +371,8 @@ def test_batches_are_made_to_fit_the_messages_and_too_large_ones_never_leave(ste
         ("INVALID_ARGUMENT", "unexpected shape", False),
         ("NOT_FOUND", "unknown model", False),
         ("INTERNAL", "stub died", False),
+        ("INTERNAL", "Stub process 'small_0_0' is not healthy.", True),
+        ("INTERNAL", "Failed to obtain the health mutex.", True),
         ("CANCELLED", "", False),
     ],
 )
