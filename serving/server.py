@@ -21,28 +21,20 @@ from swinunet.serving import keeper
 from swinunet.serving.backends import check_backends
 from swinunet.serving.before_start import check_before_start
 from swinunet.serving.canary import ServedModel, check_model, connect, served_models
-from swinunet.serving.checksums import chosen_config, served_version_folders
+from swinunet.serving.checksums import served_version_folders
+from swinunet.serving.launch import MODELS, RESTRICTED_KEY, hidden_options, link_models, server_options
 from swinunet.serving.leftovers import Belongings, remove_leftovers
 from swinunet.serving.locate import environment, find_tritonserver, prepare_backends
 from swinunet.serving.logs import LogPump, LogSink, failure_reason
 from swinunet.serving.ports import LOOPBACK, choose_port, is_listening
-from swinunet.serving.tuned import TUNED
 
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.2
 _RESTARTS = 2  # of a server that dies in the middle of a job
-_ATTEMPTS = 3  # a free port that we chose may be taken before Triton binds it
-_RESTRICTED_KEY = "swinunet"
-# Through these a caller could write files or reach into the backend's memory, so only this server's owner may use them.
-_DANGEROUS = ("shared-memory", "trace", "logging")
-# A private server answers its owner only; health stays open, for whoever waits until it is up.
-_ALL = ("metadata", "inference", "model-config", "model-repository", "statistics", *_DANGEROUS)
-# HTTP wants this header for what makes the server work: a web page of another origin cannot send it.
-PAGE_PROOF_HEADER, PAGE_PROOF_VALUE = "swinunet-local", "yes"
-_PAGE_PROOF_OPTION = (
-    f"--http-restricted-api=inference,model-config,model-repository,statistics:{PAGE_PROOF_HEADER}={PAGE_PROOF_VALUE}"
+_ATTEMPTS = (
+    3  # a free port that we chose may be taken before Triton binds it, and an overloaded machine starves a model
 )
-_MODELS = "models"  # in the private folder, a link to the repository
+_STARVED = "is not healthy"  # the Python backend's word for a model's process that did not run for a second
 
 
 class TritonServer:
@@ -120,7 +112,7 @@ class TritonServer:
     @property
     def restricted_headers(self) -> dict[str, str]:
         """gRPC metadata that opens the restricted protocols of this server to its owner."""
-        return {f"triton-grpc-protocol-{_RESTRICTED_KEY}": self._secret}
+        return {f"triton-grpc-protocol-{RESTRICTED_KEY}": self._secret}
 
     @property
     def pid(self) -> int | None:
@@ -150,7 +142,7 @@ class TritonServer:
                 return self
             except BaseException as error:
                 self._end(signal.SIGQUIT)  # nothing to drain, and a failed start may hang on SIGTERM
-                if not (attempt < _ATTEMPTS and self._lost_a_chosen_port(error)):
+                if attempt == _ATTEMPTS or not (self._lost_a_chosen_port(error) or _STARVED in str(error)):
                     raise
         raise AssertionError("unreachable")
 
@@ -265,14 +257,18 @@ class TritonServer:
         }
         self._belongings = owned = Belongings.create()
         folder = owned.folder
-        self._link_models(folder / _MODELS)
+        link_models(self.repository, self.config_name, folder / MODELS)
         (folder / "tmp").mkdir()
-        options = [*self._arguments(owned), *prepare_backends(installation, folder), *self._options]
+        hidden = hidden_options(self._secret, private=self._private, http="HTTP" in self._ports)
+        stated = server_options(
+            owned, self._ports, self.config_name, grace_s=self._grace, private=self._private, hidden=hidden
+        )
+        options = [*stated, *prepare_backends(installation, folder), *self._options]
         self._keeper = start_script(
             Path(keeper.__file__).resolve(),
             *(str(os.getpid()), str(self._grace), owned.shm_prefix, str(folder)),
             *(str(installation.executable), *options),
-            environment={**environment(installation), **self._hidden_arguments(), "TMPDIR": str(folder / "tmp")},
+            environment={**environment(installation), **hidden, "TMPDIR": str(folder / "tmp")},
             pass_fds=owned.descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -282,49 +278,8 @@ class TritonServer:
             start_new_session=True,
         )
         assert self._keeper.stdout is not None
-        as_given = {str(folder / _MODELS): printable(str(self.repository))}
+        as_given = {str(folder / MODELS): printable(str(self.repository))}
         self._pump = LogPump(self._keeper.stdout, self._log, self._log_file, as_given)
-
-    def _link_models(self, place: Path) -> None:
-        """The repository at `place`; where models differ in what their chosen config is called, each with its own."""
-        if self.config_name != TUNED:
-            place.symlink_to(self.repository)
-            return
-        for model in sorted(entry for entry in self.repository.iterdir() if entry.is_dir()):
-            (place / model.name).mkdir(parents=True)
-            (place / model.name / "config.pbtxt").symlink_to(chosen_config(model, TUNED))
-            for version in (entry for entry in model.iterdir() if entry.name.isdecimal()):
-                (place / model.name / version.name).symlink_to(version)
-
-    def _hidden_arguments(self) -> dict[str, str]:
-        """The options that hold the secret, as environment variables that stand for them in the command line."""
-        restricted = f"{_RESTRICTED_KEY}={self._secret}"
-        protocols = ",".join(_ALL if self._private else _DANGEROUS)
-        options = {f"{keeper.HIDDEN}GRPC": f"--grpc-restricted-protocol={protocols}:{restricted}"}
-        if "HTTP" in self._ports:
-            options[f"{keeper.HIDDEN}HTTP"] = f"--http-restricted-api={protocols}:{restricted}"
-        return options
-
-    def _arguments(self, owned: Belongings) -> list[str]:
-        http = self._ports.get("HTTP")
-        return [
-            f"--model-repository={owned.folder / _MODELS}",  # a link: Triton's launcher would trip over many a path
-            *([f"--model-config-name={self.config_name}"] if self.config_name not in (None, TUNED) else []),
-            "--model-control-mode=none",  # explicit, with an open port, would let a caller upload a model.py
-            # Completion starts each Python model once more only to ask it for a config, and ours are complete.
-            "--disable-auto-complete-config",
-            f"--grpc-address={LOOPBACK}",
-            f"--grpc-port={self._ports['gRPC']}",
-            *self._hidden_arguments(),  # their names; the keeper puts in what they stand for
-            f"--allow-http={'true' if http else 'false'}",
-            *([f"--http-address={LOOPBACK}", f"--http-port={http}"] if http else []),
-            *([_PAGE_PROOF_OPTION] if http and not self._private else []),
-            f"--metrics-address={LOOPBACK}",
-            f"--metrics-port={self._ports['metrics']}",
-            f"--exit-timeout-secs={max(1, int(self._grace / 2))}",
-            # A name of its own, so that servers side by side never remove each other's memory.
-            f"--backend-config=python,shm-region-prefix-name={owned.shm_prefix}",
-        ]
 
     def _wait_until_up(self, deadline: float) -> None:
         """Triton opens its ports after the models are loaded, so listening comes first, then the canary."""

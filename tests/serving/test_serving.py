@@ -21,6 +21,7 @@ from tritonclient.utils import InferenceServerException
 from swinunet import serving
 from swinunet.samples.closed_network import free_port
 from swinunet.serving import ServingError, TritonServer
+from swinunet.serving.canary import ServedModel
 
 pytestmark = pytest.mark.usefixtures("tritonserver", "nothing_left")
 
@@ -241,3 +242,20 @@ def counts(metrics_url: str) -> np.ndarray:
         lines = answer.read().decode().splitlines()
     names = ("nv_inference_count{", "nv_inference_exec_count{")
     return np.array([sum(float(line.split()[-1]) for line in lines if line.startswith(name)) for name in names])
+
+
+def test_a_start_on_an_overloaded_machine_is_tried_again(small_repository: Path) -> None:
+    """The Python backend gives up a model's process that got no processor time for a second."""
+
+    class Starved(TritonServer):
+        starts = 0
+
+        def check(self, timeout: float = 60.0) -> list[ServedModel]:
+            self.starts += 1
+            if self.starts == 1:
+                raise ServingError("model small version 1 fails its canary: Stub process 'small_0_0' is not healthy.")
+            return super().check(timeout)
+
+    with Starved(small_repository) as server:
+        assert [model.name for model in server.models] == ["small"]
+        assert server.starts == 2
