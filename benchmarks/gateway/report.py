@@ -26,7 +26,7 @@ from swinunet.benchmarks.gateway.senders import sender_name
 from swinunet.benchmarks.measure.measurements import Measurements
 from swinunet.benchmarks.reports.goals import Goal, verdict_table
 from swinunet.benchmarks.reports.numbers import number, spread_text
-from swinunet.benchmarks.reports.report import Report, table_with_remarks
+from swinunet.benchmarks.reports.report import Picture, Report, table_with_remarks
 from swinunet.foundation.tables import Table
 
 BEYOND_S = 1.0  # from the last instance to the delivered SEG, beside the rule and the segmentation
@@ -47,7 +47,11 @@ def gateway_report(result: GatewayBenchmarkResult) -> Report:
         tables=[*tables, _memory_table(result)],
         figures=_figures(result),
         footnotes=_footnotes(result),
-        pictures={"gateway.png": partial(_draw, result)},
+        pictures={
+            "gateway.png": Picture(
+                partial(_draw, result), "Instances a second and CPU time of each program, memory over the instances"
+            )
+        },
     )
 
 
