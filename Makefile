@@ -74,7 +74,7 @@ lint: $(VENV)/dev.stamp ## ruff (rules and format) and mypy
 	$(BIN)/mypy
 
 docs: $(VENV)/dev.stamp ## the documentation as a site, in docs_output
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict
 	@echo "docs_output/index.html"
 
 # Debian starts what it installs: an Orthanc that listens on every interface, which no test needs.

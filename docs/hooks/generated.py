@@ -2,6 +2,8 @@
 
 <!-- model cards -->           the cards that lie beside the served models
 <!-- public names of PACKAGE -->    the documentation of what `from PACKAGE import ...` offers
+
+Links to files of the project, which readers of the repository can follow, are their text alone on the site.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ REPOSITORY = Path(__file__).parents[2] / "model_repository"
 def on_page_markdown(markdown: str, **_others: Any) -> str:
     """Fill in what a page asks for."""
     markdown = re.sub(r"<!-- public names of (\S+) -->", lambda found: public_names(found[1]), markdown)
-    return re.sub(r"<!-- model cards -->", lambda _found: cards(), markdown)
+    markdown = re.sub(r"<!-- model cards -->", lambda _found: cards(), markdown)
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)
 
 
 def cards() -> str:
