@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repository", type=Path, default=default_repository(), help="the models; the shipped ones by default"
     )
-    parser.add_argument("--recipe", help="the untrained network beside them: the paper's, or tiny without a GPU")
+    parser.add_argument(
+        "--recipe", default="swin-unet", help="the untrained network beside them; the paper's by default"
+    )
     parser.add_argument("--batches", type=_positive, nargs="+", help="1 to 64 by powers of two; 1 and 2 without a GPU")
     parser.add_argument("--seconds", type=float, default=0.4, help="of measuring at each batch")
     parser.add_argument("--row-seconds", type=float, default=120.0, help="time limit of one engine with one model")

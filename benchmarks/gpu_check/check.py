@@ -10,7 +10,14 @@ from pathlib import Path
 from swinunet.benchmarks.gpu_check.result import EngineRow, GpuCheckResult, PreparedModel
 from swinunet.benchmarks.gpu_check.roofline import Roofline
 from swinunet.benchmarks.gpu_check.rows import RowOrder, make_row
-from swinunet.benchmarks.gpu_check.settings import CHECKED, CPU_BATCHES, GPU_BATCHES, GpuCheckSettings, engine_title
+from swinunet.benchmarks.gpu_check.settings import (
+    CHECKED,
+    CPU_BATCHES,
+    GPU_BATCHES,
+    GpuCheckSettings,
+    engine_title,
+    lacks,
+)
 from swinunet.benchmarks.measure.machine import CpuWatch
 from swinunet.benchmarks.measure.processes import WorkerError, WorkerProcess
 from swinunet.foundation.progress import Say, say_nothing
@@ -27,7 +34,8 @@ def run_gpu_check(settings: GpuCheckSettings, say: Say = say_nothing) -> GpuChec
     result = GpuCheckResult(host.gpu, host.compute_capability, batches)
     say(f"GPU: {host.gpu or 'none that nvidia-smi lists; the CPU rows show that the check works'}")
     with tempfile.TemporaryDirectory(prefix="swinunet-gpu-check-") as scratch:
-        for index, (source, recipe) in enumerate(_sources(settings, host.gpu)):
+        sources = _sources(settings)
+        for index, (source, recipe) in enumerate(sources):
             say(f"preparing {source.name if source else f'the network of recipe {recipe}, untrained'}")
             target = Path(scratch) / str(index)
             result.models.append(prepare_model(source, recipe, target, max(0.0, end - time.monotonic()) / 2))
@@ -53,7 +61,7 @@ def _make_rows(settings: GpuCheckSettings, result: GpuCheckResult, end: float, s
             limit_s = _limit_s(settings, end)
             if limit_s < min(_LEAST_S, settings.row_s):
                 over = f"the {settings.total_s:.0f} s of the whole check were over (--minutes gives more)"
-                row = EngineRow(model.title, engine, reason=over)
+                row = EngineRow(model.title, engine, reason=lacks(engine, result.gpu) or over)
             else:
                 row = make_row(engine, model, order, roofline, limit_s)
             result.rows.append(row)
@@ -64,15 +72,12 @@ def _limit_s(settings: GpuCheckSettings, end: float) -> float:
     return max(0.0, min(settings.row_s, end - time.monotonic()))
 
 
-def _sources(settings: GpuCheckSettings, gpu: str | None) -> list[tuple[Path | None, str]]:
+def _sources(settings: GpuCheckSettings) -> list[tuple[Path | None, str]]:
     """The model folders of the repository, then the recipe."""
     folder = settings.repository
     models = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     shipped = [path for path in models if any(each.name.isdigit() for each in path.iterdir())]
-    return [
-        *((path.resolve(), "") for path in shipped),
-        (None, settings.recipe or ("tiny" if gpu is None else "swin-unet")),
-    ]
+    return [*((path.resolve(), "") for path in shipped), (None, settings.recipe)]
 
 
 def prepare_model(source: Path | None, recipe: str, target: Path, limit_s: float) -> PreparedModel:

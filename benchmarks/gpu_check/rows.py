@@ -74,8 +74,6 @@ def _fill(row: EngineRow, steps: _Steps, model: PreparedModel, order: RowOrder, 
     loader, _, precision = row.engine.rpartition("-")
     engine = {"loader": loader, "precision": precision, "folder": folder, "threads": physical_cores()}
     steps.ask("loading", "load", **engine, slices=str(model.slices))  # and the first answer
-    if loader == "onnxruntime-tensorrt":
-        steps.ask(f"building for batch {widest}", "widen", batch=widest)
     compared = steps.ask("comparing", "compare", engine=row.engine, expected=str(model.expected))
     row.description = "; ".join(filter(None, (compared["description"], row.description)))
     row.tensors, row.reason = compared["tensors"], "; ".join(compared["failures"])

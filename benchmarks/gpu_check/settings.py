@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE
 from swinunet.export.engines.registry import ENGINES
 
 GPU_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # slices
@@ -44,15 +45,15 @@ _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx-cu12": "tensorrt_rtx"}  # seve
 
 @dataclass(frozen=True)
 class GpuCheckSettings:
-    """repository: of the shipped models. recipe: of the network that is measured untrained, beside them;
-    None takes the paper's, or the smallest where there is no GPU.
+    """repository: of the shipped models. recipe: of the network that is measured untrained, beside them.
 
-    seconds: of measuring at each batch. row_s, total_s: time limits of a row and of the whole run, s.
+    seconds: of measuring at each batch. row_s, total_s: time limits of a row and of the whole run, s. Preparing a model
+    and its roofline may take their share of what is left, so that a slow machine has time for rows of every model.
     batches: None takes GPU_BATCHES, or CPU_BATCHES where there is no GPU. max_bytes: of the report folder.
     """
 
     repository: Path
-    recipe: str | None = None
+    recipe: str = "swin-unet"
     seconds: float = 0.4
     row_s: float = 120.0
     total_s: float = 570.0
@@ -92,6 +93,8 @@ def row_batches(engine: str, batches: tuple[int, ...]) -> tuple[int, ...]:
     """The batches at which `engine` is measured."""
     if engine.startswith("torch-compile"):
         return tuple(batch for batch in batches if batch in COMPILED_BATCHES)
+    if engine.startswith("onnxruntime-tensorrt"):  # its engine has the profile that is served
+        return tuple(batch for batch in batches if batch <= MAX_BATCH_SIZE)
     if engine != TENSORRT_RTX and ENGINES[engine].library.runs_on == "CPU":
         return tuple(batch for batch in batches if batch <= max(CPU_BATCHES))
     return batches

@@ -62,11 +62,6 @@ class GpuCheckWorker(EngineWorker):
         record = build_plan(version, "fp16", "make gpu-check", max_batch_size=max_batch)
         return {"size": (version / PLAN_FILE).stat().st_size, "description": f"TensorRT {record.tensorrt}"}
 
-    def widen(self, *, batch: int) -> dict[str, Any]:
-        """Run the largest batch once: ONNX Runtime builds TensorRT's engine anew for a batch beyond those it met."""
-        self.engine.run(np.ascontiguousarray(self.slices[np.arange(batch) % len(self.slices)]))
-        return {}
-
     def compare(self, *, engine: str, expected: str) -> dict[str, Any]:
         """The gate's comparison of tensors with the checkpoint in float32 on a CPU; failures: what is beyond tolerance.
 
@@ -102,7 +97,6 @@ if __name__ == "__main__":
             "prepare": worker.prepare,
             "build": worker.build,
             "load": worker.load,
-            "widen": worker.widen,
             "compare": worker.compare,
             "measure": worker.measure,
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 from swinunet.export.engines.loaded_engine import LoadedEngine, Outputs, require_file
+from swinunet.export.engines.tensorrt_profile import onnxruntime_profile
 from swinunet.foundation.errors import InputError
 
 
@@ -22,11 +24,28 @@ def load_cuda(path: Path, precision: str, threads: int) -> LoadedEngine:
 
 
 def load_tensorrt(path: Path, precision: str, threads: int) -> LoadedEngine:
-    """On a GPU, through TensorRT. Raises InputError where onnxruntime has no such provider, or it does not start."""
-    return _load(path, precision, threads, "TensorrtExecutionProvider")
+    """On a GPU, through TensorRT, with the profile of config.pbtxt: one engine for batches 1 to 16, built here.
+
+    Raises InputError where onnxruntime has no such provider, or it does not start.
+    """
+    return _load(path, precision, threads, "TensorrtExecutionProvider", _profile)
 
 
-def _load(path: Path, precision: str, threads: int, provider: str) -> LoadedEngine:
+def _no_options(path: Path) -> dict[str, str]:
+    return {}
+
+
+def _profile(path: Path) -> dict[str, str]:
+    """The profile's options for the input of a graph."""
+    import onnx
+
+    (image,) = onnx.load(str(path), load_external_data=False).graph.input
+    return onnxruntime_profile([int(size.dim_value) for size in list(image.type.tensor_type.shape.dim)[1:]])
+
+
+def _load(
+    path: Path, precision: str, threads: int, provider: str, options_for: Callable[[Path], dict[str, str]] = _no_options
+) -> LoadedEngine:
     title = provider.removesuffix("ExecutionProvider")
     if provider not in (known := onnxruntime.get_available_providers()):
         raise InputError(
@@ -37,7 +56,7 @@ def _load(path: Path, precision: str, threads: int, provider: str) -> LoadedEngi
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=[provider])
+    session = onnxruntime.InferenceSession(path, options, providers=[(provider, options_for(path))])
     if provider not in session.get_providers():  # it would compute on the CPU instead, without a word
         raise InputError(
             f"onnxruntime's {provider} did not start; does nvidia-smi see a GPU, and do CUDA's versions fit?"

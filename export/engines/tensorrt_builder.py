@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE
+from swinunet.export.engines.tensorrt_profile import profile_batches
 from swinunet.foundation.errors import EngineError
-
-_OPTIMAL_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def build_engine(
     if not parser.parse_from_file(str(graph)):
         raise EngineError(f"{graph.name}: TensorRT's parser refuses {_refused(parser)}; export the graph without it")
     image = network.get_input(0)
-    batches = {"min": 1, "opt": min(_OPTIMAL_BATCH, max_batch_size), "max": max_batch_size}
+    batches = profile_batches(max_batch_size)
     profile = {name: [batch, *(int(size) for size in list(image.shape)[1:])] for name, batch in batches.items()}
     shapes = builder.create_optimization_profile()
     shapes.set_shape(image.name, *profile.values())

@@ -10,11 +10,11 @@ cpu_config        configs/cpu.pbtxt: model.py in the Python backend, which is al
 from __future__ import annotations
 
 from swinunet.export.engines.loaded_engine import MAX_BATCH_SIZE
+from swinunet.export.engines.tensorrt_profile import onnxruntime_profile
 from swinunet.export.file_names import FP16_GRAPH_FILE, GRAPH_FILE, MODEL_PY_FILE, PLAN_FILE
 from swinunet.export.repository.config_text import dims, head, parameter, powers_of_two, quoted, tensors, warm_up
 from swinunet.imaging import SPEC_KEY, ModelSpec
 
-_OPTIMAL_BATCH = 8  # that TensorRT chooses its kernels for
 _GPU_QUEUE_DELAY_US = 500
 # Of the folders that are there and can be written in NVIDIA's image, the one that is meant to outlive a restart.
 _CACHES = "/var/tmp"
@@ -154,9 +154,7 @@ def _gpu_batching(max_batch_size: int) -> str:
 def _tensorrt_options(spec: ModelSpec, max_batch_size: int) -> str:
     """One profile for all batches, so that none of them builds another engine; engine and timings kept on the disk."""
     cache = f"{_CACHES}/tensorrt-{spec.name}-{spec.version}"
-    image = "x".join(map(str, (spec.in_channels, *spec.input_size)))
-    batches = {"min": 1, "opt": min(_OPTIMAL_BATCH, max_batch_size), "max": max_batch_size}
-    options = {f"trt_profile_{name}_shapes": f"image:{batch}x{image}" for name, batch in batches.items()}
+    options = onnxruntime_profile((spec.in_channels, *spec.input_size), max_batch_size)
     options |= {
         "trt_engine_cache_enable": "true",
         "trt_engine_cache_path": cache,

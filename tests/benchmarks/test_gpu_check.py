@@ -19,7 +19,7 @@ from swinunet.benchmarks.gpu_check.report import gpu_check_report, keep_small, r
 from swinunet.benchmarks.gpu_check.result import GpuCheckResult, PreparedModel
 from swinunet.benchmarks.gpu_check.roofline import Roofline
 from swinunet.benchmarks.gpu_check.rows import RowOrder, make_row
-from swinunet.benchmarks.gpu_check.settings import CHECKED, ON_ANY_MACHINE, GpuCheckSettings
+from swinunet.benchmarks.gpu_check.settings import CHECKED, ON_ANY_MACHINE, GpuCheckSettings, row_batches
 from swinunet.benchmarks.inference.gpu import roofline
 from swinunet.benchmarks.measure.processes import WorkerProcess
 from swinunet.foundation.errors import InputError
@@ -146,10 +146,14 @@ def test_a_row_that_hangs_is_ended_at_its_limit(empty: PreparedModel, monkeypatc
         os.kill(Stopped.started[-1], 0)
 
 
-def test_when_the_time_is_over_every_row_says_so(tmp_path: Path) -> None:
+def test_when_the_time_is_over_every_row_says_so_or_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "this_host", lambda: Host(None, None, None))
     result = check.run_gpu_check(GpuCheckSettings(tmp_path / "nowhere", "tiny", total_s=0))
     assert [row.engine for row in result.rows] == list(CHECKED)
-    assert all("were over" in row.reason for row in result.rows)
+    for row in result.rows:
+        assert ("were over" if row.engine in ON_ANY_MACHINE else "needs an NVIDIA GPU") in row.reason
     assert set(gpu_check_report(result).write(tmp_path)) == {
         tmp_path / f"gpu-check.{kind}" for kind in ("md", "json", "png", "html")
     }
@@ -174,6 +178,15 @@ def test_a_folder_with_other_files_is_refused(
     monkeypatch.setattr("sys.argv", ["gpu-check", "--output", str(tmp_path)])
     assert main() == 2
     assert "holds holiday.mp4" in capfd.readouterr().err
+
+
+def test_onnxruntime_in_tensorrt_is_measured_where_its_profile_reaches() -> None:
+    assert row_batches("onnxruntime-tensorrt-fp16", (1, 16, 32, 64)) == (1, 16)
+    assert row_batches("tensorrt-fp16", (1, 16, 32, 64)) == (1, 16, 32, 64)
+
+
+def test_the_paper_s_network_is_checked_on_every_machine() -> None:
+    assert GpuCheckSettings(Path("nowhere")).recipe == "swin-unet"
 
 
 def test_the_roofline_is_the_longer_of_the_two() -> None:

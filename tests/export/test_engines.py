@@ -205,6 +205,28 @@ def test_a_provider_that_is_not_there_is_refused(folder: Path, provider: str) ->
     refuse(folder, f"onnxruntime-{provider}-fp16", r"has no (CUDA|Tensorrt)ExecutionProvider .*make gpu")
 
 
+def test_tensorrt_in_onnxruntime_gets_the_profile_of_the_served_config(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a profile of its own it builds an engine for each batch it meets. Nothing runs: there is no such GPU."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def session(
+        path: Path, options: object, providers: list[tuple[str, dict[str, str]]]
+    ) -> onnxruntime.InferenceSession:
+        asked.extend(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    refuse(folder, "onnxruntime-tensorrt-fp32", "TensorrtExecutionProvider did not start")
+    expected = {"trt_profile_min_shapes": 1, "trt_profile_opt_shapes": 8, "trt_profile_max_shapes": 16}
+    assert asked == [
+        ("TensorrtExecutionProvider", {name: f"image:{batch}x1x32x32" for name, batch in expected.items()})
+    ]
+
+
 def test_bf16_needs_a_cpu_that_has_it(folder: Path) -> None:
     import openvino
 
