@@ -39,8 +39,8 @@ gateway-demo: $(VENV)/demo.stamp ## a network of three on loopback: a sender, th
 	@$(PIP) --editable '.[client,demo,gateway,server]'
 	$(BIN)/python -m swinunet.demo.gateway --output $(DEMO_OUT)
 
-test: $(VENV)/dev.stamp ## run every test, against a real Triton
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp ## run every test, against a real Triton; PARALLEL=2: in so many processes, a file in one of them
+	$(BIN)/python -m pytest $(if $(PARALLEL),--numprocesses $(PARALLEL) --dist loadfile)
 
 stress: $(VENV)/dev.stamp ## the tests in random order beside a CPU burner, on one core, with one BLAS thread; ONLY=tests/imaging, SEED=1
 	$(BIN)/python -P tests/support/stress.py $(if $(SEED),--seed $(SEED)) $(or $(ONLY),tests)
