@@ -15,7 +15,7 @@ include deploy/versions.env
 .PHONY: help demo gateway-demo docs test container-test stress fuzz kills batch-kills gateway-kills conformance mutation lint debian benchmark engine triton-image gpu gpu-check cpu-image clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # Two environments' worth of packages in one folder: `make demo` needs no torch, `make test` adds the rest.
 # nvidia-pytriton's metadata wants numpy<2; we use only the tritonserver in it, hence --no-deps.

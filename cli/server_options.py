@@ -25,6 +25,17 @@ class ModelOptions:
     repository: Annotated[Path | None, typer.Option(show_default="model_repository/")] = None
     """Model repository to start Triton on."""
 
+    def require_elsewhere(self, output: Path) -> None:
+        """Raise InputError for an output folder in the repository, where Triton takes every folder for a model."""
+        from swinunet.foundation.paths import default_repository
+
+        repository = self.repository or default_repository()
+        if output.resolve().is_relative_to(repository.resolve()):
+            raise InputError(
+                f"{output}: lies in the model repository {repository}, where Triton takes every folder for a model; "
+                "give an output folder elsewhere"
+            )
+
 
 @dataclass(frozen=True)
 class ConnectionOptions:

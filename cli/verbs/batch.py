@@ -124,6 +124,8 @@ def _settings(
     formats = None if results.outputs is None else parse_outputs(results.outputs)
     if formats is not None and "json" not in formats:
         raise InputError("a batch goes by the JSON report of each result; add json to --outputs")
+    if server.url is None:
+        chosen.require_elsewhere(results.output)
     options = server.server_options()
     repository = (chosen.repository or default_repository()).resolve()
     spec = _spec(server.url, repository, chosen.model, options)

@@ -76,6 +76,8 @@ def segment(
     options = server.server_options()
     rois = tuple(parse_roi(text) for text in study.roi or [])
     formats = results.chosen_formats(study.tree)
+    if server.url is None:
+        chosen.require_elsewhere(results.output)
     warnings.simplefilter("ignore")  # in every thread: pydicom's quote values, which may be the patient's
     studies = study.studies()
     outputs = results.output_options(formats)

@@ -99,3 +99,17 @@ def test_inspect_says_what_segment_will(
     assert (status, f"as a whole, segment refuses what is taken: {fault}" in out) == (0, True)
     _, out, _ = run_swinunet(capfd, monkeypatch, *options, "--json")
     assert json.loads(out)["too_large"] == fault
+
+
+@pytest.mark.parametrize("verb", [("segment", "volume.nii"), ("batch", "--tree", ".")], ids=["segment", "batch"])
+def test_results_in_the_model_repository_are_refused(
+    verb: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton would take the folder for a model without a config, and not start."""
+    repository = write_small_repository(tmp_path / "repository")
+    write_nifti(large_volume(), tmp_path / "volume.nii")
+    monkeypatch.chdir(tmp_path)
+    status, _, said = run_swinunet(capfd, monkeypatch, *verb, "-o", "repository/out", "--repository", "repository")
+    assert (status, said.count("\n")) == (1, 1)
+    assert "repository/out: lies in the model repository repository" in said
+    assert [path.name for path in repository.iterdir()] == ["small"]
