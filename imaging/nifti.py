@@ -37,7 +37,8 @@ def read_nifti(path: Path, *, assume_ras: bool = False) -> Volume:
         voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise InputError(
-            f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file"
+            f"{path}: found {voxels.ndim} axes {voxels.shape}, expected one volume of three axes; split the file, or "
+            "give a series in time as DICOM, whose phases are segmented together"
         )
     return _volume(voxels, affine, space, path)
 
