@@ -1,4 +1,4 @@
-"""The parts of the gateway's demo: its configuration, and the PACS that needs nothing installed."""
+"""The parts of the gateway's demo: its configuration, what takes the place of Orthanc, its table."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from swinunet.gateway.config.reading import parse_config
 from swinunet.gateway.network.dimse.association import DimseAddress, DimseTimeouts
 from swinunet.gateway.network.dimse.sender import send_by_dimse
 from swinunet.samples.closed_network import LOOPBACK
+from swinunet.samples.dicom_nodes import why_no_storescp
 
 
 def test_the_configuration_is_one(tmp_path: Path) -> None:
@@ -27,9 +28,12 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
     assert config.listener.host == LOOPBACK
 
 
-def test_the_pacs_that_needs_nothing_installed_keeps_what_it_gets(tmp_path: Path) -> None:
-    files = part10_files(tmp_path, make_study(slices=2))
-    with pacs._pynetdicom() as node:
+@pytest.mark.parametrize("kind", ["pynetdicom", "storescp"])
+def test_a_pacs_without_orthanc_keeps_what_it_gets(tmp_path: Path, kind: str) -> None:
+    if kind == "storescp" and (reason := why_no_storescp()):
+        pytest.skip(reason)
+    files = part10_files(tmp_path / "in", make_study(slices=2))
+    with pacs._pynetdicom() if kind == "pynetdicom" else pacs._storescp(tmp_path / "pacs") as node:
         address = DimseAddress(node.ae_title, LOOPBACK, node.port)
         outcomes = send_by_dimse(address, "SCANNER", DimseTimeouts(), files)
         assert [each.accepted for each in outcomes] == [True, True]
