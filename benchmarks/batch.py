@@ -6,6 +6,7 @@ segmented by a served network without training, one after another by the client,
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from swinunet.batch.run import run_batch
 from swinunet.batch.settings import BatchSettings
 from swinunet.benchmarks.inference.untrained import export_untrained
 from swinunet.benchmarks.measure.measurements import Measurements
+from swinunet.benchmarks.measure.process_tree import cpu_seconds
 from swinunet.benchmarks.measure.rounds import Group, Progress, Run, Task, no_progress, run_interleaved, sampling
 from swinunet.benchmarks.reports.numbers import number, spread_text
 from swinunet.benchmarks.reports.report import Report
@@ -86,11 +88,13 @@ class MeasuredDriver(Measurements[DriverSample]):
 class StudiesSample:
     """seconds: to segment all studies, from the first that was given out. cpu_s: of this process meanwhile.
 
-    This process is the client; with Ray it is the driver, and clients are elsewhere.
+    This process is the client; with Ray it is the driver, and clients are elsewhere. all_cpu_s: of this process and of
+    all that it started, Triton and Ray's among them, which other programs on the machine change little.
     """
 
     seconds: float
     cpu_s: float
+    all_cpu_s: float
 
 
 @dataclass
@@ -236,12 +240,12 @@ class _Bench:
 
 
 def _now() -> StudiesSample:
-    return StudiesSample(time.perf_counter(), time.process_time())
+    return StudiesSample(time.perf_counter(), time.process_time(), cpu_seconds(os.getpid()))
 
 
 def _since(began: StudiesSample) -> StudiesSample:
     now = _now()
-    return StudiesSample(now.seconds - began.seconds, now.cpu_s - began.cpu_s)
+    return StudiesSample(now.seconds - began.seconds, now.cpu_s - began.cpu_s, now.all_cpu_s - began.all_cpu_s)
 
 
 def _pool(way: str) -> Callable[[BatchSettings], Pool]:
@@ -281,7 +285,8 @@ def batch_report(result: BatchResult) -> Report:
             f"Studies: {settings.studies} NIfTI files of {settings.pixels} x {settings.pixels} x {settings.slices} "
             f"voxels, the untrained network of recipe {_RECIPE} in a Triton that all share, results "
             f"{', '.join(_FORMATS)}; a batch may add {_GOAL:.0%}. Starting workers is left out. Own CPU: of the "
-            "client, or of Ray's driver alone.",
+            "client, or of Ray's driver alone. All CPU: with Triton's and all of Ray's; on a machine that does other "
+            "things as well it says more than the time.",
             *(f"{row.way}: {row.error}" for row in result.ways if row.error),
         ],
     )
@@ -310,7 +315,9 @@ def _ways_table(result: BatchResult) -> Table:
     for row in result.ways:
         seconds = row.spread(lambda each: each.seconds / studies)
         cpu = row.spread(lambda each: 1000 * each.cpu_s / studies)
-        ratio = row.ratio(client, lambda each: each.seconds)
-        against = "" if row is client else spread_text(ratio)
-        rows.append((row.way, spread_text(seconds), spread_text(cpu), against))
-    return Table("Studies", ("by", "s a study", "own CPU ms a study", "time, of the client's"), rows)
+        all_cpu = row.spread(lambda each: 1000 * each.all_cpu_s / studies)
+        ratios = [row.ratio(client, figure) for figure in (lambda each: each.seconds, lambda each: each.all_cpu_s)]
+        against = ("", "") if row is client else tuple(map(spread_text, ratios))
+        rows.append((row.way, spread_text(seconds), spread_text(cpu), spread_text(all_cpu), *against))
+    heads = ("by", "s a study", "own CPU ms a study", "all CPU ms a study", "time, of the client's", "all CPU, of it")
+    return Table("Studies", heads, rows)
