@@ -38,17 +38,19 @@ def test_the_driver_writes_a_row_for_each_entry(tmp_path: Path) -> None:
 def test_the_report_holds_every_figure_and_every_failure() -> None:
     drivers = [MeasuredDriver(50, samples=[DriverSample(0.1, 0.01, 5000), DriverSample(0.3, 0.03, 5000)])]
     ways = [
-        MeasuredStudies("client", samples=[StudiesSample(8.0, 2.0), StudiesSample(10.0, 2.0)]),
-        MeasuredStudies("local", samples=[StudiesSample(8.16, 2.04), StudiesSample(10.2, 2.04)]),
+        MeasuredStudies("client", samples=[StudiesSample(8.0, 2.0, 6.0), StudiesSample(10.0, 2.0, 6.0)]),
+        MeasuredStudies("local", samples=[StudiesSample(8.16, 2.04, 6.06), StudiesSample(10.2, 2.04, 6.06)]),
         MeasuredStudies("ray, 1 worker", error="no Ray cluster here"),
     ]
     report = batch_report(BatchResult(SETTINGS, drivers, ways))
     page = report.markdown()
     assert "| 50 | 4.00 (2.00-6.00) | 20.0 | 100 |" in page
-    assert "| client | 2.25 (2.00-2.50) | 500 (500-500) |  |" in page
-    assert "| local | 2.29 (2.04-2.55) | 510 (510-510) | 1.02 (1.02-1.02) |" in page
+    assert "| client | 2.25 (2.00-2.50) | 500 (500-500) | 1500 (1500-1500) |  |  |" in page
+    assert (
+        "| local | 2.29 (2.04-2.55) | 510 (510-510) | 1515 (1515-1515) | 1.02 (1.02-1.02) | 1.01 (1.01-1.01) |" in page
+    )
     assert "ray, 1 worker: no Ray cluster here" in page
-    assert report.json()["ways"][1]["samples"][0] == {"seconds": 8.16, "cpu_s": 2.04}
+    assert report.json()["ways"][1]["samples"][0] == {"seconds": 8.16, "cpu_s": 2.04, "all_cpu_s": 6.06}
 
 
 @pytest.mark.parametrize("option", ["--model", "--recipe", "--engines"])
