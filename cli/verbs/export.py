@@ -130,6 +130,8 @@ def export(options: ExportOptions) -> None:
         raise InputError("no checkpoint was given; expected a .safetensors file (or --rollback)")
     else:
         _refuse_engines(options.engine or (), making)
+        if not Path(options.checkpoint).exists():  # before PyTorch is imported
+            raise InputError(f"{options.checkpoint}: no such file; expected a checkpoint (.safetensors)")
         _prove(Path(options.checkpoint), repository, options)
 
 

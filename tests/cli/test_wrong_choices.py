@@ -58,6 +58,7 @@ CHOICES = {
 }
 FURTHER = {
     "benchmark engines among known ones": ("benchmark --engines openvino-f32,foo", "there is no engine 'foo'"),
+    "no checkpoint": ("export CHECKPOINT", "CHECKPOINT: no such file; expected a checkpoint (.safetensors)"),
     "check": ("export CHECKPOINT --check --engine foo", "no engine is named 'foo'"),
     "no GPU": ("export CHECKPOINT --engine tensorrt-fp16", "nvidia-smi finds none here"),
     "boundary": ("train DATA -o RUN --loss dice-ce+foo", "no loss is named 'dice-ce+foo'"),
