@@ -13,6 +13,7 @@ import typer
 from swinunet.cli.options import with_options
 
 _WIDTH = 80
+_STATUS_WIDTH = 9
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class DoctorOptions:
     """How to tell."""
 
     as_json: Annotated[bool, typer.Option("--json")] = False
-    """Print JSON instead of a table."""
+    """Print JSON instead of lines."""
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +39,7 @@ def doctor(options: DoctorOptions) -> None:
     from importlib.metadata import version
 
     from swinunet.cli.machine_checks import check_machine, verbs_that_work
-    from swinunet.foundation.tables import Table
-    from swinunet.foundation.terminal import print_line, show_table
+    from swinunet.foundation.terminal import print_line
 
     checks = check_machine()
     works = verbs_that_work(checks)
@@ -51,8 +51,12 @@ def doctor(options: DoctorOptions) -> None:
         }
         print(json.dumps(found, indent=2))
     else:
-        rows = [(each.name, each.status, each.found) for each in checks]
-        show_table(Table(f"swinunet {version('swinunet')}", ("what", "is", "found"), rows), figures_to_the_right=False)
+        print_line(f"swinunet {version('swinunet')}")
+        for each in checks:
+            said = f"{each.status:{_STATUS_WIDTH}}{each.name}: {each.found}"
+            indent = " " * _STATUS_WIDTH
+            for line in textwrap.wrap(said, _WIDTH, subsequent_indent=indent, break_on_hyphens=False):
+                print_line(line)
         for each in checks:
             if each.mend:
                 print_line(f"{each.name}: {each.mend}")
