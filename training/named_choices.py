@@ -8,7 +8,7 @@ from __future__ import annotations
 from swinunet.foundation.errors import InputError
 from swinunet.foundation.nearest import did_you_mean
 
-PIXEL_LOSSES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced")  # loop/losses.py
+LOSSES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced", "slice-dice-ce")  # loop/losses.py
 INITS = ("normal", "xavier")  # network/initialise.py
 VOLUME_AUGMENTATIONS = ("head",)  # loop/volume_augmentation.py
 DEVICES = ("auto", "cpu", "cuda")  # loop/hardware.py
@@ -18,11 +18,11 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 def require_loss(name: str) -> None:
     """Raises InputError, listing the names, if there is no such loss."""
     base, _, _ = name.partition("+")
-    if base not in PIXEL_LOSSES or name.partition("+")[1:] not in (("", ""), ("+", "boundary")):
-        names = ", ".join(PIXEL_LOSSES)
+    if base not in LOSSES or name.partition("+")[1:] not in (("", ""), ("+", "boundary")):
+        names = ", ".join(LOSSES)
         raise InputError(
             f"no loss is named {name!r}; choose one of {names}, or one of them with +boundary after it"
-            f"{did_you_mean(base, PIXEL_LOSSES)}"
+            f"{did_you_mean(base, LOSSES)}"
         )
 
 

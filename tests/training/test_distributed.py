@@ -30,6 +30,7 @@ VARIANTS = {
     "dice-ce": PLAIN,
     "dice-focal+boundary": dataclasses.replace(PLAIN, loss="dice-focal+boundary", boundary_weight=1.0),
     "dice-bce, deep supervision": dataclasses.replace(PLAIN, loss="dice-bce", deep_supervision=True),
+    "slice-dice-ce": dataclasses.replace(PLAIN, loss="slice-dice-ce"),
     "recomputed": dataclasses.replace(PLAIN, recompute=True),
 }
 

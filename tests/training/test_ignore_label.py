@@ -84,7 +84,9 @@ def test_slices_that_nobody_annotated_are_not_drawn(data: Path) -> None:
     assert sum(len(batch.image) for batch in loader.epoch(1)) == sum(annotated)
 
 
-@pytest.mark.parametrize("name", ["dice-ce", "dice-bce", "dice-focal", "dice-balanced", "dice-ce+boundary"])
+@pytest.mark.parametrize(
+    "name", ["dice-ce", "dice-bce", "dice-focal", "dice-balanced", "slice-dice-ce", "dice-ce+boundary"]
+)
 def test_what_is_predicted_where_nobody_annotated_changes_no_loss_and_no_gradient(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (2, 8, 8), generator=generator)

@@ -19,11 +19,12 @@ from swinunet.training.loop.losses import (
     focal,
     loss_by_name,
     signed_distances,
+    slice_dice_loss,
     soft_dice_loss,
 )
 from swinunet.training.metrics.case_scores import IGNORED
 
-BASES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced")
+BASES = ("dice-ce", "dice-bce", "dice-focal", "dice-balanced", "slice-dice-ce")
 NAMES = [name + extra for name in BASES for extra in ("", "+boundary")]
 
 
@@ -73,6 +74,26 @@ def test_sure_and_wrong_gives_a_finite_loss_and_gradient(name: str, labels: Tens
 def test_half_precision_logits_are_judged_in_single(name: str, labels: Tensor) -> None:
     logits = 3 * right(labels)
     assert loss_by_name(name)(logits.bfloat16(), labels).dtype == torch.float32
+
+
+def test_dice_by_slice_weighs_a_small_structure_as_a_large_one() -> None:
+    """Nothing found in a slice of 4 pixels beside one of 400 that is right: half is lost, and next to nothing else."""
+    labels = torch.zeros(2, 24, 24, dtype=torch.long)
+    labels[0, 2:22, 2:22] = 1
+    labels[1, 4:6, 4:6] = 1
+    found = labels.clone()
+    found[1] = 0
+    logits = 100 * right(found, 2)
+    assert slice_dice_loss(logits, labels, alone).item() == pytest.approx(0.5 * (1 - 1 / 5))  # 1 pixel of smoothing
+    assert soft_dice_loss(logits, labels, alone).item() < 0.01
+
+
+def test_dice_by_slice_wants_nothing_found_where_nothing_is() -> None:
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    found = labels.clone()
+    found[0, :1, :3] = 1
+    assert slice_dice_loss(100 * right(found, 2), labels, alone).item() == pytest.approx(1 - 1 / 4)
+    assert slice_dice_loss(100 * right(labels, 2), labels, alone).item() == pytest.approx(0)
 
 
 def test_soft_dice_of_half_an_answer(labels: Tensor) -> None:

@@ -5,6 +5,8 @@
     dice-focal   soft Dice and focal loss, for small organs (AnatomyNet, arXiv 1808.05238; Lin et al., 1708.02002)
     dice-balanced  soft Dice and cross-entropy in which rare classes weigh more, by the root of their pixels: for a
                  structure of a thousandth of the image, which the others leave out for many epochs
+    slice-dice-ce  soft Dice of each slice, and cross-entropy: where slices are judged one by one, however small the
+                 structure is there, and one that has none must say so
     ...+boundary with the distance-weighted term for broken edges (Kervadec et al., arXiv 1812.07032)
 
 Every term is made of sums over the batch. `reduce` adds such a sum over the processes of a distributed run, so that
@@ -42,11 +44,11 @@ def loss_by_name(name: str, boundary_weight: float = 0.01, reduce: Reduce = lamb
     """
     require_loss(name)
     base, _, extra = name.partition("+")
-    pixel_term = PIXEL_TERMS[base]
+    region_term, pixel_term = TERMS[base]
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        total = 0.5 * soft_dice_loss(logits, labels, reduce) + 0.5 * pixel_term(logits, labels, reduce)
+        total = 0.5 * region_term(logits, labels, reduce) + 0.5 * pixel_term(logits, labels, reduce)
         return total + boundary_weight * boundary_loss(logits, labels, reduce) if extra else total
 
     return loss
@@ -59,12 +61,17 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
 
 def soft_dice_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
     """1 - soft Dice (Milletari et al., arXiv 1606.04797), over the whole batch, mean over foreground classes: 0..1."""
-    probabilities = logits.softmax(dim=1)[:, 1:] * _counted(labels)[:, None]
-    targets = _one_hot(logits, labels)[:, 1:]
-    overlap = (probabilities * targets).sum(dim=(0, 2, 3))
-    size = probabilities.sum(dim=(0, 2, 3)) + targets.sum(dim=(0, 2, 3))
-    overlap, size = reduce(torch.stack([overlap, size]))
+    overlap, size = _overlap_and_size(logits, labels)
+    overlap, size = reduce(torch.stack([overlap.sum(dim=0), size.sum(dim=0)]))
     return 1 - ((2 * overlap + SMOOTH) / (size + SMOOTH)).mean()
+
+
+def slice_dice_loss(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
+    """1 - soft Dice of each slice, mean over slices and foreground classes: 0..1."""
+    overlap, size = _overlap_and_size(logits, labels)
+    dice = ((2 * overlap + SMOOTH) / (size + SMOOTH)).mean(dim=1)
+    total = reduce(torch.stack([dice.sum(), dice.new_tensor(len(dice))]))
+    return 1 - total[0] / total[1]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, reduce: Reduce) -> Tensor:
@@ -126,12 +133,20 @@ def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
     return torch.from_numpy(distances)
 
 
-PIXEL_TERMS: dict[str, Term] = {
-    "dice-ce": cross_entropy,
-    "dice-bce": binary_cross_entropy,
-    "dice-focal": focal,
-    "dice-balanced": balanced_cross_entropy,
+TERMS: dict[str, tuple[Term, Term]] = {
+    "dice-ce": (soft_dice_loss, cross_entropy),
+    "dice-bce": (soft_dice_loss, binary_cross_entropy),
+    "dice-focal": (soft_dice_loss, focal),
+    "dice-balanced": (soft_dice_loss, balanced_cross_entropy),
+    "slice-dice-ce": (slice_dice_loss, cross_entropy),
 }
+
+
+def _overlap_and_size(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each slice and foreground class, [B, classes - 1]: probability within the class, and of both together."""
+    probabilities = logits.softmax(dim=1)[:, 1:] * _counted(labels)[:, None]
+    targets = _one_hot(logits, labels)[:, 1:]
+    return (probabilities * targets).sum(dim=(2, 3)), probabilities.sum(dim=(2, 3)) + targets.sum(dim=(2, 3))
 
 
 def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:

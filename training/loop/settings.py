@@ -91,8 +91,8 @@ class TrainSettings:
     gradient_clip: float = 1.0
     """Largest L2 norm of the gradient; a longer one is scaled down to it."""
     loss: str = "dice-ce"
-    """Loss function: dice-ce, dice-bce, dice-focal or dice-balanced, each with +boundary after it for the boundary
-    loss."""
+    """Loss function: dice-ce, dice-bce, dice-focal, dice-balanced or slice-dice-ce, each with +boundary after it for
+    the boundary loss."""
     boundary_weight: float = 0.01
     """Weight of the boundary loss, where the loss function has one."""
     deep_supervision: bool = False
