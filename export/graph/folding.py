@@ -111,6 +111,8 @@ class FoldedAttention(nn.Module):
         A = softmax((X Wq' + bq') (X Wk)^T + S)
         Y = concat(A (X Wv)) Wo + bo'
 
+    table [heads, (2 * window_size - 1) ** 2], index [N, N] and mask, [windows, N, N] or None, are what S is made of.
+
     bk adds the same to every logit of a query, which softmax takes out again; bv comes out of A as it went in, since
     the rows of A sum to 1. Query, key and value have a matrix each, [C, C], so nothing is split at run time.
     """
@@ -129,6 +131,8 @@ class FoldedAttention(nn.Module):
         # With a mask, which differs from window to window, the windows of an image count as heads.
         self.groups = 1 if attention.mask is None else self.tokens // self.area
         self.register_buffer("bias", attention.bias())
+        self.table = attention.relative_position_bias_table.T.contiguous()
+        self.index, self.mask = attention.relative_position_index, attention.mask
         query, key, value = (part.T.contiguous() for part in attention.qkv.weight.chunk(3))
         query_bias, _, value_bias = attention.qkv.bias.chunk(3)
         self.register_buffer("query", query * self.head_dim**-0.5)

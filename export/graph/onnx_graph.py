@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from swinunet.export.graph.attention_constants import store_as_tables
 from swinunet.export.graph.folding import CHANGES, Change, fold
 from swinunet.export.graph.onnx_spec import put_spec
 from swinunet.imaging import ModelSpec
@@ -42,11 +43,12 @@ def export_onnx(
     changes: what is folded, all or the first few of `swinunet.export.graph.folding.CHANGES`.
     """
     image = torch.zeros(2, network.config.in_channels, *network.config.input_size, dtype=torch.float16)
+    served = WireContract(fold(network, changes))
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            WireContract(fold(network, changes)),
+            served,
             (image,),
             dynamo=True,
             opset_version=OPSET,
@@ -61,6 +63,7 @@ def export_onnx(
     del model.graph.output[:]
     model.graph.output.extend(kept)
     _forget_the_exporter(model)
+    store_as_tables(model, served)
     put_spec(model, spec)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
