@@ -62,6 +62,8 @@ class ExportOptions:
     """Only repeat the proof; nothing is written."""
     renew: Annotated[bool, typer.Option("--renew")] = False
     """Give a version the model.py and configs of this software, after proof; graphs and weights stay as they are."""
+    graphs: Annotated[bool, typer.Option("--graphs")] = False
+    """With --renew: write the version's graphs anew, too, of the same weights."""
     rollback: Annotated[bool, typer.Option("--rollback")] = False
     """Take the last version of a model out of service."""
     configs: Annotated[bool, typer.Option("--configs")] = False
@@ -77,6 +79,8 @@ class ExportOptions:
         chosen = [name for name in jobs if getattr(self, name.removeprefix("--"))]
         if len(chosen) > 1:
             raise InputError(f"{' and '.join(chosen)} are jobs of their own; give one of them")
+        if self.graphs and not self.renew:
+            raise InputError("--graphs belongs to --renew, which was not given; an export writes graphs anyway")
         if chosen and self.version is not None:
             raise InputError(f"--version is of a new version; leave it out with {chosen[0]}")
         if chosen and self.serve_with is not None and not self.configs:
@@ -184,8 +188,9 @@ def _judged(checkpoint: Path, repository: Path, options: ExportOptions, say: Say
     if options.check:
         return "", check_version(checkpoint, repository, options.data, gate)
     if options.renew:
-        folder, report = renew_version(checkpoint, repository, options.data, gate)
-        return f"{folder}: model.py, configs and proof are of this software", report
+        folder, report = renew_version(checkpoint, repository, options.data, gate, options.graphs)
+        renewed = "graphs, model.py" if options.graphs else "model.py"
+        return f"{folder}: {renewed}, configs and proof are of this software", report
     serve_with = options.serve_with or DEFAULT_SERVED
     with with_spec(checkpoint, options.spec) as specified:
         done = export_checkpoint(specified, repository, options.version, options.data, gate, serve_with)

@@ -69,15 +69,21 @@ def _bias_nodes(name: str, module: FoldedAttention, constants: dict[str, np.ndar
     ]
 
 
+def constant_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that depend on constants alone, each after those it depends on."""
+    known, nodes = {tensor.name for tensor in graph.initializer}, []
+    for node in graph.node:
+        if node.input and known.issuperset(node.input):
+            known.update(node.output)
+            nodes.append(node)
+    return nodes
+
+
 def take_tables_out(model: onnx.ModelProto) -> Tables:
     """Take the tables and the nodes behind them out of `model`, in place: biases become inputs of it, in float32."""
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    known, nodes = set(stored), []
-    for node in graph.node:  # each after those it depends on
-        if node.input and known.issuperset(node.input):
-            known.update(node.output)
-            nodes.append(node)
+    nodes = constant_nodes(graph)
     inner = {name for node in nodes for name in node.input}
     biases = [name for node in nodes for name in node.output if name not in inner]
     tensors = [stored[name] for name in sorted(inner & set(stored))]

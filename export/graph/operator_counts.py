@@ -8,13 +8,16 @@ from pathlib import Path
 
 import onnx
 
+from swinunet.export.graph.attention_constants import constant_nodes
+
 # A graph of fixed height and width has no use for these: they compute shapes at run time.
 SHAPE_ARITHMETIC = frozenset({"Shape", "Size", "ConstantOfShape", "Range", "Expand", "NonZero", "If", "Loop"})
 
 
 @dataclass(frozen=True)
 class OperatorCounts:
-    """nodes: number of nodes by operator, most frequent first. parameters_mb: of all constants, 10 ** 6 bytes."""
+    """nodes: number of nodes by operator, most frequent first, without those that depend on constants alone, which an
+    engine computes when it loads the graph. parameters_mb: of all constants, 10 ** 6 bytes."""
 
     nodes: dict[str, int]
     parameters_mb: float
@@ -39,5 +42,6 @@ def count_operators(path: Path) -> OperatorCounts:
     """Count the nodes of the ONNX graph at `path`."""
     graph = onnx.load(str(path)).graph
     nodes = Counter(node.op_type for node in graph.node)
+    nodes.subtract(node.op_type for node in constant_nodes(graph))
     size = sum(len(tensor.SerializeToString()) for tensor in graph.initializer)
-    return OperatorCounts(dict(nodes.most_common()), size / 1e6)
+    return OperatorCounts(dict((+nodes).most_common()), size / 1e6)

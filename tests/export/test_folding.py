@@ -11,13 +11,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from small_model import SMALL_SPEC
 
 from swinunet.export.graph.folding import FoldedAttention, fold
 from swinunet.export.graph.onnx_graph import LOGITS, export_onnx, with_logits
 from swinunet.export.graph.operator_counts import SHAPE_ARITHMETIC, count_operators
 from swinunet.training.network.recipes import recipe
-from swinunet.training.network.swin_blocks import SwinBlock
+from swinunet.training.network.swin_blocks import MASKED, SwinBlock, WindowAttention
 from swinunet.training.network.swin_unet import SwinUNet, SwinUNetConfig
 
 TINY = recipe("tiny").build(1, 3)
@@ -116,6 +117,22 @@ def test_every_node_has_its_reason(graph: Path, network: SwinUNet) -> None:
     }
 
 
+def test_biases_are_few_numbers_in_the_file_and_the_same_ones_when_loaded(graph: Path, network: SwinUNet) -> None:
+    """Of each head a table and for all one mask, as equation 4 of 2103.14030 has them."""
+    model = onnx.load(str(graph))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert max(array.size for name, array in stored.items() if "bias" in name) < 10_000
+    biases = {f"network.{name}.bias": module.bias() for name, module in network.named_modules()
+              if isinstance(module, WindowAttention)}  # fmt: skip
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in biases)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    image = np.zeros((1, 1, *TINY.input_size), np.float16)
+    for found, (name, expected) in zip(session.run(list(biases), {"image": image}), biases.items(), strict=True):
+        masked = expected.detach().numpy() < MASKED / 2
+        np.testing.assert_array_equal(found[~masked], expected.detach().numpy()[~masked], err_msg=name)
+        assert (found[masked] == MASKED).all()
+
+
 def test_no_shape_is_computed_and_no_transpose_undone(graph: Path) -> None:
     nodes = onnx.load(str(graph)).graph.node
     assert not count_operators(graph).shape_arithmetic
@@ -141,4 +158,5 @@ def test_the_counts_read_as_a_line(graph: Path) -> None:
     counted = count_operators(graph)
     assert str(counted).startswith(f"{counted.total} nodes (")
     assert str(counted).endswith(" MB")
-    assert counted.total == len(onnx.load(str(graph)).graph.node)
+    of_constants = sum("attn.bias" in node.output[0] for node in onnx.load(str(graph)).graph.node)
+    assert counted.total == len(onnx.load(str(graph)).graph.node) - of_constants

@@ -51,11 +51,18 @@ def test_the_spec_and_the_wire_contract_stay(half: Path, version: Path, spec: Mo
     assert probabilities.shape == (5, spec.num_classes, *spec.input_size)
 
 
-def test_nothing_is_fp32_and_no_cast_is_left_but_the_labels(half: Path, version: Path) -> None:
+def test_nothing_that_runs_is_fp32_and_no_cast_is_left_but_the_labels(half: Path, version: Path) -> None:
     model = onnx.shape_inference.infer_shapes(onnx.load(str(half)), strict_mode=True).graph
-    types = {tensor.data_type for tensor in model.initializer}
-    types |= {value.type.tensor_type.elem_type for value in model.value_info}
-    assert types <= {TensorProto.FLOAT16, TensorProto.INT64, TensorProto.UINT8}
+    constant = {tensor.name: tensor.data_type for tensor in model.initializer}
+    types = {value.name: value.type.tensor_type.elem_type for value in model.value_info} | constant
+    running = []
+    for node in model.node:
+        if constant.keys() >= set(node.input):  # an engine computes it once, when it loads the graph
+            constant |= {name: types[name] for name in node.output}
+        else:
+            running.append(node)
+    read = {types[name] for node in running for name in (*node.input, *node.output) if name in types}
+    assert read <= {TensorProto.FLOAT16, TensorProto.INT64, TensorProto.UINT8}
     assert count_operators(half).nodes["Cast"] == 1
     assert count_operators(half).parameters_mb < 0.55 * count_operators(version / "model.onnx").parameters_mb
 

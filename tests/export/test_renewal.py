@@ -71,6 +71,20 @@ def test_a_version_from_before_is_proven_with_the_model_py_of_today(older: Path,
     assert check_files(version)
 
 
+def test_with_graphs_they_become_those_of_today_and_compute_the_same(older: Path, cases: Path) -> None:
+    version = older / "small" / "1"
+    of_today = {path.name: path.read_bytes() for path in version.glob("model*.onnx")}
+    assert "model.onnx" in of_today
+    for name in of_today:
+        rewrite(version / name, lambda model: setattr(model, "producer_name", "from before"))
+    before = tree(older)
+    renew_version(version, older, cases, OFF_LINE, graphs=True)
+    graphs = {f"small/1/{name}" for name in of_today}
+    assert changed(before, tree(older)) == {*RENEWED, *graphs, "small/configs/cpu.pbtxt"}
+    assert {name: (version / name).read_bytes() for name in of_today} == of_today
+    assert check_files(version)
+
+
 def test_a_version_that_fails_stays_as_it_was(older: Path, cases: Path) -> None:
     rewrite(older / "small" / "1" / "model.onnx", a_weight_off_by_five_percent)
     before = tree(older)
