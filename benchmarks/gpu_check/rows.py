@@ -35,7 +35,9 @@ class RowOrder:
 def make_row(engine: str, model: PreparedModel, order: RowOrder, roofline: Roofline, limit_s: float) -> EngineRow:
     """Build, load, compare and measure, all within `limit_s`. Whatever goes wrong is the row's reason."""
     row = EngineRow(model.title, engine)
-    row.reason = f"the model could not be prepared: {model.error}" if model.error else lacks(engine, order.gpu)
+    row.reason = lacks(engine, order.gpu)
+    if model.error and not row.reason:
+        row.reason = f"the model could not be prepared: {model.error}"
     if row.reason:
         return row
     with WorkerProcess("gpu_check_worker") as worker:
