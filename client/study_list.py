@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swinunet.client.dicom import Scan, Series, scan_folder, selector_of, siblings
+from swinunet.client.dicom import Scan, Series, scan_folder, selector_of, volumes_of
 from swinunet.client.inputs import folder_name, has_nifti_name, result_name
 from swinunet.client.results.formats import FILE_NAMES
 from swinunet.client.results.report import read_report
@@ -118,7 +118,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _series(root: Path, scan: Scan) -> Iterator[Study]:
-    volumes = _volumes(scan)
+    volumes = volumes_of(scan)
     folders = [sorted({file.path.parent for one in each for file in one.files}) for each in volumes]
     homes = [Path(os.path.commonpath(parents)) for parents in folders]
     inhabitants = Counter(homes)
@@ -128,11 +128,6 @@ def _series(root: Path, scan: Scan) -> Iterator[Study]:
         yield dataclasses.replace(_one_of(inhabitants[home], phases, root, home), scan=part)
 
 
-def _volumes(scan: Scan) -> list[tuple[Series, ...]]:
-    """The volumes of a scan, all phases of a series in time together, in the order of the first of each."""
-    return list(dict.fromkeys(siblings(scan, series) for series in scan.series))
-
-
 def _archived(root: Path, path: Path) -> Iterator[Study]:
     """The series in a ZIP archive, none of them scanned: a scan holds the archive open, and there may be thousands."""
     try:
@@ -140,7 +135,7 @@ def _archived(root: Path, path: Path) -> Iterator[Study]:
     except InputError:
         yield Study(path, _name(root, path))  # refused when it is read, in the same words
         return
-    volumes = _volumes(scan)
+    volumes = volumes_of(scan)
     for phases in volumes:
         yield _one_of(len(volumes), phases, root, path)
     if scan.unreadable and not scan.series:

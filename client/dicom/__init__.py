@@ -17,6 +17,7 @@ from swinunet.client.dicom.series_selector import (
     select_volumes,
     selector_of,
     siblings,
+    volumes_of,
 )
 from swinunet.client.dicom.verdict import ALLOWANCES, Verdict, VerdictKind
 from swinunet.client.dicom.volume import DicomVolume, Slice, iter_slices, read_phases, read_volume, voxel_dtype
@@ -44,5 +45,6 @@ __all__ = [
     "select_volumes",
     "selector_of",
     "siblings",
+    "volumes_of",
     "voxel_dtype",
 ]

@@ -101,6 +101,11 @@ def siblings(scan: Scan, series: Series) -> tuple[Series, ...]:
     return tuple(one for one in scan.series if one.uid == series.uid and one.phase and one.phase.group == group)
 
 
+def volumes_of(scan: Scan) -> list[tuple[Series, ...]]:
+    """The volumes of a scan, all phases of a series in time together, in the order of the first of each."""
+    return list(dict.fromkeys(siblings(scan, series) for series in scan.series))
+
+
 def selector_of(phases: Sequence[Series]) -> str:
     """What `--series` takes for a volume, or for all phases of a series in time."""
     if len(phases) == 1 or not phases[0].phase:

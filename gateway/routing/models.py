@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from swinunet.client.dicom import Scan, Series, choose
+from swinunet.client.dicom import Scan, Series, choose, siblings, volumes_of
 from swinunet.client.early_refusal import series_fault
 from swinunet.gateway.config.settings import RouteConfig
 from swinunet.gateway.routing.routes import SeriesFacts, series_matches
@@ -14,13 +14,14 @@ from swinunet.imaging import ModelSpec
 
 @dataclass(frozen=True)
 class ModelVerdict:
-    """What one model does with a study. taken: the series that it reads. reasons: (selector, why) for each series.
+    """What one model does with a study. taken: the volumes that it reads, each a series, or all phases of a series in
+    time. reasons: (selector, why) for each series.
 
     refusal: why it reads none, empty if it does.
     """
 
     model: str
-    taken: tuple[Series, ...]
+    taken: tuple[tuple[Series, ...], ...]
     reasons: tuple[tuple[str, str], ...]
     refusal: str
 
@@ -58,20 +59,22 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
         return _refused(scan, name, left_out, f"it takes {spec.num_modalities} images at once, DICOM has one a series")
     choice = choose(narrowed, spec=spec, allow=route.allow)
     why = left_out | {one.selector: words for one, words in zip(narrowed.series, choice.reasons, strict=True)}
-    taken = choice.candidates if choice.taken or route.several_series == "each" else ()
     fitting = []
-    for series in taken:
+    volumes = [each for each in volumes_of(narrowed) if set(each) <= set(choice.candidates)]
+    for volume in volumes if len(volumes) == 1 or route.several_series == "each" else ():
         # Boxes, the route's or the locator's, are what is read then, however large the whole is.
-        if fault := "" if route.rois or spec.boxes else series_fault(series, spec):
-            why[series.selector] = f"not taken: {fault}"
-        else:
-            why[series.selector] = "taken"
-            fitting.append(series)
+        fault = "" if route.rois or spec.boxes else series_fault(volume[0], spec)
+        why |= {series.selector: f"not taken: {fault}" if fault else "taken" for series in volume}
+        if not fault:
+            fitting.append(volume)
     if fitting:
         return ModelVerdict(name, tuple(fitting), _in_order(scan, why), "")
-    if len(choice.candidates) > 1:
-        return _refused(scan, name, why, f"{len(choice.candidates)} series could be meant, and the route takes one")
-    return _refused(scan, name, why, _main_reason(narrowed, spec, why))
+    if len(volumes) > 1:
+        return _refused(scan, name, why, f"{len(volumes)} series could be meant, and the route takes one")
+    broken = [one for each in choice.candidates for one in siblings(narrowed, each) if one not in choice.candidates]
+    return _refused(
+        scan, name, why, _main_reason(replace(narrowed, series=tuple(broken)) if broken else narrowed, spec, why)
+    )
 
 
 def _main_reason(scan: Scan, spec: ModelSpec, why: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swinunet.client import JobControl
-from swinunet.client.dicom import scan_folder
+from swinunet.client.dicom import scan_folder, selector_of
 from swinunet.foundation.errors import (
     DiskFullError,
     InputError,
@@ -155,7 +155,7 @@ class Worker:
             verdicts = judge_models(scan, route, specs)
             if refusal := refusal_of(verdicts):
                 raise _RefusedError(refusal)
-            choices = [ModelChoice(one.model, series.selector) for one in verdicts for series in one.taken]
+            choices = [ModelChoice(one.model, selector_of(volume)) for one in verdicts for volume in one.taken]
             given = split_job(self._ledger, job, choices, self._clock.wall())
             if given is None:
                 return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from dicom_series import make_cine
 from gateway_runs import hand_over, make_config, make_study, part10_files, wait_for_jobs
 
 from swinunet.client.results.report import read_report
@@ -31,6 +33,28 @@ def test_a_study_comes_in_and_its_results_go_out(small_triton: TritonServer, tmp
     assert sources == {each.SOPInstanceUID for each in study}
     report = read_report(delivered / "report.json")
     assert sorted(report.input.source_instances) == sorted(each.SOPInstanceUID for each in study)
+    assert pydicom.dcmread(delivered / "measurements.dcm").Modality == "SR"
+
+
+def test_a_cine_comes_in_and_one_segmentation_of_all_its_phases_goes_out(
+    small_triton: TritonServer, tmp_path: Path
+) -> None:
+    cine, random = make_cine(3, 4, shape=(8, 8), pixel_spacing_mm=(1.5, 1.5)), np.random.default_rng(0)
+    for image in cine:
+        image.PixelData = random.integers(0, 400, (8, 8), dtype=np.int16).tobytes()
+    files = part10_files(tmp_path / "in", cine)
+    config = make_config(tmp_path, models={"url": small_triton.url}, listener=None)
+    with Gateway(config) as gateway:
+        incoming = next((config.spool / "incoming").iterdir())
+        assert hand_over(gateway.intake, incoming, files) == [Answer.STORED] * len(files)
+        (job,) = wait_for_jobs(gateway.ledger, ["done"])
+    assert (job.images, job.model) == (12, "small")
+    (delivered,) = (tmp_path / "out").iterdir()
+    assert len(read_report(delivered / "report.json").phases) == 3
+    seg = pydicom.dcmread(delivered / "segmentation.dcm")
+    assert {frame.FrameContentSequence[0].TemporalPositionIndex for frame in seg.PerFrameFunctionalGroupsSequence} == {
+        1, 2, 3,
+    }  # fmt: skip
     assert pydicom.dcmread(delivered / "measurements.dcm").Modality == "SR"
 
 

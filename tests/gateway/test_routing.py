@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import run_here
-from dicom_series import make_series, save
+from dicom_series import make_cine, make_series, save
 from gateway_runs import make_config, make_study
 from located_models import CROPPED
 from small_model import SMALL_SPEC
@@ -51,7 +51,7 @@ def test_a_study_may_take_several_routes() -> None:
 def test_a_model_takes_what_its_rules_let_it(tmp_path: Path) -> None:
     save(tmp_path, make_study(6))
     (verdict,) = judge_models(scan_folder(tmp_path), ROUTE, SPECS)
-    (taken,) = verdict.taken
+    ((taken,),) = verdict.taken
     assert verdict.reasons == ((taken.selector, "taken"),)
     assert refusal_of([verdict]) == ""
 
@@ -89,11 +89,31 @@ def test_two_series_that_could_be_meant(tmp_path: Path) -> None:
     assert len(verdict.taken) == 2
 
 
+def test_a_series_in_time_is_one_volume_to_read(tmp_path: Path) -> None:
+    save(tmp_path / "cine", make_cine(3, 4, shape=(8, 8)))
+    (verdict,) = judge_models(scan_folder(tmp_path), ROUTE, SPECS)
+    (phases,) = verdict.taken
+    assert [one.phase.number for one in phases if one.phase] == [1, 2, 3]
+    assert [why for _, why in verdict.reasons] == ["taken"] * 3
+    save(tmp_path / "other", make_cine(2, 4, shape=(8, 8)))
+    scan = scan_folder(tmp_path)
+    assert refusal_of(judge_models(scan, ROUTE, SPECS)) == "small: 2 series could be meant, and the route takes one"
+    (verdict,) = judge_models(scan, dataclasses.replace(ROUTE, several_series="each"), SPECS)
+    assert sorted(len(volume) for volume in verdict.taken) == [2, 3]
+
+
+def test_a_series_in_time_with_a_broken_phase_is_refused_with_its_verdict(tmp_path: Path) -> None:
+    cine = make_cine(3, 4, shape=(8, 8))
+    save(tmp_path, [one for one in cine if one.InstanceNumber != 8])  # the second phase lacks its third slice
+    said = refusal_of(judge_models(scan_folder(tmp_path), ROUTE, SPECS))
+    assert said.startswith("small: gap: ")
+
+
 def test_the_route_narrows_the_series_too(tmp_path: Path) -> None:
     save(tmp_path / "t1", make_study(6, 1))
     save(tmp_path / "t2", make_study(6, 2, SeriesDescription="t2 flair"))
     (verdict,) = judge_models(scan_folder(tmp_path), dataclasses.replace(ROUTE, description=("flair",)), SPECS)
-    (taken,) = verdict.taken
+    ((taken,),) = verdict.taken
     assert taken.description == "t2 flair"
 
 
