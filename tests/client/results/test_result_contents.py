@@ -188,7 +188,7 @@ def test_a_deidentified_result_names_nothing_of_the_input(tmp_path: Path) -> Non
 
 
 def test_help_names_every_format_and_what_is_written_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert outputs_help() == "Results to write, some of nifti,seg,sr,png,html,json."
+    assert outputs_help() == "Results to write, some of nifti, seg, sr, png, html, json; separated by commas."
     assert outputs_default() == "all that the input allows"
     further = OutputFormat("mesh", "mesh", "mesh.stl", "mesh:write", default=False)
     monkeypatch.setattr(formats_module, "OUTPUT_FORMATS", (*OUTPUT_FORMATS, further))
