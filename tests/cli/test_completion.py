@@ -21,7 +21,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[=>]|\r|\x07")
 _BASH = """source "$1"; COMP_WORDS=($2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 "$(complete -p swinunet | sed 's/.*-F \\([^ ]*\\) .*/\\1/')" swinunet; printf '%s\\n' "${COMPREPLY[@]}" """
 _FISH = "source $argv[1]; complete --do-complete $argv[2]"
-_ZSH = "autoload -Uz compinit; compinit -u -D; source {script}; PS1='ready> '\n"
+_ZSH = "autoload -Uz compinit; compinit -u -D; source {script}; PS1='rea''dy> '\n"  # the echo is no prompt
 
 
 @pytest.fixture(scope="module")

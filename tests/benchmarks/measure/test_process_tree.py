@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from server_traces import eventually
+
 from swinunet.benchmarks.measure.process_tree import cpu_seconds, processes_under, resident_mib, wait_until_idle
 
 # A child that computes for a third of a second of CPU time and is waited for; then one that holds 64 MiB and waits.
@@ -37,5 +39,5 @@ def test_children_count_and_those_that_were_waited_for() -> None:
     finally:
         process.kill()
         process.communicate()
-    assert resident_mib([process.pid, child]) == 0
+    assert eventually(lambda: resident_mib([process.pid, child]) == 0, 10), "its child ends when its input does"
     assert cpu_seconds(process.pid) == 0
