@@ -230,21 +230,21 @@ class TritonServer:
         self._end(signal.SIGTERM)
 
     def _end(self, how: signal.Signals) -> None:
-        if self._keeper is None:
+        running, self._keeper = self._keeper, None  # whoever comes second, from another thread, has nothing to end
+        if running is None:
             return
-        self._keeper.send_signal(how)
+        running.send_signal(how)
         try:
-            self._keeper.wait(self._grace + 5)
+            running.wait(self._grace + 5)
         except subprocess.TimeoutExpired:
-            self._keeper.kill()
-            self._keeper.wait()
-        keeper.kill_session(self._keeper.pid)  # nothing to do, unless the keeper itself was killed
+            running.kill()
+            running.wait()
+        keeper.kill_session(running.pid)  # nothing to do, unless the keeper itself was killed
         if self._belongings:
             keeper.remove_traces(self._belongings.shm_prefix, self._belongings.folder)
             self._belongings.release()
         if self._pump:
             self._pump.join(2)
-        self._keeper = None
         self.models = []
 
     def _launch(self) -> None:

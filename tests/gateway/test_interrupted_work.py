@@ -43,8 +43,8 @@ def tritonservers() -> set[int]:
     return {each.pid for each in psutil.Process().children(recursive=True) if each.name() == "tritonserver"}
 
 
-def test_triton_killed_in_mid_job_costs_an_attempt(tritonserver: object, tmp_path: Path) -> None:
-    """The gateway starts its Triton again, and the job is done, once."""
+def test_triton_killed_in_mid_job_is_started_again_and_the_job_done(tritonserver: object, tmp_path: Path) -> None:
+    """Once, by the requests that wait for the next Triton or, if it is long in coming, by a second attempt."""
     repository = slow_down(write_small_repository(tmp_path / "repository"), SLOW_S)
     config = make_config(tmp_path, models={"repository": str(repository)}, listener=None)
     files, others = part10_files(tmp_path / "in", make_study()), tritonservers()
@@ -54,7 +54,7 @@ def test_triton_killed_in_mid_job_costs_an_attempt(tritonserver: object, tmp_pat
         for pid in tritonservers() - others:
             os.kill(pid, signal.SIGKILL)
         (job,) = wait_for_jobs(gateway.ledger, ["done"])
-        assert job.attempts == 2
+        assert job.attempts in (1, 2)
     (delivered,) = (tmp_path / "out").iterdir()
     assert pydicom.dcmread(delivered / "segmentation.dcm").Modality == "SEG"
 
