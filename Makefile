@@ -63,6 +63,7 @@ batch-kills: $(VENV)/dev.stamp ## COUNT=2000 studies on a Ray cluster of 4 nodes
 container-test: $(VENV)/dev.stamp ## root: build the CPU image with podman, segment in it, start deploy/compose.yaml and send it a head; 10 minutes
 	@command -v debootstrap >/dev/null && command -v podman >/dev/null && test -x /usr/lib/podman/netavark || { apt-get update -qq \
 		&& apt-get install -y -qq --no-install-recommends podman runc buildah netavark aardvark-dns iptables debootstrap; }
+	@$(PIP) --editable '.[deploy-check]'
 	SWINUNET_TEST_IMAGE=1 $(BIN)/python -m pytest -q tests/deploy/test_cpu_image.py tests/deploy/test_compose_started.py
 
 mutation: $(VENV)/dev.stamp ## break lines on purpose, 40 a file, and count those no test notices; ONLY=imaging, PER_FILE=40, SECONDS=3000
