@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from swinunet.benchmarks.gateway.delivery import DeliveryBench
 from swinunet.benchmarks.gateway.instances import write_study
 from swinunet.benchmarks.gateway.memory import remember
-from swinunet.benchmarks.gateway.receivers import PROGRAMS, PROTOCOLS, WAYS
+from swinunet.benchmarks.gateway.receivers import WAYS
 from swinunet.benchmarks.gateway.receiving import receive
 from swinunet.benchmarks.gateway.result import GatewayBenchmarkResult, MeasuredReceiving
 from swinunet.benchmarks.gateway.settings import GatewayBenchmarkSettings
@@ -45,7 +45,7 @@ def _receiving(result: GatewayBenchmarkResult, folder: Path) -> Group:
                 write_study(folder / "sent", f"study{number}", settings.instances // _STUDIES, settings.pixels)
             )
 
-    turns = [sampling(_title(row), row, partial(receive, row, files, folder)) for row in result.receiving]
+    turns = [sampling(row.title, row, partial(receive, row, files, folder)) for row in result.receiving]
     return Group([Task("writing instances", write)], turns, "receiving, ")
 
 
@@ -64,7 +64,3 @@ def _memory(result: GatewayBenchmarkResult, folder: Path) -> Group:
         lambda: not row.samples and row.error is None,
     )
     return Group([], [turn], "memory, ")
-
-
-def _title(row: MeasuredReceiving) -> str:
-    return f"{PROGRAMS[row.program]}, {PROTOCOLS[row.protocol]}, {row.associations} at once"

@@ -168,7 +168,7 @@ def _draw(result: GatewayBenchmarkResult, path: Path) -> None:
     rate, cpu, memory = figure.subplots(1, 3, width_ratios=(4, 3, 4))
     _bars(rate, measured, lambda each: each.per_second)
     _bars(cpu, measured, lambda each: each.cpu_ms)
-    rate.set_yticks(range(len(measured)), [_label(row) for row in measured], fontsize=9)
+    rate.set_yticks(range(len(measured)), [row.title for row in measured], fontsize=9)
     cpu.set_yticks([])
     rate.set_title("Received, instances a second", fontsize=10)
     cpu.set_title("CPU ms an instance", fontsize=10)
@@ -196,7 +196,3 @@ def _memory_course(axes: Axes, course: list[MemorySample]) -> None:
     axes.set_xlabel("instances received", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-
-
-def _label(row: MeasuredReceiving) -> str:
-    return f"{PROGRAMS[row.program]}, {PROTOCOLS[row.protocol]}, {row.associations} at once"

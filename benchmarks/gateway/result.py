@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from swinunet.benchmarks.gateway.receivers import PROGRAMS, PROTOCOLS
 from swinunet.benchmarks.gateway.settings import GatewayBenchmarkSettings
 from swinunet.benchmarks.measure.measurements import Measurements
 from swinunet.benchmarks.measure.rounds import Run
@@ -35,6 +36,11 @@ class MeasuredReceiving(Measurements[ReceivingSample]):
     program: str
     protocol: str
     associations: int
+
+    @property
+    def title(self) -> str:
+        """The row in words."""
+        return f"{PROGRAMS[self.program]}, {PROTOCOLS[self.protocol]}, {self.associations} at once"
 
 
 @dataclass(frozen=True)
