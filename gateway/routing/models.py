@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from swinunet.client.dicom import Scan, Series, choose, siblings, volumes_of
+from swinunet.client.dicom import Scan, Series, choose, volumes_of
 from swinunet.client.early_refusal import series_fault
 from swinunet.gateway.config.settings import RouteConfig
 from swinunet.gateway.routing.routes import SeriesFacts, series_matches
@@ -59,8 +59,8 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
         return _refused(scan, name, left_out, f"it takes {spec.num_modalities} images at once, DICOM has one a series")
     choice = choose(narrowed, spec=spec, allow=route.allow)
     why = left_out | {one.selector: words for one, words in zip(narrowed.series, choice.reasons, strict=True)}
-    fitting = []
-    volumes = [each for each in volumes_of(narrowed) if set(each) <= set(choice.candidates)]
+    fitting, candidates = [], set(choice.candidates)
+    volumes = [each for each in volumes_of(narrowed) if candidates.issuperset(each)]
     for volume in volumes if len(volumes) == 1 or route.several_series == "each" else ():
         # Boxes, the route's or the locator's, are what is read then, however large the whole is.
         fault = "" if route.rois or spec.boxes else series_fault(volume[0], spec)
@@ -71,10 +71,10 @@ def _judge(scan: Scan, route: RouteConfig, name: str, spec: ModelSpec) -> ModelV
         return ModelVerdict(name, tuple(fitting), _in_order(scan, why), "")
     if len(volumes) > 1:
         return _refused(scan, name, why, f"{len(volumes)} series could be meant, and the route takes one")
-    broken = [one for each in choice.candidates for one in siblings(narrowed, each) if one not in choice.candidates]
-    return _refused(
-        scan, name, why, _main_reason(replace(narrowed, series=tuple(broken)) if broken else narrowed, spec, why)
-    )
+    # Of a series in time that is not whole it is the phases that are broken which say why.
+    parts = [each for each in volumes_of(narrowed) if candidates.intersection(each)]
+    broken = tuple(one for each in parts for one in each if one not in candidates)
+    return _refused(scan, name, why, _main_reason(replace(narrowed, series=broken) if broken else narrowed, spec, why))
 
 
 def _main_reason(scan: Scan, spec: ModelSpec, why: Mapping[str, str]) -> str:
